@@ -1,0 +1,58 @@
+package stages
+
+import "context"
+
+// Plan names one batch before anything of it exists. Position is state: what a batch holds is a function of the
+// seed and the plan alone, so any number of workers, and a resumed run, build the same bytes.
+type Plan struct {
+	Epoch int   // from 1, as the reference counts
+	Step  int   // optimiser steps before this one, from 0, over the whole run
+	Batch int   // index of the batch in its epoch, from 0
+	Of    int   // batches in the epoch
+	Index []int // samples of the data set, len B; the last batch of an epoch may be short
+}
+
+// Dataset is an ordered list of encoded images. Implementations are safe for concurrent use.
+type Dataset interface {
+	// Len is the number of samples; sample i addresses row i of a memory bank.
+	Len() int
+	// Classes are the class names in label order.
+	Classes() []string
+	// Label is the class of sample i.
+	Label(i int) int
+	// Name says where sample i comes from, for messages: a path, or shard:member.
+	Name(i int) string
+	// Read returns the encoded bytes of sample i (JPEG, PNG, PPM, …), in buf when they fit. Formats that store
+	// raw pixels return them as a binary PPM.
+	Read(ctx context.Context, i int, buf []byte) ([]byte, error)
+}
+
+// Batch is a rendered batch: every view of every sample, normalised, ready for the encoders.
+// It belongs to whoever received it last; Release gives its buffers back to the loader.
+type Batch struct {
+	Plan
+	Labels []int       // [B]
+	Views  [][]float32 // per view [B,C,H,W]
+	Shapes [][3]int    // per view C,H,W
+	// Present says which samples have view v; nil means all.
+	Present [][]bool
+	// Bad lists samples of this batch that could not be read and were substituted.
+	Bad []Substitution
+
+	release func()
+}
+
+// Release returns the buffers to the pool they came from. The batch must not be used afterwards.
+func (b *Batch) Release() {
+	if b.release != nil {
+		b.release()
+		b.release = nil
+	}
+}
+
+// Substitution tells of a sample that could not be decoded and of the one used instead.
+type Substitution struct {
+	Index, By int
+	Name      string
+	Err       error
+}
