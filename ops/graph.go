@@ -22,7 +22,6 @@ const (
 	L2Norm           // x/|x| per sample, no epsilon (a zero vector stays zero)
 )
 
-
 // Shape is the shape of one sample, channels first. A vector has H = W = 1.
 type Shape struct{ C, H, W int }
 

@@ -1,0 +1,118 @@
+package contraflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Check looks for mistakes in the wiring: everything noted while building, ports that nothing reads, and forks whose
+// legs cannot hold what the other leg keeps in flight. Each message begins with the user's file and line.
+func (g *Graph) Check() error {
+	errs := append([]error(nil), g.mistakes...)
+	if len(g.nodes) == 0 {
+		errs = append(errs, fmt.Errorf("graph %s is empty: begin with Source", g.name))
+	}
+	for _, e := range g.edges {
+		if e.to == nil {
+			errs = append(errs, fmt.Errorf("%s: nothing reads stage %q: end the stream with Each or To", e.site, e.from.name))
+		}
+	}
+	if len(errs) == 0 {
+		for _, n := range g.nodes {
+			if n.kind == "fork" {
+				errs = append(errs, n.checkDiamonds()...)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// leg is one way from a fork to a zip.
+type leg struct {
+	holds   int   // items it keeps before the first comes out
+	room    int   // items it takes without anything coming out
+	unknown *node // a foreign flow that does not say what it holds
+}
+
+// checkDiamonds refuses a fork and a zip between which one leg keeps more items than the other has room for: the fork
+// would wait for the full leg and never feed the one that waits.
+func (n *node) checkDiamonds() (errs []error) {
+	first, second := map[*node]leg{}, map[*node]leg{}
+	n.outs[0].walk(leg{}, first)
+	n.outs[1].walk(leg{}, second)
+	for _, zip := range n.g.nodes {
+		a, inA := first[zip]
+		b, inB := second[zip]
+		if !inA || !inB {
+			continue
+		}
+		for i, pair := range [2][2]leg{{a, b}, {b, a}} {
+			long, short := pair[0], pair[1]
+			if long.unknown != nil {
+				errs = append(errs, fmt.Errorf("%s: stage %q is between fork %q and zip %q: say with Holds how many items it keeps, or the graph could deadlock",
+					long.unknown.site, long.unknown.name, n.name, zip.name))
+			} else if long.holds > short.room {
+				errs = append(errs, fmt.Errorf("%s: fork %q would deadlock: one leg to zip %q keeps %d items, the other (leg %d) has room for %d: raise its Depth",
+					n.site, n.name, zip.name, long.holds, 2-i, short.room))
+			}
+		}
+	}
+	return errs
+}
+
+// walk follows an edge to every zip it reaches and notes the worst leg there.
+func (e *edge) walk(l leg, zips map[*node]leg) {
+	l.room += cap(e.ch)
+	n := e.to
+	if n.kind == "zip" {
+		if old, seen := zips[n]; seen {
+			l.holds, l.room = max(l.holds, old.holds), min(l.room, old.room)
+			if l.unknown == nil {
+				l.unknown = old.unknown
+			}
+		}
+		zips[n] = l
+	}
+	switch {
+	case n.kind == "through" && n.holds < 0:
+		l.unknown = n
+	case n.kind == "through":
+		l.holds += n.holds
+		l.room += n.holds
+	default:
+		l.room++
+	}
+	for _, out := range n.outs {
+		out.walk(l, zips)
+	}
+}
+
+// startWatchdog looks at every stage's clocks until ctx ends.
+func (g *Graph) startWatchdog(ctx context.Context) *sync.WaitGroup {
+	var wg sync.WaitGroup
+	if g.watch == nil || g.limit <= 0 {
+		return &wg
+	}
+	wg.Go(func() {
+		tick := time.NewTicker(g.limit)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-tick.C:
+				for _, n := range g.nodes {
+					for w := range n.clocks {
+						if at := n.clocks[w].Load(); at != 0 && now.UnixNano()-at > int64(g.limit) {
+							g.watch(n.name, time.Duration(now.UnixNano()-at))
+						}
+					}
+				}
+			}
+		}
+	})
+	return &wg
+}

@@ -1,0 +1,146 @@
+// Command contraflow trains, judges, converts and profiles contrastive image encoders.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/contraflow/contraflow/flows"
+)
+
+// Exit codes. A run that a signal stopped after its checkpoint exits with exitStopped, so that a scheduler knows to
+// start it again.
+const (
+	exitError   = 1
+	exitUsage   = 2
+	exitStopped = 75
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			fmt.Fprintf(os.Stderr, "contraflow: internal error: %v: please report it with the command line\n", r)
+			code = exitError
+		}
+	}()
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(context.Background())
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, flows.ErrStopped):
+		return exitStopped
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "contraflow: %s\n", line(err))
+		return exitUsage
+	default:
+		fmt.Fprintf(os.Stderr, "contraflow: %s\n", line(err))
+		return exitError
+	}
+}
+
+// line keeps an error to one line: whatever follows belongs into a log.
+func line(err error) string {
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	return first
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "contraflow",
+		Short: "Contrastive pretraining of image encoders as a graph of stages",
+		Long: "contraflow trains image encoders by contrast (CMC, MoCo, instance discrimination, with image mixture),\n" +
+			"judges them (kNN, linear probes), and shows where the time goes.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("there is no command %q: see contraflow --help", args[0])
+			}
+			return cmd.Help()
+		},
+	}
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(strings.ReplaceAll(name, "-", "_"))
+	})
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%v: see %s --help", err, cmd.CommandPath())
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(newTrain(), newDemo(), newKNN(), newData())
+	return root
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// group is a command that only holds others.
+func group(use, short string, children ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("%s has no command %q: see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
+			}
+			return cmd.Help()
+		},
+	}
+	c.AddCommand(children...)
+	return c
+}
+
+// noArgs refuses positional arguments.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no argument, found %q: see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
+// stopper turns the first interrupt into a request to stop after the step, and the second into an end at once.
+func stopper(ctx context.Context) (_ context.Context, stop <-chan struct{}, done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	asked := make(chan struct{})
+	finished := make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+			close(asked)
+		case <-finished:
+			return
+		}
+		select {
+		case <-signals:
+			cancel()
+		case <-finished:
+		}
+	}()
+	var once sync.Once
+	return ctx, asked, func() {
+		once.Do(func() {
+			signal.Stop(signals)
+			close(finished)
+			cancel()
+		})
+	}
+}

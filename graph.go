@@ -1,0 +1,168 @@
+package contraflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// Graph is a set of stages joined by bounded edges. It is built by the free functions of this package (Source, Step,
+// Fork2, …), which start nothing; Run owns every goroutine. A Graph runs once.
+type Graph struct {
+	name  string
+	trace func(Span)
+	watch func(stage string, stuck time.Duration)
+	limit time.Duration // of the watchdog
+
+	mu       sync.Mutex
+	nodes    []*node
+	edges    []*edge
+	loops    []*loop
+	mistakes []error
+	started  bool
+
+	begin  time.Time
+	end    time.Time
+	stop   chan struct{}
+	once   sync.Once
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+}
+
+// Option sets up a Graph.
+type Option func(*Graph)
+
+// WithTrace calls f after every item of every stage. f is called from many goroutines.
+func WithTrace(f func(Span)) Option { return func(g *Graph) { g.trace = f } }
+
+// WithWatchdog calls f about once every limit for as long as one call of a stage's function has been running for
+// longer than limit.
+func WithWatchdog(limit time.Duration, f func(stage string, stuck time.Duration)) Option {
+	return func(g *Graph) { g.watch, g.limit = f, limit }
+}
+
+// New starts an empty graph. The name appears in drawings and errors.
+func New(name string, opts ...Option) *Graph {
+	g := &Graph{name: name, stop: make(chan struct{})}
+	for _, o := range opts {
+		o(g)
+	}
+	return g
+}
+
+// Name is the graph's name.
+func (g *Graph) Name() string { return g.name }
+
+// Stop asks every source to end after the item it is sending. The graph then drains: everything already sent is
+// worked off, end hooks run, and Run returns nil. It may be called at any time, more than once.
+func (g *Graph) Stop() { g.once.Do(func() { close(g.stop) }) }
+
+// Run checks the graph, starts every stage, and waits for all of them. It returns the first error, which names its
+// stage, or the cause of ctx's end; when it returns no goroutine of the graph is left.
+func (g *Graph) Run(ctx context.Context) error {
+	if err := g.Check(); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	if g.started {
+		g.mu.Unlock()
+		return fmt.Errorf("graph %s: a graph runs once: build a new one", g.name)
+	}
+	g.started = true
+	g.begin = time.Now()
+	ctx, g.cancel = context.WithCancelCause(ctx)
+	g.mu.Unlock()
+
+	for _, n := range g.nodes {
+		n.start(ctx)
+	}
+	watching := g.startWatchdog(ctx)
+	g.wg.Wait()
+	cause := context.Cause(ctx)
+	g.cancel(nil)
+	watching.Wait()
+	g.mu.Lock()
+	g.end = time.Now()
+	g.mu.Unlock()
+	return cause
+}
+
+// fail ends the run with err unless it has ended already. It must come before the failing stage closes its edges:
+// otherwise what follows takes a failed stream for a complete one.
+func (g *Graph) fail(stage string, err error) {
+	if errors.Is(err, errDone) {
+		return
+	}
+	g.cancel(&StageError{Stage: stage, Err: err})
+}
+
+// errDone ends a stage's goroutine without an error of its own: the run is over for another reason.
+var errDone = errors.New("run is over")
+
+// spawn runs one goroutine of a stage.
+func (g *Graph) spawn(n *node, ctx context.Context, f func(ctx context.Context) error) {
+	g.wg.Go(func() {
+		if err := guard(ctx, f); err != nil {
+			g.fail(n.name, err)
+		}
+	})
+}
+
+// guard turns a panic into an error.
+func guard(ctx context.Context, f func(ctx context.Context) error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &PanicError{Value: r, Stack: debug.Stack()}
+		}
+	}()
+	return f(ctx)
+}
+
+// StageError is an error with the name of the stage it came from.
+type StageError struct {
+	Stage string
+	Err   error
+}
+
+func (e *StageError) Error() string { return fmt.Sprintf("stage %q: %v", e.Stage, e.Err) }
+
+// Unwrap gives the stage's own error.
+func (e *StageError) Unwrap() error { return e.Err }
+
+// PanicError is a panic in a stage's function. Error is one line; Stack is for logs.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unwrap gives the panic's value when it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// site is the file and line of the caller outside this package that is depth frames up.
+func site(depth int) string {
+	_, file, line, ok := runtime.Caller(depth + 1)
+	if !ok {
+		return "unknown line"
+	}
+	for i := len(file) - 1; i > 0; i-- {
+		if file[i] == '/' {
+			file = file[i+1:]
+			break
+		}
+	}
+	return fmt.Sprintf("%s:%d", file, line)
+}
+
+// mistake records a building error at the user's line; Check and Run report it.
+func (g *Graph) mistake(at, format string, args ...any) {
+	g.mistakes = append(g.mistakes, fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...)))
+}

@@ -1,0 +1,151 @@
+package synth
+
+import (
+	"image"
+	"image/color"
+	"math"
+	"math/rand/v2"
+)
+
+// habit is how often an object wears its class's own pattern and its class's own hue instead of a random one.
+const (
+	textureHabit = 0.85
+	hueHabit     = 0.85
+)
+
+// scene is everything drawn at random about one image.
+type scene struct {
+	size    int
+	objects []object
+	back    pair
+	backF   float64
+	backP   float64
+	light   [2]float64 // lighting gradient across the image
+	gain    float64
+}
+
+type object struct {
+	sdf       func(x, y float64) float64
+	texture   func(x, y, f, p float64) float64
+	colour    pair
+	x, y, r   float64 // centre and radius, in image units
+	sin, cos  float64
+	freq, off float64
+}
+
+// pair is the two colours of a surface, linear in [0,1].
+type pair [2][3]float64
+
+// newScene draws the parameters of one image of a class.
+func newScene(r *rand.Rand, class, size int) scene {
+	s := scene{
+		size:  size,
+		back:  background(r),
+		backF: 1.5 + 2.5*r.Float64(),
+		backP: 100 * r.Float64(),
+		light: [2]float64{0.35 * (r.Float64() - 0.5), 0.35 * (r.Float64() - 0.5)},
+		gain:  0.8 + 0.35*r.Float64(),
+	}
+	kind := class % len(textures)
+	if class >= len(shapes) {
+		kind = (class*7 + class/len(shapes)) % len(textures)
+	}
+	if r.Float64() > textureHabit {
+		kind = r.IntN(len(textures))
+	}
+	hue := r.Float64()
+	if r.Float64() < hueHabit {
+		hue = math.Mod(float64(class)*0.382+0.09*r.NormFloat64()+1, 1)
+	}
+	s.objects = append(s.objects, place(r, object{
+		sdf: shapes[class%len(shapes)].sdf, texture: textures[kind], colour: surface(r, hue, kind),
+	}, 0.28+0.1*r.Float64(), 0.36))
+	return s
+}
+
+// place puts an object of radius radius at least margin away from the border.
+func place(r *rand.Rand, o object, radius, margin float64) object {
+	o.r = radius
+	o.x = margin + (1-2*margin)*r.Float64()
+	o.y = margin + (1-2*margin)*r.Float64()
+	o.sin, o.cos = math.Sincos(0.35 * (2*r.Float64() - 1))
+	o.freq = 1.8 + 0.4*r.Float64()
+	o.off = r.Float64()
+	return o
+}
+
+// surface picks the two colours of a pattern. The second follows from the first and from the pattern's kind, so that
+// a texture is seen in lightness and in colour alike; a hue has its own lightness, yellow light and blue dark.
+func surface(r *rand.Rand, hue float64, kind int) pair {
+	value := 0.55 + 0.4*r.Float64()
+	sat := 0.65 + 0.3*r.Float64()
+	shift := 0.18 + 0.05*float64(kind%5)
+	return pair{
+		hsv(hue, sat, value),
+		hsv(hue+shift, sat*0.8, value*(0.45+0.06*float64(kind%3))),
+	}
+}
+
+// background is a muted pair of neighbouring hues.
+func background(r *rand.Rand) pair {
+	hue, sat, value := r.Float64(), 0.05+0.25*r.Float64(), 0.4+0.45*r.Float64()
+	return pair{hsv(hue, sat, value), hsv(hue, sat*1.1, value*0.75)}
+}
+
+// draw renders the scene with 2×2 samples a pixel.
+func (s *scene) draw(r *rand.Rand) *image.RGBA {
+	img := image.NewRGBA(image.Rect(0, 0, s.size, s.size))
+	inv := 1 / float64(s.size)
+	for py := range s.size {
+		for px := range s.size {
+			var sum [3]float64
+			for k := range 4 {
+				x := (float64(px) + 0.25 + 0.5*float64(k&1)) * inv
+				y := (float64(py) + 0.25 + 0.5*float64(k>>1)) * inv
+				c := s.at(x, y)
+				for i := range sum {
+					sum[i] += 0.25 * c[i]
+				}
+			}
+			grain := 0.015 * r.NormFloat64()
+			img.SetRGBA(px, py, color.RGBA{level(sum[0] + grain), level(sum[1] + grain), level(sum[2] + grain), 255})
+		}
+	}
+	return img
+}
+
+// at is the colour at a point of the unit square.
+func (s *scene) at(x, y float64) [3]float64 {
+	c := blend(s.back, noise(x*s.backF+s.backP, y*s.backF))
+	for i := range s.objects {
+		o := &s.objects[i]
+		dx, dy := (x-o.x)/o.r, (y-o.y)/o.r
+		if dx*dx+dy*dy > 1.6 {
+			continue
+		}
+		u, v := dx*o.cos+dy*o.sin, dy*o.cos-dx*o.sin
+		if o.sdf(u, v) < 0 {
+			c = blend(o.colour, o.texture(u, v, o.freq, o.off))
+		}
+	}
+	l := s.gain * (1 + s.light[0]*(2*x-1) + s.light[1]*(2*y-1))
+	return [3]float64{c[0] * l, c[1] * l, c[2] * l}
+}
+
+func blend(p pair, t float64) (c [3]float64) {
+	for i := range c {
+		c[i] = p[0][i]*(1-t) + p[1][i]*t
+	}
+	return c
+}
+
+func level(v float64) uint8 { return uint8(min(max(v, 0), 1)*255 + 0.5) }
+
+// hsv converts hue (in turns, any real), saturation and value to red, green and blue in [0,1].
+func hsv(h, s, v float64) (c [3]float64) {
+	for i, n := range [3]float64{5, 3, 1} {
+		k := math.Mod(n+6*(h-math.Floor(h)), 6)
+		c[i] = v - v*s*max(0, min(k, 4-k, 1))
+	}
+	return c
+}

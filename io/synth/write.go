@@ -1,0 +1,93 @@
+package synth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image/jpeg"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Options size a data set.
+type Options struct {
+	Classes     int    // at least 2
+	PerClass    int    // training images a class
+	ValPerClass int    // validation images a class
+	Size        int    // side in pixels, at least 32
+	Seed        uint64 // of every draw
+	Quality     int    // of the JPEG files, 1–100; 0 means 92
+}
+
+// check reports the first setting that cannot be drawn.
+func (o Options) check() error {
+	switch {
+	case o.Classes < 2 || o.Classes > 100:
+		return fmt.Errorf("synth: %d classes: between 2 and 100 can be drawn", o.Classes)
+	case o.PerClass < 1 || o.ValPerClass < 1:
+		return fmt.Errorf("synth: %d training and %d validation images a class: each must be at least 1", o.PerClass, o.ValPerClass)
+	case o.Size < 32 || o.Size > 4096:
+		return fmt.Errorf("synth: size %d: between 32 and 4096 pixels", o.Size)
+	case o.Quality < 0 || o.Quality > 100:
+		return fmt.Errorf("synth: quality %d: between 1 and 100", o.Quality)
+	}
+	return nil
+}
+
+// Write draws the data set into dir/train/<class>/ and dir/val/<class>/. An existing dir must be empty or absent, so
+// that nothing already there is overwritten.
+func Write(ctx context.Context, dir string, o Options) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if o.Quality == 0 {
+		o.Quality = 92
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("synth: %w", err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("synth: %s is not empty (%s and %d more): give an empty or new folder", dir, entries[0].Name(), len(entries)-1)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for split, n := range []int{o.PerClass, o.ValPerClass} {
+		for class := range o.Classes {
+			g.Go(func() error { return writeClass(ctx, dir, o, split, class, n) })
+		}
+	}
+	return g.Wait()
+}
+
+// ClassName is the folder of a class: "03_triangle".
+func ClassName(class int) string {
+	return fmt.Sprintf("%02d_%s", class, shapes[class%len(shapes)].name)
+}
+
+func writeClass(ctx context.Context, dir string, o Options, split, class, n int) error {
+	folder := filepath.Join(dir, [2]string{"train", "val"}[split], ClassName(class))
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return fmt.Errorf("synth: %w", err)
+	}
+	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r := rand.New(rand.NewPCG(mix(o.Seed+0x9E3779B97F4A7C15), mix(uint64(split)<<56|uint64(class)<<40|uint64(i))))
+		s := newScene(r, class, o.Size)
+		f, err := os.Create(filepath.Join(folder, fmt.Sprintf("%05d.jpg", i)))
+		if err != nil {
+			return fmt.Errorf("synth: %w", err)
+		}
+		err = jpeg.Encode(f, s.draw(r), &jpeg.Options{Quality: o.Quality})
+		if err = errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("synth: %s: %w", f.Name(), err)
+		}
+	}
+	return nil
+}

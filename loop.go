@@ -1,0 +1,91 @@
+package contraflow
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// Feedback is a declared back edge: it carries values against the stream, from a later stage to an earlier one.
+// It plays no part in the end of the stream. Its capacity is the staleness: how many values may wait.
+type Feedback[T any] struct {
+	ch   chan T
+	loop *loop
+}
+
+// loop is the untyped half of a Feedback, for checks and drawings.
+type loop struct {
+	name       string
+	site       string
+	from, to   atomic.Pointer[string] // the stages seen at its ends
+	items      atomic.Int64
+	capacity   int
+	start, end string // declared ends, for drawings
+}
+
+// Loop declares a feedback edge on which at most staleness values wait.
+func Loop[T any](g *Graph, name string, staleness int) *Feedback[T] {
+	at := site(1)
+	if staleness < 1 {
+		g.mistake(at, "loop %q: staleness %d: at least one value must fit", name, staleness)
+		staleness = 1
+	}
+	l := &loop{name: name, site: at, capacity: staleness}
+	g.loops = append(g.loops, l)
+	return &Feedback[T]{make(chan T, staleness), l}
+}
+
+// Between names the stages at the ends of the loop, for drawings.
+func (f *Feedback[T]) Between(from, to string) *Feedback[T] {
+	f.loop.start, f.loop.end = from, to
+	return f
+}
+
+// Send gives v to the receiver, waiting while the edge is full. ctx is the one the stage's function was given.
+func (f *Feedback[T]) Send(ctx context.Context, v T) error {
+	f.loop.items.Add(1)
+	select {
+	case f.ch <- v:
+		return nil
+	default:
+	}
+	return f.waiting(ctx, func() error {
+		select {
+		case f.ch <- v:
+			return nil
+		case <-ctx.Done():
+			return errDone
+		}
+	})
+}
+
+// Recv waits for the next value. The wait is booked to the calling stage as waited, not as busy. ctx is the one
+// the stage's function was given.
+func (f *Feedback[T]) Recv(ctx context.Context) (v T, err error) {
+	select {
+	case v = <-f.ch:
+		return v, nil
+	default:
+	}
+	err = f.waiting(ctx, func() error {
+		select {
+		case v = <-f.ch:
+			return nil
+		case <-ctx.Done():
+			return errDone
+		}
+	})
+	return v, err
+}
+
+func (f *Feedback[T]) waiting(ctx context.Context, wait func() error) error {
+	m, _ := ctx.Value(meterKey{}).(*meter)
+	t := time.Now()
+	err := wait()
+	if m != nil {
+		d := int64(time.Since(t))
+		m.waited.Add(d)
+		m.busy.Add(-d)
+	}
+	return err
+}

@@ -1,0 +1,44 @@
+package stages
+
+import (
+	"context"
+	"fmt"
+)
+
+// Value is one number a step reports, under the name it has in logs and in TensorBoard.
+type Value struct {
+	Name string
+	V    float64
+}
+
+// Scores are what the contrast made of one batch's features.
+type Scores struct {
+	*Features
+	Loss   float64
+	Values []Value     // in the order they are logged: l_loss, ab_loss, l_prob, ab_prob, …
+	D      [][]float32 // gradient of every pass's output, nil for keys
+}
+
+// Objective turns features into a loss and its gradients. Implementations own the bank they score against and
+// update it, so one goroutine calls them.
+type Objective interface {
+	// Score fills s.Loss, s.Values and s.D from s.Features.
+	Score(s *Scores) error
+	// State copies the bank for a snapshot; nil when there is none.
+	State() []BankTensor
+}
+
+// Contrast owns the bank: it scores each batch against the memory, and updates the memory.
+type Contrast struct{ Objective Objective }
+
+// Run scores one batch.
+func (c *Contrast) Run(_ context.Context, f *Features) (*Scores, error) {
+	if f.Snapshot != nil {
+		f.Snapshot.Bank = c.Objective.State()
+	}
+	s := &Scores{Features: f}
+	if err := c.Objective.Score(s); err != nil {
+		return nil, fmt.Errorf("step %d: %w", f.Step, err)
+	}
+	return s, nil
+}

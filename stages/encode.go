@@ -1,0 +1,224 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/contraflow/contraflow/ops"
+)
+
+// Tower is one network on the device: a compiled training program and the tensors it changes.
+type Tower struct {
+	Name    string
+	Params  ops.Params
+	Program ops.Program
+
+	// Follows makes the tower a momentum encoder: it has no gradient of its own and after every update its
+	// tensors become keep·own + (1-keep)·those of the tower with this index. -1 for a trained tower.
+	Follows int
+	Keep    float64
+}
+
+// Pass is one forward of a tower: which view of the batch it encodes.
+type Pass struct {
+	Tower int
+	View  int
+	// Shuffle encodes the samples in a random order and restores it afterwards (MoCo's shuffling batch norm).
+	Shuffle bool
+}
+
+// Features are the outputs of every pass over one batch.
+type Features struct {
+	*Batch
+	// Out is [pass][B,F]. It lives on the device's arena: read it until the gradients are sent, then let go.
+	Out [][]float32
+	// Snapshot is the state before this batch, present when the plan asked for one.
+	Snapshot *Snapshot
+}
+
+// Gradients answer one Features: what update decided.
+type Gradients struct {
+	Step int
+	// D is the gradient of every pass's output, nil for passes without one.
+	D [][]float32
+	// LR, Momentum and Decay are SGD's.
+	LR, Momentum, Decay float64
+	// Skip forgets this step: nothing is changed.
+	Skip bool
+}
+
+// GradientSource is the feedback edge from update: Recv waits for the gradients of the step in flight.
+type GradientSource interface {
+	Recv(ctx context.Context) (*Gradients, error)
+}
+
+// Encode owns the device. For every batch it first applies the gradients of the batch before (backward, optimiser,
+// momentum encoders) and then runs the forward passes, so that the device is busy whenever a batch is ready.
+// It is used by one goroutine.
+type Encode struct {
+	Towers    []Tower
+	Passes    []Pass
+	Gradients GradientSource
+	Seed      uint64
+
+	// Between, if set, is called with the device idle and all weights up to date before the batch of a plan is
+	// encoded: evaluation and snapshots happen here.
+	Between func(ctx context.Context, next Plan) error
+	// SnapshotAt, if set, says before which plans the state is copied into Features.Snapshot.
+	SnapshotAt func(next Plan) bool
+	// GradNorm, if set, is told the gradient norm of every applied step; an error ends the run.
+	GradNorm func(step int, norm float64) error
+
+	tapes    []ops.Tape // of the batch in flight
+	inflight bool
+	batch    *Batch
+	shuffled []float32
+	restored [][]float32
+	order    []int
+}
+
+// Run encodes one batch.
+func (e *Encode) Run(ctx context.Context, b *Batch) (*Features, error) {
+	if err := e.settle(ctx); err != nil {
+		return nil, err
+	}
+	if e.Between != nil {
+		if err := e.Between(ctx, b.Plan); err != nil {
+			return nil, err
+		}
+	}
+	f := &Features{Batch: b, Out: make([][]float32, len(e.Passes))}
+	if e.SnapshotAt != nil && e.SnapshotAt(b.Plan) {
+		s, err := TakeSnapshot(e.Towers, b.Plan)
+		if err != nil {
+			return nil, err
+		}
+		f.Snapshot = s
+	}
+	for i, p := range e.Passes {
+		out, err := e.forward(i, p, b)
+		if err != nil {
+			return nil, fmt.Errorf("step %d: %s: %w", b.Step, e.Towers[p.Tower].Name, err)
+		}
+		f.Out[i] = out
+	}
+	e.inflight, e.batch = true, b
+	return f, nil
+}
+
+// Finish applies the gradients of the last batch. It is the stage's end hook.
+func (e *Encode) Finish(ctx context.Context) error { return e.settle(ctx) }
+
+// settle waits for the gradients of the batch in flight and applies them.
+func (e *Encode) settle(ctx context.Context) error {
+	if !e.inflight {
+		return nil
+	}
+	g, err := e.Gradients.Recv(ctx)
+	if err != nil {
+		return err
+	}
+	if g.Step != e.batch.Step {
+		return fmt.Errorf("gradients of step %d arrived for step %d", g.Step, e.batch.Step)
+	}
+	e.inflight = false
+	err = e.apply(g)
+	e.batch.Release()
+	e.batch = nil
+	return err
+}
+
+func (e *Encode) apply(g *Gradients) error {
+	for _, t := range e.Towers {
+		if t.Follows < 0 {
+			t.Params.ZeroGrad()
+		}
+	}
+	var errs []error
+	for i, tape := range e.tapes {
+		if tape == nil {
+			continue
+		}
+		if g.Skip || g.D[i] == nil {
+			tape.Release()
+		} else if _, err := tape.Backward(g.D[i]); err != nil {
+			errs = append(errs, err)
+		}
+		e.tapes[i] = nil
+	}
+	if err := errors.Join(errs...); err != nil || g.Skip {
+		return err
+	}
+	if e.GradNorm != nil {
+		var sum float64
+		for _, t := range e.Towers {
+			if t.Follows < 0 {
+				n := t.Params.GradNorm()
+				sum += n * n
+			}
+		}
+		if err := e.GradNorm(g.Step, sum); err != nil {
+			return err
+		}
+	}
+	for _, t := range e.Towers {
+		if t.Follows < 0 {
+			t.Params.SGD(g.LR, g.Momentum, g.Decay)
+		}
+	}
+	for _, t := range e.Towers {
+		if t.Follows >= 0 {
+			if err := t.Params.Average(e.Towers[t.Follows].Params, t.Keep); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// forward runs one pass. Passes of momentum encoders keep no activations.
+func (e *Encode) forward(i int, p Pass, b *Batch) ([]float32, error) {
+	if e.tapes == nil {
+		e.tapes = make([]ops.Tape, len(e.Passes))
+		e.restored = make([][]float32, len(e.Passes))
+	}
+	x, n, t := b.Views[p.View], len(b.Index), &e.Towers[p.Tower]
+	size := len(x) / n
+	if p.Shuffle {
+		e.order = Draw(e.Seed, b.Epoch, b.Step, PurposeShuffle).Perm(n)
+		e.shuffled = grow(e.shuffled, len(x))
+		for to, from := range e.order {
+			copy(e.shuffled[to*size:(to+1)*size], x[from*size:])
+		}
+		x = e.shuffled
+	}
+	tape, err := t.Program.Forward(x, n)
+	if err != nil {
+		return nil, err
+	}
+	out := tape.Output(0)
+	if t.Follows < 0 {
+		e.tapes[i] = tape
+		return out, nil
+	}
+	d := len(out) / n
+	e.restored[i] = grow(e.restored[i], len(out))
+	for to := range n {
+		from := to
+		if p.Shuffle {
+			from = e.order[to]
+		}
+		copy(e.restored[i][from*d:(from+1)*d], out[to*d:(to+1)*d])
+	}
+	tape.Release()
+	return e.restored[i], nil
+}
+
+// grow returns a slice of length n, reusing s when it is large enough.
+func grow(s []float32, n int) []float32 {
+	if cap(s) < n {
+		return make([]float32, n)
+	}
+	return s[:n]
+}

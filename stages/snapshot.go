@@ -1,0 +1,73 @@
+package stages
+
+import "github.com/contraflow/contraflow/ops"
+
+// Snapshot is a copy of everything a run needs to go on from before Next, in the reference's layout.
+type Snapshot struct {
+	Next   Plan
+	Towers []TowerState
+	// Bank is filled in by contrast, which owns the memory: tensors by name.
+	Bank []BankTensor
+	// Meters is filled in by update.
+	Meters map[string]float64
+}
+
+// TowerState is the state of one tower.
+type TowerState struct {
+	Name   string
+	Params []TensorState
+}
+
+// TensorState is one parameter or buffer; Velocity is nil for buffers and momentum encoders.
+type TensorState struct {
+	Spec            ops.ParamSpec
+	Value, Velocity []float32
+}
+
+// BankTensor is one named tensor of a memory or a queue.
+type BankTensor struct {
+	Name  string
+	Shape []int
+	Data  []float32
+}
+
+// TakeSnapshot copies the state of towers.
+func TakeSnapshot(towers []Tower, next Plan) (*Snapshot, error) {
+	s := &Snapshot{Next: next}
+	for _, t := range towers {
+		state := TowerState{Name: t.Name}
+		for _, spec := range t.Params.Specs() {
+			ts := TensorState{Spec: spec, Value: make([]float32, spec.Len())}
+			if err := t.Params.Read(spec.Name, ts.Value); err != nil {
+				return nil, err
+			}
+			if spec.Role.Trainable() && t.Follows < 0 {
+				ts.Velocity = make([]float32, spec.Len())
+				if err := t.Params.ReadVelocity(spec.Name, ts.Velocity); err != nil {
+					return nil, err
+				}
+			}
+			state.Params = append(state.Params, ts)
+		}
+		s.Towers = append(s.Towers, state)
+	}
+	return s, nil
+}
+
+// Restore writes a snapshot back into towers of the same shape.
+func (s *Snapshot) Restore(towers []Tower) error {
+	for i, t := range towers {
+		for _, ts := range s.Towers[i].Params {
+			if err := t.Params.Write(ts.Spec.Name, ts.Value); err != nil {
+				return err
+			}
+			if ts.Velocity == nil {
+				continue
+			}
+			if err := t.Params.WriteVelocity(ts.Spec.Name, ts.Velocity); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
