@@ -28,6 +28,9 @@ type Options struct {
 	InputGrad bool     // Backward also computes the gradient of the input
 	Direct    bool     // no Winograd and no other reordering of sums that trades exactness for speed
 	Seed      uint64   // of dropout
+	// RunningStats makes batch norm use its running statistics, and dropout do nothing, although activations are kept:
+	// training with frozen normalisation.
+	RunningStats bool
 }
 
 // Params are the tensors of one Graph, held by a device in its own layout. Slices that go in and out are float32

@@ -22,6 +22,11 @@ const (
 	L2Norm           // x/|x| per sample, no epsilon (a zero vector stays zero)
 )
 
+var kindNames = [...]string{"input", "conv", "batchnorm", "relu", "add", "maxpool", "avgpool", "adaptivemax", "adaptiveavg",
+	"flatten", "linear", "dropout", "l2norm"}
+
+func (k Kind) String() string { return kindNames[k] }
+
 // Shape is the shape of one sample, channels first. A vector has H = W = 1.
 type Shape struct{ C, H, W int }
 

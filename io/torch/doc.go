@@ -9,10 +9,10 @@
 // What a file can cost is bounded before it is spent: strings and storages have to be in the file, what the pickle
 // builds is charged against a budget of 64 MiB, the value tree has at most [maxDepth] levels and no cycles, and a
 // tensor is only read when asked for. The general unpickler github.com/nlpodyssey/gopickle was tried for this and
-// put aside: it allocates the two gigabytes that a 154-byte file announces, converts every storage while loading, and
-// panics on malformed input.
+// put aside: it allocates the two gigabytes that a 154-byte file announces, and returns without an error a tensor
+// with a negative offset and one of 10^6 elements over a storage of 8.
 //
 // [File.Checkpoint] understands the dictionaries of the CMC, MoCo, InsDis and linear-probe scripts, whatever
 // DataParallel prefixes their keys carry. [Write] produces a zip that torch.load takes, with weights_only=True too if
-// it holds no argparse.Namespace ([Options.PlainNamespace]).
+// it holds no argparse.Namespace ([WriteOptions.PlainNamespace]).
 package torch

@@ -1,0 +1,3 @@
+module github.com/contraflow/contraflow/ops/cpu/_gen
+
+go 1.26

@@ -1,0 +1,215 @@
+package cpu
+
+import "unsafe"
+
+// l2Panels is how many bytes of packed weights one pass over the image uses: they stay in the second-level cache.
+const l2Panels = 512 << 10
+
+// scratch is a worker's private memory.
+type scratch struct {
+	a       []float32 // a packed tile of A
+	tile    []float32 // a tile of C whose columns go past the last channel
+	tileSum []float32
+}
+
+// window is a convolution as the row kernel sees it:
+//
+//	y[n, y0+i·ys, x0+j·ys, :] (+)= Σ_{kh,kw,c} x[n, i·s+h0+kh, j·s+w0+kw, c] · panel[(kh·KW+kw)·C+c][:]
+//
+// for i < oh, j < ow. Forward and backward-data of every stride are windows.
+type window struct {
+	kh, kw, s, h0, w0 int
+	oh, ow            int
+	ys, y0, x0        int
+	add               bool
+}
+
+// panels is how many panels of nr channels c channels need.
+func panels(c, nr int) int { return (c + nr - 1) / nr }
+
+// convolve runs a window over the first n maps of x, packed weights wp [panels(y.c)][KH·KW·C][nr].
+func (d *Device) convolve(x, y *image, n int, wp []float32, q window) {
+	rows, cols := n*q.oh, q.ow
+	flat := q.kh == 1 && q.kw == 1 && q.s == 1 && q.ys == 1 && x.halo == 0 && y.halo == 0 &&
+		q.oh == x.h && q.ow == x.w && x.h == y.h && x.w == y.w
+	if flat { // one long row of pixels, cut into pieces below
+		cols = rows * cols
+		rows = 1
+	}
+	if rows == 0 || cols == 0 {
+		return
+	}
+	work := float64(q.kh*q.kw*x.c*y.c) * float64(rows*cols)
+	chunks := max(1, min(64, int(work/2e6)))
+	if flat {
+		tiles := (cols + d.isa.mr - 1) / d.isa.mr
+		chunks = min(chunks, tiles)
+		d.pool.run(chunks, func(w, c int) {
+			t0, t1 := span(tiles, chunks, c)
+			d.convolveRows(&d.scratch[w], x, y, wp, q, true, 0, 1, t0*d.isa.mr, min(t1*d.isa.mr, cols))
+		})
+		return
+	}
+	chunks = min(chunks, rows)
+	d.pool.run(chunks, func(w, c int) {
+		r0, r1 := span(rows, chunks, c)
+		d.convolveRows(&d.scratch[w], x, y, wp, q, false, r0, r1, 0, cols)
+	})
+}
+
+// convolveRows does rows [r0,r1) (image and row index in one) and columns [c0,c1) of a window.
+func (d *Device) convolveRows(sc *scratch, x, y *image, wp []float32, q window, flat bool, r0, r1, colFrom, colTo int) {
+	mr, nr := d.isa.mr, d.isa.nr
+	k := q.kh * q.kw * x.c
+	np := panels(y.c, nr)
+	block := min(np, max(1, l2Panels/(k*nr*4)))
+	rowLen := (x.w + 2*x.halo) * x.c
+	p := gemmArgs{
+		ki: q.kw * x.c, csa: 4,
+		rsa: uintptr(q.s * x.c * 4), ja: uintptr((rowLen - q.kw*x.c) * 4),
+	}
+	// Rows of A a multiple of 4 KiB apart would all fall into one set of the first-level cache: copy the tile.
+	copyA := q.kh == 1 && q.kw == 1 && (q.s*x.c*4)%4096 == 0
+	ldc := uintptr(q.ys * y.c * 4)
+	for j0 := 0; j0 < np; j0 += block {
+		je := min(np, j0+block)
+		for r := r0; r < r1; r++ {
+			n, i := r/q.oh, r%q.oh
+			// Rows of the window that lie wholly in the halo add nothing.
+			kh0, kh1 := 0, q.kh
+			if q.kh > 1 {
+				for kh0 < kh1-1 && i*q.s+q.h0+kh0 < 0 {
+					kh0++
+				}
+				for kh1 > kh0+1 && i*q.s+q.h0+kh1-1 >= x.h {
+					kh1--
+				}
+			}
+			p.ko = kh1 - kh0
+			var xb, yb int
+			if flat {
+				xb, yb = 0, 0
+			} else {
+				xb, yb = x.at(n, i*q.s+q.h0+kh0, q.w0), y.at(n, q.y0+i*q.ys, q.x0)
+			}
+			skip := kh0 * q.kw * x.c * nr
+			for c0 := colFrom; c0 < colTo; c0 += mr {
+				m := min(mr, colTo-c0)
+				kernel := d.isa.gemm[m]
+				a := ptr(x.data, xb+c0*q.s*x.c)
+				next := a
+				if c0+mr < colTo {
+					next = ptr(x.data, xb+(c0+mr)*q.s*x.c)
+				}
+				if copyA {
+					d.panelsCopied(sc, y, wp, p, j0, je, k, m, a, next, yb+c0*q.ys*y.c, ldc, q.add)
+					continue
+				}
+				p.a = a
+				for j := j0; j < je; j++ {
+					p.pf = next
+					if j > j0 {
+						p.pf = ptr(wp, j*k*nr)
+					}
+					p.b = ptr(wp, j*k*nr+skip)
+					d.store(sc, &p, kernel, y, yb+c0*q.ys*y.c, j, m, ldc, q.add)
+				}
+			}
+		}
+	}
+}
+
+// panelsCopied is the inner loop of a 1×1 convolution whose tile of A is copied in pieces first.
+func (d *Device) panelsCopied(sc *scratch, y *image, wp []float32, p gemmArgs, j0, je, k, m int, a, next unsafe.Pointer, yc int, ldc uintptr, add bool) {
+	const depth = 512
+	const pitch = depth + 16
+	kernel := d.isa.gemm[m]
+	for at := 0; at < k; at += depth {
+		kc := min(depth, k-at)
+		for i := range m {
+			src := unsafe.Slice((*float32)(unsafe.Add(a, uintptr(i)*p.rsa+uintptr(at)*4)), kc)
+			copy(sc.a[i*pitch:], src)
+		}
+		g := p
+		g.a, g.rsa, g.ki, g.ko, g.pf = ptr(sc.a, 0), pitch*4, kc, 1, unsafe.Add(next, at*4)
+		for j := j0; j < je; j++ {
+			g.b = ptr(wp, (j*k+at)*d.isa.nr)
+			d.store(sc, &g, kernel, y, yc, j, m, ldc, add || at > 0)
+		}
+	}
+}
+
+// store runs a kernel on a tile whose columns are panel j of y. The last panel may have fewer channels than the kernel
+// computes: it goes through a private tile.
+func (d *Device) store(sc *scratch, p *gemmArgs, kernel func(*gemmArgs), y *image, at, j, m int, ldc uintptr, add bool) {
+	nr := d.isa.nr
+	width := min(nr, y.c-j*nr)
+	if width == nr {
+		p.c, p.ldc, p.acc = ptr(y.data, at+j*nr), ldc, 0
+		if add {
+			p.acc = 1
+		}
+		kernel(p)
+		return
+	}
+	p.c, p.ldc, p.acc = ptr(sc.tile, 0), uintptr(nr*4), 0
+	kernel(p)
+	step := int(ldc / 4)
+	for i := range m {
+		dst, src := y.data[at+i*step+j*nr:][:width], sc.tile[i*nr:][:width]
+		if !add {
+			copy(dst, src)
+			continue
+		}
+		for c := range dst {
+			dst[c] += src[c]
+		}
+	}
+}
+
+// packForward turns weights [K][OC] into panels [panels(OC)][K][nr], zeros beyond the last channel.
+func (d *Device) packForward(dst, w []float32, k, oc int) {
+	nr := d.isa.nr
+	d.pool.run(panels(oc, nr), func(_, j int) {
+		out := dst[j*k*nr:][:k*nr]
+		width := min(nr, oc-j*nr)
+		if width == 32 && d.isa.packs16 {
+			pack32(ptr(out, 0), ptr(w, j*nr), uintptr(oc*4), k)
+			return
+		}
+		for r := range k {
+			copy(out[r*nr:][:width], w[r*oc+j*nr:])
+			clear(out[r*nr+width:][:nr-width])
+		}
+	})
+}
+
+// packBackward turns weights [KH·KW][IC][OC] into panels over input channels for the given taps:
+// dst[panel][tap·OC+oc][nr] = w[tap][panel·nr+…][oc].
+func (d *Device) packBackward(dst, w []float32, taps []int, ic, oc int) {
+	nr := d.isa.nr
+	k := len(taps) * oc
+	d.pool.run(panels(ic, nr), func(_, j int) {
+		out := dst[j*k*nr:][:k*nr]
+		width := min(nr, ic-j*nr)
+		for t, tap := range taps {
+			from := (tap*ic + j*nr) * oc
+			if d.isa.packs16 && width == 32 && oc%16 == 0 {
+				for o := 0; o < oc; o += 16 {
+					transpose16(ptr(out, (t*oc+o)*nr), ptr(w, from+o), uintptr(nr*4), uintptr(oc*4))
+					transpose16(ptr(out, (t*oc+o)*nr+16), ptr(w, from+16*oc+o), uintptr(nr*4), uintptr(oc*4))
+				}
+				continue
+			}
+			for i := range width {
+				src := w[from+i*oc:][:oc]
+				for o, v := range src {
+					out[(t*oc+o)*nr+i] = v
+				}
+			}
+			for o := range oc {
+				clear(out[(t*oc+o)*nr+width:][:nr-width])
+			}
+		}
+	})
+}

@@ -1,0 +1,49 @@
+package cpu
+
+import (
+	"fmt"
+
+	"github.com/contraflow/contraflow/ops"
+)
+
+// Device runs graphs on the processor. It belongs to one goroutine at a time; inside it uses its own threads.
+type Device struct {
+	isa     isa
+	pool    *pool
+	scratch []scratch
+	packed  []float32 // the packed gradient chunk of backWeight
+	sums    []float64
+	coef    []float32
+}
+
+var _ ops.Device = (*Device)(nil)
+
+// New opens the processor with a number of compute threads; 0 is one a core. It fails when CONTRAFLOW_ISA names
+// kernels that this machine or build does not have.
+func New(threads int) (*Device, error) {
+	k, err := pick()
+	if err != nil {
+		return nil, err
+	}
+	return newDevice(threads, k), nil
+}
+
+func newDevice(threads int, k isa) *Device {
+	d := &Device{isa: k, pool: newPool(threads)}
+	d.scratch = make([]scratch, d.pool.threads)
+	for i := range d.scratch {
+		d.scratch[i] = scratch{a: aligned(k.mr*(512+16) + slack), tile: aligned(k.mr*k.nr + slack)}
+	}
+	return d
+}
+
+// Name is "cpu (avx512, 2 threads)".
+func (d *Device) Name() string {
+	return fmt.Sprintf("cpu (%s, %d threads)", d.isa.name, d.pool.threads)
+}
+
+// Close ends the threads.
+func (d *Device) Close() error {
+	d.pool.close()
+	return nil
+}

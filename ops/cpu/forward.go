@@ -1,0 +1,247 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/contraflow/contraflow/ops"
+)
+
+// Forward runs n samples [n,C,H,W].
+func (pr *program) Forward(x []float32, n int) (ops.Tape, error) {
+	in := pr.graph.Nodes[0].Out
+	if n < 1 || n > pr.o.Batch || len(x) != n*in.Len() {
+		return nil, fmt.Errorf("ops: forward of %d samples with %d values: the program takes 1 to %d samples of %v", n, len(x), pr.o.Batch, in)
+	}
+	t := pr.take()
+	t.n, t.active = n, true
+	pr.calls++
+	pr.load(&t.maps[0], x, n, false)
+	for i := range pr.steps {
+		pr.forward(&pr.steps[i], t, n)
+	}
+	for i, v := range pr.outs {
+		pr.unload(t.outs[i], &t.maps[v], n)
+	}
+	return t, nil
+}
+
+// load copies [n,C,H,W] into a map, or adds it.
+func (pr *program) load(m *image, x []float32, n int, add bool) {
+	pr.d.pool.run(n, func(_, b int) {
+		if !add {
+			one := image{n: 1, h: m.h, w: m.w, c: m.c, halo: m.halo, data: m.data[m.at(b, -m.halo, -m.halo):]}
+			one.clearHalo(1)
+		}
+		for c := range m.c {
+			plane := x[(b*m.c+c)*m.h*m.w:][:m.h*m.w]
+			for h := range m.h {
+				row := m.row(b, h)[c:]
+				for w, v := range plane[h*m.w:][:m.w] {
+					if add {
+						row[w*m.c] += v
+					} else {
+						row[w*m.c] = v
+					}
+				}
+			}
+		}
+	})
+}
+
+// unload copies a map to [n,C,H,W].
+func (pr *program) unload(x []float32, m *image, n int) {
+	pr.d.pool.run(n, func(_, b int) {
+		for h := range m.h {
+			row := m.row(b, h)
+			for c := range m.c {
+				out := x[((b*m.c+c)*m.h+h)*m.w:][:m.w]
+				for w := range out {
+					out[w] = row[w*m.c+c]
+				}
+			}
+		}
+	})
+}
+
+// forward runs one step.
+func (pr *program) forward(s *step, t *tape, n int) {
+	d, x, y := pr.d, &t.maps[s.in[0]], &t.maps[s.out]
+	if !pr.o.Train {
+		y.clearHalo(n) // the buffer may have held a map of another shape
+	}
+	switch s.kind {
+	case ops.Conv:
+		if s.node.Groups > 1 {
+			d.groupedForward(y, x, n, pr.p.tensors[s.weight].value, s.node)
+		} else {
+			pr.pack(s)
+			k := s.node.Kernel
+			d.convolve(x, y, n, s.forward, window{kh: k, kw: k, s: s.node.Stride, h0: -s.node.Pad, w0: -s.node.Pad, oh: y.h, ow: y.w, ys: 1})
+		}
+		pr.addBias(s, y, n)
+	case ops.Linear:
+		pr.pack(s)
+		d.convolve(asPixels(x, n), asPixels(y, n), 1, s.forward, window{kh: 1, kw: 1, s: 1, oh: 1, ow: n, ys: 1})
+		pr.addBias(s, y, n)
+	case ops.BatchNorm:
+		st := &t.stats[s.index]
+		if s.norm.batch {
+			d.measure(s.norm, x, n, st)
+		} else {
+			s.norm.running(st)
+		}
+		var res *image
+		if len(s.in) > 1 {
+			res = &t.maps[s.in[1]]
+		}
+		d.normalise(s.norm, y, x, res, n, st)
+	case ops.ReLU:
+		zip(d, n, y, x, nil, func(dst, a, _ []float32) {
+			for i, v := range a {
+				dst[i] = max(v, 0)
+			}
+		})
+	case ops.Add:
+		zip(d, n, y, x, &t.maps[s.in[1]], func(dst, a, b []float32) {
+			for i, v := range a {
+				dst[i] = v + b[i]
+			}
+		})
+	case ops.MaxPool, ops.AdaptiveMax:
+		rows, cols := s.bins(x)
+		var wins []int32
+		if pr.o.Train {
+			wins = t.wins[s.index]
+		}
+		d.maxPool(y, x, n, rows, cols, wins)
+	case ops.AvgPool, ops.AdaptiveAvg:
+		rows, cols := s.bins(x)
+		d.meanPool(y, x, n, rows, cols)
+	case ops.Flatten:
+		for b := range n { // C,H,W order
+			out := y.data[b*y.c:]
+			for h := range x.h {
+				row := x.row(b, h)
+				for w := range x.w {
+					for c := range x.c {
+						out[(c*x.h+h)*x.w+w] = row[w*x.c+c]
+					}
+				}
+			}
+		}
+	case ops.Dropout:
+		pr.dropout(s, t, n)
+	case ops.L2Norm:
+		zip(d, n, y, x, nil, func(dst, a, _ []float32) {
+			inv := inverseNorm(a)
+			for i, v := range a {
+				dst[i] = v * inv
+			}
+		})
+	default:
+		panic("ops: cpu cannot run " + s.kind.String())
+	}
+}
+
+// bins are the windows of a pooling step along rows and columns of x.
+func (s *step) bins(x *image) (rows, cols bins) {
+	n := s.node
+	if n.Kind == ops.AdaptiveMax || n.Kind == ops.AdaptiveAvg {
+		return adaptive(n.Bins, x.h), adaptive(n.Bins, x.w)
+	}
+	return windows(n.Kernel, n.Stride, n.Pad, x.h), windows(n.Kernel, n.Stride, n.Pad, x.w)
+}
+
+// pack packs the weights of a step again after they have changed.
+func (pr *program) pack(s *step) {
+	if s.version == pr.p.version {
+		return
+	}
+	s.version = pr.p.version
+	w, ic, oc := pr.p.tensors[s.weight].value, pr.graph.Nodes[s.in[0]].Out.C, s.node.Out.C
+	k := max(s.node.Kernel, 1)
+	pr.d.packForward(s.forward, w, k*k*ic, oc)
+	if s.backward == nil {
+		return
+	}
+	for _, p := range s.phases {
+		if len(p.taps) > 0 {
+			pr.d.packBackward(s.backward[p.at:], w, p.taps, ic, oc)
+		}
+	}
+}
+
+func (pr *program) addBias(s *step, y *image, n int) {
+	if s.bias < 0 {
+		return
+	}
+	bias := pr.p.tensors[s.bias].value
+	for b := range n {
+		for h := range y.h {
+			row := y.row(b, h)
+			for i := range row {
+				row[i] += bias[i%y.c]
+			}
+		}
+	}
+}
+
+// asPixels sees n vectors as one row of n pixels.
+func asPixels(m *image, n int) *image {
+	return &image{n: 1, h: 1, w: n, c: m.c, data: m.data}
+}
+
+// zip runs f over the rows of up to three maps of one shape.
+func zip(d *Device, n int, y, a, b *image, f func(dst, a, b []float32)) {
+	d.pool.run(n, func(_, k int) {
+		for h := range y.h {
+			var side []float32
+			if b != nil {
+				side = b.row(k, h)
+			}
+			f(y.row(k, h), a.row(k, h), side)
+		}
+	})
+}
+
+// inverseNorm is 1/|a|, and 0 for a zero vector.
+func inverseNorm(a []float32) float32 {
+	var sum float64
+	for _, v := range a {
+		sum += float64(v) * float64(v)
+	}
+	if sum == 0 {
+		return 0
+	}
+	return float32(1 / math.Sqrt(sum))
+}
+
+// dropout draws a mask that depends on the seed, the call and the node alone.
+func (pr *program) dropout(s *step, t *tape, n int) {
+	x, y := &t.maps[s.in[0]], &t.maps[s.out]
+	if !pr.o.Train || pr.o.RunningStats {
+		zip(pr.d, n, y, x, nil, func(dst, a, _ []float32) { copy(dst, a) })
+		return
+	}
+	keep := 1 - s.node.Rate
+	scale := float32(1 / keep)
+	r := rand.New(rand.NewPCG(pr.o.Seed^0xD1B54A32D192ED03, pr.calls<<20|uint64(s.out)))
+	mask := t.masks[s.out]
+	at := 0
+	for b := range n {
+		for h := range y.h {
+			dst, src := y.row(b, h), x.row(b, h)
+			for i, v := range src {
+				m := float32(0)
+				if r.Float64() < keep {
+					m = scale
+				}
+				mask[at] = m
+				dst[i] = v * m
+				at++
+			}
+		}
+	}
+}

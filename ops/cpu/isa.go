@@ -1,0 +1,93 @@
+package cpu
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"unsafe"
+)
+
+// gemmArgs are the arguments of a micro-kernel; kernels_amd64.s knows the offsets.
+//
+//	C[i][:nr] (+)= Σ_{o<ko} Σ_{k<ki} A(i, o, k) · B[o·ki+k][:nr]
+//
+// with A(i, o, k) at a + i·rsa + (o·ki+k)·csa + o·ja bytes, B packed, and C's rows ldc bytes apart.
+type gemmArgs struct {
+	ki, ko   int
+	a        unsafe.Pointer
+	rsa, csa uintptr
+	ja       uintptr
+	b, c     unsafe.Pointer
+	ldc      uintptr
+	acc      int
+	pf       unsafe.Pointer
+}
+
+// isa is a set of kernels that computes the same as the generic one.
+type isa struct {
+	name    string
+	mr, nr  int
+	gemm    []func(*gemmArgs)
+	vector  bool // streaming kernels in assembly
+	packs16 bool // AVX-512 packing kernels
+}
+
+var generic = isa{name: "generic", mr: 4, nr: 8, gemm: genericGemm(4)}
+
+// pick is the one place that chooses: what the environment asks for, or the best the machine has.
+func pick() (isa, error) {
+	have := available()
+	want := os.Getenv("CONTRAFLOW_ISA")
+	if want == "" {
+		return have[0], nil
+	}
+	var names []string
+	for _, k := range have {
+		if k.name == want {
+			return k, nil
+		}
+		names = append(names, k.name)
+	}
+	return isa{}, fmt.Errorf("CONTRAFLOW_ISA=%s: this machine and build have %s", want, strings.Join(names, ", "))
+}
+
+// genericGemm is the micro-kernel in Go, for 1 … most rows.
+func genericGemm(most int) []func(*gemmArgs) {
+	out := make([]func(*gemmArgs), most+1)
+	for mr := 1; mr <= most; mr++ {
+		out[mr] = func(p *gemmArgs) { gemmGo(p, mr) }
+	}
+	return out
+}
+
+func gemmGo(p *gemmArgs, mr int) {
+	const nr = 8
+	var acc [4][nr]float32
+	at := uintptr(0)
+	b := p.b
+	for range p.ko {
+		for range p.ki {
+			row := (*[nr]float32)(b)
+			for i := range mr {
+				v := *(*float32)(unsafe.Add(p.a, at+uintptr(i)*p.rsa))
+				c := &acc[i]
+				for j := range nr {
+					c[j] += v * row[j]
+				}
+			}
+			at += p.csa
+			b = unsafe.Add(b, nr*4)
+		}
+		at += p.ja
+	}
+	for i := range mr {
+		c := (*[nr]float32)(unsafe.Add(p.c, uintptr(i)*p.ldc))
+		for j := range nr {
+			if p.acc == 0 {
+				c[j] = acc[i][j]
+			} else {
+				c[j] += acc[i][j]
+			}
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package cpu
+
+import "math"
+
+// stats are a batch norm's mean and 1/sqrt(var+eps) of every group, [groups][C], and the number of pixels behind each.
+type stats struct {
+	mean, istd []float32
+	count      []int
+}
+
+// norm is one fused unit: out = act(bn(x) + res).
+type norm struct {
+	c             int
+	groups        int
+	eps, momentum float64
+	batch         bool // statistics of the batch, not the running ones
+	relu          bool
+
+	gamma, beta, runMean, runVar, batches *tensorData // nil without affine or tracking
+}
+
+// groupOf is the samples of group g when n samples are cut into contiguous chunks of ceil(n/groups).
+func groupOf(n, groups, g int) (from, to int) {
+	per := (n + groups - 1) / groups
+	return min(n, g*per), min(n, (g+1)*per)
+}
+
+// runs calls f for contiguous stretches of at most limit pixels of rows [r0,r1) (sample and row in one).
+func runs(m *image, r0, r1, limit int, f func(at, pixels int)) {
+	if m.halo == 0 {
+		total := (r1 - r0) * m.w
+		for p := 0; p < total; p += limit {
+			f(r0*m.w*m.c+p*m.c, min(limit, total-p))
+		}
+		return
+	}
+	for r := r0; r < r1; r++ {
+		at := m.at(r/m.h, r%m.h, 0)
+		for p := 0; p < m.w; p += limit {
+			f(at+p*m.c, min(limit, m.w-p))
+		}
+	}
+}
+
+// measure computes the statistics of every group of n samples: sums of at most 256 pixels in float32, shifted by the
+// first pixel against cancellation, then added in float64 in a fixed order.
+func (d *Device) measure(b *norm, x *image, n int, s *stats) {
+	c := b.c
+	for g := range b.groups {
+		from, to := groupOf(n, b.groups, g)
+		rows := (to - from) * x.h
+		s.count[g] = rows * x.w
+		if rows == 0 {
+			continue
+		}
+		shift := x.data[x.at(from, 0, 0):][:c]
+		n := pieces(rows*x.w*c, 1<<14, min(rows, 32))
+		part := grow64(&d.sums, n*2*c)
+		d.pool.run(n, func(w, k int) {
+			r0, r1 := span(rows, n, k)
+			sum, sq := part[k*2*c:][:c], part[k*2*c+c:][:c]
+			clear(sum)
+			clear(sq)
+			buf := d.scratch[w].lane(2 * c)
+			runs(x, from*x.h+r0, from*x.h+r1, 256, func(at, pixels int) {
+				d.sumPixels(buf[:c], buf[c:], x.data[at:], shift, pixels)
+				for i := range c {
+					sum[i] += float64(buf[i])
+					sq[i] += float64(buf[c+i])
+				}
+			})
+		})
+		for k := 1; k < n; k++ {
+			for i := range 2 * c {
+				part[i] += part[k*2*c+i]
+			}
+		}
+		m := float64(s.count[g])
+		for i := range c {
+			mean := part[i] / m
+			variance := max(part[c+i]/m-mean*mean, 0)
+			mean += float64(shift[i])
+			s.mean[g*c+i] = float32(mean)
+			s.istd[g*c+i] = float32(1 / math.Sqrt(variance+b.eps))
+			if g == 0 && b.runMean != nil {
+				unbiased := variance * m / max(m-1, 1)
+				b.runMean.value[i] = float32((1-b.momentum)*float64(b.runMean.value[i]) + b.momentum*mean)
+				b.runVar.value[i] = float32((1-b.momentum)*float64(b.runVar.value[i]) + b.momentum*unbiased)
+			}
+		}
+	}
+	if b.batches != nil {
+		b.batches.value[0]++
+	}
+}
+
+// running fills s with the running statistics, the same for every group.
+func (b *norm) running(s *stats) {
+	for g := range b.groups {
+		copy(s.mean[g*b.c:][:b.c], b.runMean.value)
+		for i, v := range b.runVar.value[:b.c] {
+			s.istd[g*b.c+i] = float32(1 / math.Sqrt(float64(v)+b.eps))
+		}
+	}
+}
+
+// normalise writes out = act(γ·(x-mean)·istd + β + res) for n samples; res may be nil.
+func (d *Device) normalise(b *norm, out, x, res *image, n int, s *stats) {
+	c := b.c
+	low := float32(math.Inf(-1))
+	if b.relu {
+		low = 0
+	}
+	coef := grow32(&d.coef, 2*c*b.groups)
+	for g := range b.groups {
+		scale, shift := coef[g*2*c:][:c], coef[g*2*c+c:][:c]
+		for i := range c {
+			gamma, beta := float32(1), float32(0)
+			if b.gamma != nil {
+				gamma, beta = b.gamma.value[i], b.beta.value[i]
+			}
+			k := float64(gamma) * float64(s.istd[g*c+i])
+			scale[i] = float32(k)
+			shift[i] = float32(float64(beta) - float64(s.mean[g*c+i])*k)
+		}
+	}
+	rows := n * x.h
+	chunks := pieces(rows*x.w*c, 1<<15, min(rows, 32))
+	d.pool.run(chunks, func(_, k int) {
+		r0, r1 := span(rows, chunks, k)
+		for r := r0; r < r1; r++ {
+			b0, h := r/x.h, r%x.h
+			g := b0 / max((n+b.groups-1)/b.groups, 1)
+			var side []float32
+			if res != nil {
+				side = res.row(b0, h)
+			}
+			d.applyPixels(out.row(b0, h), x.row(b0, h), side, coef[g*2*c:][:c], coef[g*2*c+c:][:c], low)
+		}
+	})
+}
+
+// back is the gradient of normalise: from dout it writes, or adds, dx (through the statistics when they were the
+// batch's) and dres, and adds to the gradients of γ and β.
+func (d *Device) back(b *norm, dx, dres, dout, out, x *image, n int, s *stats, addRes bool) {
+	c := b.c
+	coef := grow32(&d.coef, 4*c*b.groups)
+	mask := func(r int) []float32 { return nil }
+	if b.relu {
+		mask = func(r int) []float32 { return out.row(r/out.h, r%out.h) }
+	}
+	for g := range b.groups {
+		from, to := groupOf(n, b.groups, g)
+		rows := (to - from) * x.h
+		if rows == 0 {
+			continue
+		}
+		mean, istd := s.mean[g*c:][:c], s.istd[g*c:][:c]
+		k := pieces(rows*x.w*c, 1<<14, min(rows, 32))
+		part := grow64(&d.sums, k*2*c)
+		d.pool.run(k, func(w, i int) {
+			r0, r1 := span(rows, k, i)
+			sum := part[i*2*c:][:2*c]
+			clear(sum)
+			buf := d.scratch[w].lane(2 * c)
+			for r := from*x.h + r0; r < from*x.h+r1; r++ {
+				d.backSumPixels(buf[:c], buf[c:], dout.row(r/x.h, r%x.h), mask(r), x.row(r/x.h, r%x.h), mean)
+				for j, v := range buf[:2*c] {
+					sum[j] += float64(v)
+				}
+			}
+		})
+		for i := 1; i < k; i++ {
+			for j := range 2 * c {
+				part[j] += part[i*2*c+j]
+			}
+		}
+		m := float64(rows * x.w)
+		for i := range c {
+			gamma := 1.0
+			sum, dot, inv := part[i], part[c+i], float64(istd[i])
+			if b.gamma != nil {
+				gamma = float64(b.gamma.value[i])
+				b.gamma.grad[i] += float32(dot * inv)
+				b.beta.grad[i] += float32(sum)
+			}
+			a := gamma * inv
+			co := coef[g*4*c:]
+			co[i], co[c+i], co[2*c+i], co[3*c+i] = float32(a), 0, 0, mean[i]
+			if b.batch {
+				co[c+i], co[2*c+i] = float32(sum/m), float32(-a*dot/m*inv*inv)
+			}
+		}
+	}
+	rows := n * x.h
+	chunks := pieces(rows*x.w*c, 1<<15, min(rows, 32))
+	d.pool.run(chunks, func(_, k int) {
+		r0, r1 := span(rows, chunks, k)
+		for r := r0; r < r1; r++ {
+			b0, h := r/x.h, r%x.h
+			g := b0 / max((n+b.groups-1)/b.groups, 1)
+			var side []float32
+			if dres != nil {
+				side = dres.row(b0, h)
+			}
+			d.backPixels(dx.row(b0, h), side, dout.row(b0, h), mask(r), x.row(b0, h), coef[g*4*c:][:4*c], addRes)
+		}
+	})
+}

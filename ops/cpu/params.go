@@ -1,0 +1,206 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/contraflow/contraflow/ops"
+)
+
+// params are the tensors of a graph. Convolution weights lie as [KH·KW·IC/groups][OC], linear weights as [in][out].
+type params struct {
+	d       *Device
+	specs   []ops.ParamSpec
+	byName  map[string]int
+	tensors []tensorData
+	version int // grows with every change of a weight, so that programs know when to pack again
+}
+
+type tensorData struct {
+	value, grad, velocity []float32
+}
+
+// NewParams makes the tensors of g: γ and running variances one, everything else zero.
+func (d *Device) NewParams(g *ops.Graph) (ops.Params, error) {
+	if err := g.Err(); err != nil {
+		return nil, err
+	}
+	p := &params{d: d, specs: g.Params, byName: map[string]int{}, tensors: make([]tensorData, len(g.Params)), version: 1}
+	for i, s := range g.Params {
+		if _, twice := p.byName[s.Name]; twice {
+			return nil, fmt.Errorf("ops: parameter %q is declared twice", s.Name)
+		}
+		p.byName[s.Name] = i
+		t := &p.tensors[i]
+		t.value = aligned(s.Len())
+		if s.Role == ops.Gamma || s.Role == ops.RunningVar {
+			for j := range t.value {
+				t.value[j] = 1
+			}
+		}
+		if s.Role.Trainable() {
+			t.grad, t.velocity = aligned(s.Len()), aligned(s.Len())
+		}
+	}
+	return p, nil
+}
+
+func (p *params) Specs() []ops.ParamSpec { return p.specs }
+
+// find returns a tensor's index after checking the length of what is copied.
+func (p *params) find(name string, n int) (int, error) {
+	i, ok := p.byName[name]
+	if !ok {
+		return 0, fmt.Errorf("ops: no parameter %q among %d", name, len(p.specs))
+	}
+	if want := p.specs[i].Len(); n != want {
+		return 0, fmt.Errorf("ops: parameter %q has shape %v, %d values: got %d", name, p.specs[i].Shape, want, n)
+	}
+	return i, nil
+}
+
+func (p *params) Read(name string, dst []float32) error {
+	i, err := p.find(name, len(dst))
+	if err == nil {
+		p.export(dst, p.tensors[i].value, p.specs[i])
+	}
+	return err
+}
+
+func (p *params) Write(name string, src []float32) error {
+	i, err := p.find(name, len(src))
+	if err == nil {
+		p.adopt(p.tensors[i].value, src, p.specs[i])
+		p.version++
+	}
+	return err
+}
+
+func (p *params) ReadGrad(name string, dst []float32) error {
+	return p.readState(name, dst, "gradient", func(t *tensorData) []float32 { return t.grad })
+}
+
+func (p *params) ReadVelocity(name string, dst []float32) error {
+	return p.readState(name, dst, "velocity", func(t *tensorData) []float32 { return t.velocity })
+}
+
+func (p *params) readState(name string, dst []float32, what string, of func(*tensorData) []float32) error {
+	i, err := p.find(name, len(dst))
+	if err != nil {
+		return err
+	}
+	src := of(&p.tensors[i])
+	if src == nil {
+		return fmt.Errorf("ops: buffer %q has no %s", name, what)
+	}
+	p.export(dst, src, p.specs[i])
+	return nil
+}
+
+func (p *params) WriteVelocity(name string, src []float32) error {
+	i, err := p.find(name, len(src))
+	if err != nil {
+		return err
+	}
+	if p.tensors[i].velocity == nil {
+		return fmt.Errorf("ops: buffer %q has no velocity", name)
+	}
+	p.adopt(p.tensors[i].velocity, src, p.specs[i])
+	return nil
+}
+
+// export copies from the device's layout to the reference's: [K][OC] to [OC,IC,KH,KW].
+func (p *params) export(dst, src []float32, s ops.ParamSpec) {
+	if s.Role != ops.Weight {
+		copy(dst, src)
+		return
+	}
+	walk(s, func(reference, device int) { dst[reference] = src[device] })
+}
+
+// adopt is the inverse of export.
+func (p *params) adopt(dst, src []float32, s ops.ParamSpec) {
+	if s.Role != ops.Weight {
+		copy(dst, src)
+		return
+	}
+	walk(s, func(reference, device int) { dst[device] = src[reference] })
+}
+
+// walk pairs the offsets of a weight's elements in the two layouts.
+func walk(s ops.ParamSpec, f func(reference, device int)) {
+	oc, ic, taps := s.Shape[0], s.Shape[1], 1
+	if len(s.Shape) == 4 {
+		taps = s.Shape[2] * s.Shape[3]
+	}
+	i := 0
+	for o := range oc {
+		for c := range ic {
+			for t := range taps {
+				f(i, (t*ic+c)*oc+o)
+				i++
+			}
+		}
+	}
+}
+
+func (p *params) ZeroGrad() {
+	for i := range p.tensors {
+		clear(p.tensors[i].grad)
+	}
+}
+
+// sgdPiece is how many values one piece of the optimiser's work has.
+const sgdPiece = 1 << 16
+
+func (p *params) SGD(lr, momentum, decay float64) {
+	p.each(func(i, from, to int) {
+		t := &p.tensors[i]
+		p.d.sgd(t.value[from:to], t.grad[from:to], t.velocity[from:to], float32(lr), float32(momentum), float32(decay))
+	})
+	p.version++
+}
+
+func (p *params) Average(from ops.Params, keep float64) error {
+	q, ok := from.(*params)
+	if !ok || len(q.tensors) != len(p.tensors) {
+		return fmt.Errorf("ops: averaging parameters of different devices or graphs")
+	}
+	for i, s := range p.specs {
+		if q.specs[i].Name != s.Name || q.specs[i].Len() != s.Len() {
+			return fmt.Errorf("ops: averaging parameter %q %v with %q %v", s.Name, s.Shape, q.specs[i].Name, q.specs[i].Shape)
+		}
+	}
+	a, b := float32(keep), float32(1-keep)
+	p.each(func(i, from, to int) {
+		dst, src := p.tensors[i].value[from:to], q.tensors[i].value[from:to]
+		for j := range dst {
+			dst[j] = a*dst[j] + b*src[j]
+		}
+	})
+	p.version++
+	return nil
+}
+
+// each runs f over pieces of every trainable tensor.
+func (p *params) each(f func(tensor, from, to int)) {
+	type piece struct{ tensor, from, to int }
+	var list []piece
+	for i := range p.tensors {
+		n := len(p.tensors[i].grad)
+		for at := 0; at < n; at += sgdPiece {
+			list = append(list, piece{i, at, min(n, at+sgdPiece)})
+		}
+	}
+	p.d.pool.run(len(list), func(_, k int) { f(list[k].tensor, list[k].from, list[k].to) })
+}
+
+func (p *params) GradNorm() float64 {
+	var sum float64
+	for i := range p.tensors {
+		for _, g := range p.tensors[i].grad {
+			sum += float64(g) * float64(g)
+		}
+	}
+	return math.Sqrt(sum)
+}
