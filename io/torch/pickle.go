@@ -37,6 +37,9 @@ func (p *pickler) value(v Value) error {
 	case int64:
 		p.int(v)
 	case *big.Int:
+		if v.BitLen() > 8*254 {
+			return fmt.Errorf("an integer of %d bits", v.BitLen())
+		}
 		p.long(v)
 	case float64:
 		p.WriteByte('G')
@@ -82,7 +85,7 @@ func (p *pickler) int(v int64) {
 	}
 }
 
-// long writes LONG1: little-endian two's complement, at most 255 bytes as machine.load reads them.
+// long writes LONG1: little-endian two's complement, at most 255 bytes.
 func (p *pickler) long(v *big.Int) {
 	n := v.BitLen()/8 + 1
 	mod := new(big.Int).Lsh(big.NewInt(1), uint(8*n))
