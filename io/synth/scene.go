@@ -17,9 +17,7 @@ const (
 type scene struct {
 	size    int
 	objects []object
-	back    pair
-	backF   float64
-	backP   float64
+	back    ground
 	light   [2]float64 // lighting gradient across the image
 	gain    float64
 }
@@ -40,9 +38,7 @@ type pair [2][3]float64
 func newScene(r *rand.Rand, class, size int) scene {
 	s := scene{
 		size:  size,
-		back:  background(r),
-		backF: 1.5 + 2.5*r.Float64(),
-		backP: 100 * r.Float64(),
+		back:  newGround(r),
 		light: [2]float64{0.35 * (r.Float64() - 0.5), 0.35 * (r.Float64() - 0.5)},
 		gain:  0.8 + 0.35*r.Float64(),
 	}
@@ -86,10 +82,37 @@ func surface(r *rand.Rand, hue float64, kind int) pair {
 	}
 }
 
-// background is a muted pair of neighbouring hues.
-func background(r *rand.Rand) pair {
-	hue, sat, value := r.Float64(), 0.05+0.25*r.Float64(), 0.4+0.45*r.Float64()
-	return pair{hsv(hue, sat, value), hsv(hue, sat*1.1, value*0.75)}
+// ground is the background: lightness and colour vary over it independently of each other, as paint and light do.
+type ground struct {
+	luma           [2]float64 // two levels
+	chroma         [2][2]float64
+	lumaF, chromaF float64 // frequencies of the two patterns
+	phase          float64
+	tilt           [2]float64 // direction of the pattern of lightness
+}
+
+func newGround(r *rand.Rand) ground {
+	g := ground{lumaF: 2 + 6*r.Float64(), chromaF: 1.5 + 2*r.Float64(), phase: 100 * r.Float64()}
+	base := 0.35 + 0.35*r.Float64()
+	g.luma = [2]float64{base, base + 0.3*(r.Float64()-0.5)}
+	for i := range g.chroma {
+		sin, cos := math.Sincos(2 * math.Pi * r.Float64())
+		size := 0.16 * r.Float64()
+		g.chroma[i] = [2]float64{size * cos, size * sin}
+	}
+	g.tilt[0], g.tilt[1] = math.Sincos(2 * math.Pi * r.Float64())
+	return g
+}
+
+// at is the background's colour: lightness from one pattern, colour differences from another.
+func (g *ground) at(x, y float64) [3]float64 {
+	u, v := x*g.tilt[0]+y*g.tilt[1], y*g.tilt[0]-x*g.tilt[1]
+	t := noise(u*g.lumaF+g.phase, 0.4*v*g.lumaF)
+	c := noise(x*g.chromaF-g.phase, y*g.chromaF)
+	luma := g.luma[0]*(1-t) + g.luma[1]*t
+	cb := g.chroma[0][0]*(1-c) + g.chroma[1][0]*c
+	cr := g.chroma[0][1]*(1-c) + g.chroma[1][1]*c
+	return [3]float64{luma + 1.402*cr, luma - 0.344*cb - 0.714*cr, luma + 1.772*cb}
 }
 
 // draw renders the scene with 2×2 samples a pixel.
@@ -116,7 +139,7 @@ func (s *scene) draw(r *rand.Rand) *image.RGBA {
 
 // at is the colour at a point of the unit square.
 func (s *scene) at(x, y float64) [3]float64 {
-	c := blend(s.back, noise(x*s.backF+s.backP, y*s.backF))
+	c := s.back.at(x, y)
 	for i := range s.objects {
 		o := &s.objects[i]
 		dx, dy := (x-o.x)/o.r, (y-o.y)/o.r

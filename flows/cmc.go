@@ -1,0 +1,179 @@
+package flows
+
+import (
+	"fmt"
+
+	"github.com/contraflow/contraflow/bank"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// CMC is contrastive multiview coding (Tian et al., arXiv:1906.05849) over a memory a view: the embedding of one view is
+// scored against the memory of another, for every pair of views and in both directions. Two views are the reference,
+// to the bit of its arithmetic; more views follow the paper's core or full graph.
+type CMC struct {
+	Names    []string // of the views, for the logged values: "l", "ab"
+	Memories []*bank.Memory
+	Losses   []*bank.Loss // one a direction: pair by pair, first view's query first
+	Pairs    [][2]int
+	Sampler  bank.Sampler
+	K        int
+
+	index []int32
+	grads [][]float32
+}
+
+// Pairs lists the pairs of views that are contrasted: "core" the first view with every other, "full" all.
+func Pairs(graph string, views int) ([][2]int, error) {
+	var out [][2]int
+	for i := range views {
+		for j := i + 1; j < views; j++ {
+			if graph == "full" || i == 0 {
+				out = append(out, [2]int{i, j})
+			}
+		}
+	}
+	if graph != "full" && graph != "core" {
+		return nil, fmt.Errorf("--graph %q: choose core or full", graph)
+	}
+	return out, nil
+}
+
+// NewCMC makes memories and losses for views of embeddings of dimension d and n images.
+func NewCMC(o Options, names []string, n, d int) (*CMC, error) {
+	pairs, err := Pairs(o.Loss.Graph, len(names))
+	if err != nil {
+		return nil, err
+	}
+	c := &CMC{Names: names, Pairs: pairs, K: o.Loss.K, Sampler: bank.Sampler{N: n, Seed: seedOf(o, stages.PurposeBank)}}
+	for v := range names {
+		m, err := bank.NewMemory(n, d, float64(float32(o.Loss.M)), seedOf(o, stages.PurposeBank)+uint64(v))
+		if err != nil {
+			return nil, err
+		}
+		c.Memories = append(c.Memories, m)
+	}
+	for range 2 * len(pairs) {
+		// The reference keeps T in a float32 tensor.
+		l, err := bank.NewLoss(o.Loss.Softmax, float64(float32(o.Loss.T)), n)
+		if err != nil {
+			return nil, err
+		}
+		l.ZDecay = o.Loss.ZDecay
+		c.Losses = append(c.Losses, l)
+	}
+	return c, nil
+}
+
+// Score implements stages.Objective. All directions share the batch's draw of negatives; memories are read before they
+// are updated.
+func (c *CMC) Score(s *stages.Scores) error {
+	n := len(s.Index)
+	if need := n * (c.K + 1); len(c.index) < need {
+		c.index = make([]int32, need)
+	}
+	c.Sampler.Draw(c.index, s.Index, c.K, s.Step)
+	return c.ScoreWith(s, c.index[:n*(c.K+1)])
+}
+
+// ScoreWith is Score with given negatives, [B,K+1].
+func (c *CMC) ScoreWith(s *stages.Scores, index []int32) error {
+	d := c.Memories[0].D
+	if len(c.grads) < len(s.Out) {
+		c.grads = make([][]float32, len(s.Out))
+	}
+	for v, out := range s.Out {
+		c.grads[v] = fresh(c.grads[v], len(out))
+	}
+	loss, prob := make([]float64, len(s.Out)), make([]float64, len(s.Out))
+	uses := make([]int, len(s.Out))
+	for p, pair := range c.Pairs {
+		for dir := range 2 {
+			query, key := pair[dir], pair[1-dir]
+			r := c.Losses[2*p+dir].Score(bank.Batch{
+				Queries: s.Out[query], Rows: c.Memories[key].Rows(), D: d, K: c.K, Index: index, Present: both(s.Batch, query, key),
+			}, c.grads[query], nil)
+			s.Loss += r.Loss
+			loss[query] += r.Loss
+			prob[query] += r.Prob
+			uses[query]++
+		}
+	}
+	for v, m := range c.Memories {
+		m.Update(s.Index, s.Out[v], present(s.Batch, v))
+	}
+	for v, name := range c.Names {
+		s.Values = append(s.Values, stages.Value{Name: name + "_loss", V: loss[v]}, stages.Value{Name: name + "_prob", V: prob[v] / float64(max(uses[v], 1))})
+	}
+	s.D = c.grads[:len(s.Out)]
+	return nil
+}
+
+// State implements stages.Objective, with the reference's names.
+func (c *CMC) State() []stages.BankTensor {
+	params := []float32{float32(c.K), float32(c.Losses[0].T)}
+	for _, l := range c.Losses {
+		params = append(params, float32(l.Z))
+	}
+	params = append(params, float32(c.Memories[0].Momentum))
+	out := []stages.BankTensor{{Name: "params", Shape: []int{len(params)}, Data: params}}
+	for v, m := range c.Memories {
+		out = append(out, tensorOf("memory_"+c.Names[v], m.N, m.D, m.Rows()))
+	}
+	return out
+}
+
+// Restore implements objective.
+func (c *CMC) Restore(get func(name string, n int) ([]float32, error)) error {
+	params, err := get("params", 3+len(c.Losses))
+	if err != nil {
+		return err
+	}
+	for i, l := range c.Losses {
+		l.Z = float64(params[2+i])
+	}
+	for v, m := range c.Memories {
+		rows, err := get("memory_"+c.Names[v], m.N*m.D)
+		if err != nil {
+			return err
+		}
+		copy(m.Rows(), rows)
+	}
+	return nil
+}
+
+func tensorOf(name string, n, d int, rows []float32) stages.BankTensor {
+	return stages.BankTensor{Name: name, Shape: []int{n, d}, Data: append([]float32(nil), rows...)}
+}
+
+// fresh is a zeroed slice of n values, reusing s.
+func fresh(s []float32, n int) []float32 {
+	if cap(s) < n {
+		return make([]float32, n)
+	}
+	s = s[:n]
+	clear(s)
+	return s
+}
+
+func present(b *stages.Batch, v int) []bool {
+	if b.Present == nil {
+		return nil
+	}
+	return b.Present[v]
+}
+
+// both says which samples have both views.
+func both(b *stages.Batch, v, w int) []bool {
+	p, q := present(b, v), present(b, w)
+	if p == nil || q == nil {
+		if p == nil {
+			return q
+		}
+		return p
+	}
+	out := make([]bool, len(p))
+	for i := range out {
+		out[i] = p[i] && q[i]
+	}
+	return out
+}

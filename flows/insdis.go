@@ -1,0 +1,77 @@
+package flows
+
+import (
+	"github.com/contraflow/contraflow/bank"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// InsDis is instance discrimination (Wu et al., arXiv:1805.01978): every image is a class of its own, kept as a row of one
+// memory.
+type InsDis struct {
+	Memory  *bank.Memory
+	Loss    *bank.Loss
+	Sampler bank.Sampler
+	K       int
+
+	index []int32
+	grad  []float32
+}
+
+// NewInsDis makes the memory of n images.
+func NewInsDis(o Options, n, d int) (*InsDis, error) {
+	m, err := bank.NewMemory(n, d, float64(float32(o.Loss.M)), seedOf(o, stages.PurposeBank))
+	if err != nil {
+		return nil, err
+	}
+	l, err := bank.NewLoss(o.Loss.Softmax, float64(float32(o.Loss.T)), n)
+	if err != nil {
+		return nil, err
+	}
+	l.ZDecay = o.Loss.ZDecay
+	return &InsDis{Memory: m, Loss: l, K: o.Loss.K, Sampler: bank.Sampler{N: n, Seed: seedOf(o, stages.PurposeBank)}}, nil
+}
+
+// Score implements stages.Objective.
+func (c *InsDis) Score(s *stages.Scores) error {
+	n := len(s.Index)
+	if need := n * (c.K + 1); len(c.index) < need {
+		c.index = make([]int32, need)
+	}
+	c.Sampler.Draw(c.index, s.Index, c.K, s.Step)
+	return c.ScoreWith(s, c.index[:n*(c.K+1)])
+}
+
+// ScoreWith is Score with given negatives, [B,K+1].
+func (c *InsDis) ScoreWith(s *stages.Scores, index []int32) error {
+	c.grad = fresh(c.grad, len(s.Out[0]))
+	r := c.Loss.Score(bank.Batch{Queries: s.Out[0], Rows: c.Memory.Rows(), D: c.Memory.D, K: c.K, Index: index}, c.grad, nil)
+	c.Memory.Update(s.Index, s.Out[0], nil)
+	s.Loss = r.Loss
+	s.Values = append(s.Values, stages.Value{Name: "ins_loss", V: r.Loss}, stages.Value{Name: "ins_prob", V: r.Prob})
+	s.D = [][]float32{c.grad}
+	return nil
+}
+
+// State implements stages.Objective.
+func (c *InsDis) State() []stages.BankTensor {
+	params := []float32{float32(c.K), float32(c.Loss.T), float32(c.Loss.Z), float32(c.Memory.Momentum)}
+	return []stages.BankTensor{
+		{Name: "params", Shape: []int{4}, Data: params},
+		tensorOf("memory", c.Memory.N, c.Memory.D, c.Memory.Rows()),
+	}
+}
+
+// Restore implements objective.
+func (c *InsDis) Restore(get func(name string, n int) ([]float32, error)) error {
+	params, err := get("params", 4)
+	if err != nil {
+		return err
+	}
+	rows, err := get("memory", c.Memory.N*c.Memory.D)
+	if err != nil {
+		return err
+	}
+	c.Loss.Z = float64(params[2])
+	copy(c.Memory.Rows(), rows)
+	return nil
+}

@@ -1,0 +1,69 @@
+package flows
+
+import (
+	"github.com/contraflow/contraflow/bank"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// MoCo is momentum contrast (He et al., arXiv:1911.05722): the query of one crop is scored against the key of the other and a
+// queue of earlier keys, which a momentum encoder makes.
+type MoCo struct {
+	Queue *bank.Queue
+	Loss  *bank.Loss
+
+	grad []float32
+}
+
+// NewMoCo makes the queue. With NCE the constant Z is truncated to an integer, as the reference's tensor does.
+func NewMoCo(o Options, n, d int) (*MoCo, error) {
+	q, err := bank.NewQueue(o.Loss.K, d, seedOf(o, stages.PurposeBank))
+	if err != nil {
+		return nil, err
+	}
+	l, err := bank.NewLoss(o.Loss.Softmax, o.Loss.T, n)
+	if err != nil {
+		return nil, err
+	}
+	l.WholeZ, l.ZDecay = true, o.Loss.ZDecay
+	return &MoCo{Queue: q, Loss: l}, nil
+}
+
+// Score implements stages.Objective: output 0 are the queries, output 1 the keys.
+func (c *MoCo) Score(s *stages.Scores) error {
+	queries, keys := s.Out[0], s.Out[1]
+	c.grad = fresh(c.grad, len(queries))
+	r := c.Loss.Score(bank.Batch{Queries: queries, Positives: keys, Rows: c.Queue.Rows(), D: c.Queue.D, K: c.Queue.K}, c.grad, nil)
+	c.Queue.Push(keys)
+	s.Loss = r.Loss
+	s.Values = append(s.Values, stages.Value{Name: "ins_loss", V: r.Loss}, stages.Value{Name: "ins_prob", V: r.Prob})
+	s.D = [][]float32{c.grad, nil}
+	return nil
+}
+
+// State implements stages.Objective. The write position, which the reference forgets, is saved beside its tensors.
+func (c *MoCo) State() []stages.BankTensor {
+	return []stages.BankTensor{
+		{Name: "params", Shape: []int{1}, Data: []float32{float32(c.Loss.Z)}},
+		tensorOf("memory", c.Queue.K, c.Queue.D, c.Queue.Rows()),
+		{Name: "queue_ptr", Shape: []int{1}, Data: []float32{float32(c.Queue.Pointer)}},
+	}
+}
+
+// Restore implements objective.
+func (c *MoCo) Restore(get func(name string, n int) ([]float32, error)) error {
+	params, err := get("params", 1)
+	if err != nil {
+		return err
+	}
+	rows, err := get("memory", c.Queue.K*c.Queue.D)
+	if err != nil {
+		return err
+	}
+	at, err := get("queue_ptr", 1)
+	if err != nil {
+		return err
+	}
+	c.Loss.Z, c.Queue.Pointer = float64(params[0]), int(at[0])%c.Queue.K
+	copy(c.Queue.Rows(), rows)
+	return nil
+}

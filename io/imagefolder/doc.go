@@ -1,0 +1,2 @@
+// Package imagefolder reads data sets that lie as one folder of images a class.
+package imagefolder

@@ -1,0 +1,153 @@
+package imagefolder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+)
+
+// Folder is a data set laid out as DIR/<class>/**/<image>. Classes are the sub-folders sorted by name; samples are listed
+// class by class, folders walked in sorted order. It is safe for concurrent use.
+type Folder struct {
+	dir     string
+	classes []string
+	paths   []string
+	labels  []int
+}
+
+// extensions are what counts as an image, in any case.
+var extensions = map[string]bool{
+	".jpg": true, ".jpeg": true, ".png": true, ".ppm": true, ".bmp": true, ".pgm": true, ".tif": true, ".tiff": true, ".webp": true,
+}
+
+// ErrOneClass says that there is nothing to tell apart. Training without labels may go on regardless.
+var ErrOneClass = errors.New("only one class")
+
+// Open lists the images under dir. Unless only is empty, just the classes it names are taken, and all must exist. A folder
+// with one class opens with ErrOneClass beside it.
+func Open(dir string, only []string) (*Folder, error) {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: there is no such folder: images are read from <data_folder>/train/<class>/", dir)
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return nil, fmt.Errorf("%s is a file, want a folder with one sub-folder of images a class", dir)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	f := &Folder{dir: dir}
+	wanted := map[string]bool{}
+	for _, c := range only {
+		wanted[c] = true
+	}
+	for _, e := range entries {
+		if !isDir(dir, e) || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if len(only) == 0 || wanted[e.Name()] {
+			f.classes = append(f.classes, e.Name())
+			delete(wanted, e.Name())
+		}
+	}
+	sort.Strings(f.classes)
+	for c := range wanted {
+		return nil, fmt.Errorf("%s has no folder for class %q (%d of %d listed classes are missing)", dir, c, len(wanted), len(only))
+	}
+	if len(f.classes) == 0 {
+		return nil, fmt.Errorf("%s holds no sub-folder: want one folder of images a class", dir)
+	}
+	for label, class := range f.classes {
+		before := len(f.paths)
+		if err := f.walk(filepath.Join(dir, class), label); err != nil {
+			return nil, err
+		}
+		if len(f.paths) == before {
+			return nil, fmt.Errorf("%s holds no image: remove the folder, or add files that end in .jpg, .jpeg, .png, .ppm, .pgm, .bmp, .tif, .tiff or .webp",
+				filepath.Join(dir, class))
+		}
+	}
+	if len(f.classes) == 1 {
+		return f, fmt.Errorf("%s holds one class, %q: %w", dir, f.classes[0], ErrOneClass)
+	}
+	return f, nil
+}
+
+// isDir follows links to folders.
+func isDir(dir string, e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return e.IsDir()
+	}
+	info, err := os.Stat(filepath.Join(dir, e.Name()))
+	return err == nil && info.IsDir()
+}
+
+// walk lists a class: the files of a folder in sorted order, then its sub-folders, as os.walk gives them.
+func (f *Folder) walk(dir string, label int) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var below []string
+	for _, e := range entries {
+		switch {
+		case isDir(dir, e):
+			below = append(below, e.Name())
+		case extensions[strings.ToLower(filepath.Ext(e.Name()))]:
+			f.paths = append(f.paths, filepath.Join(dir, e.Name()))
+			f.labels = append(f.labels, label)
+		}
+	}
+	for _, name := range below {
+		if err := f.walk(filepath.Join(dir, name), label); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Len is the number of images.
+func (f *Folder) Len() int { return len(f.paths) }
+
+// Classes are the class names in label order.
+func (f *Folder) Classes() []string { return f.classes }
+
+// Label is the class of image i.
+func (f *Folder) Label(i int) int { return f.labels[i] }
+
+// Name is the path of image i.
+func (f *Folder) Name(i int) string { return f.paths[i] }
+
+// Read returns the bytes of image i, in buf when they fit.
+func (f *Folder) Read(_ context.Context, i int, buf []byte) ([]byte, error) {
+	file, err := os.Open(f.paths[i])
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	n := int(info.Size())
+	if n == 0 {
+		return nil, errors.New("the file is empty")
+	}
+	if cap(buf) < n {
+		buf = make([]byte, n)
+	}
+	buf = buf[:n]
+	if _, err := io.ReadFull(file, buf); err != nil {
+		return nil, err
+	}
+	return buf, nil
+}

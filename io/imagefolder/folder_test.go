@@ -1,0 +1,87 @@
+package imagefolder_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/contraflow/contraflow/io/imagefolder"
+	"github.com/contraflow/contraflow/stages"
+)
+
+var _ stages.Dataset = (*imagefolder.Folder)(nil)
+
+func tree(t *testing.T, files ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, f := range files {
+		p := filepath.Join(dir, f)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(f, "/") {
+			continue
+		}
+		if err := os.WriteFile(p, []byte(f), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestOrder(t *testing.T) {
+	dir := tree(t, "b/2.JPG", "b/10.png", "b/note.txt", "a/z.jpeg", "a/sub/a.webp", "a/sub/deep/b.bmp", "B/x.tiff", "stray.jpg", ".git/x.jpg")
+	f, err := imagefolder.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"B/x.tiff", "a/z.jpeg", "a/sub/a.webp", "a/sub/deep/b.bmp", "b/10.png", "b/2.JPG"}
+	labels := []int{0, 1, 1, 1, 2, 2}
+	if f.Len() != len(want) {
+		t.Fatalf("%d images, want %d", f.Len(), len(want))
+	}
+	for i, w := range want {
+		if f.Name(i) != filepath.Join(dir, w) || f.Label(i) != labels[i] {
+			t.Errorf("image %d is %s of class %d, want %s of %d", i, f.Name(i), f.Label(i), w, labels[i])
+		}
+		if b, err := f.Read(context.Background(), i, nil); err != nil || string(b) != w {
+			t.Errorf("image %d reads %q, %v", i, b, err)
+		}
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	for name, c := range map[string]struct {
+		dir  string
+		only []string
+		want string
+	}{
+		"missing":  {dir: filepath.Join(t.TempDir(), "no"), want: "no such folder"},
+		"a file":   {dir: filepath.Join(tree(t, "x.jpg"), "x.jpg"), want: "is a file"},
+		"empty":    {dir: tree(t), want: "no sub-folder"},
+		"no image": {dir: tree(t, "a/x.jpg", "b/x.txt"), want: "b holds no image"},
+		"class":    {dir: tree(t, "a/x.jpg", "b/x.jpg"), only: []string{"a", "q"}, want: `no folder for class "q"`},
+	} {
+		_, err := imagefolder.Open(c.dir, c.only)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want one line with %q", name, err, c.want)
+		}
+	}
+}
+
+func TestOneClass(t *testing.T) {
+	f, err := imagefolder.Open(tree(t, "a/x.jpg", "a/y.jpg"), nil)
+	if !errors.Is(err, imagefolder.ErrOneClass) || f == nil || f.Len() != 2 {
+		t.Fatalf("got %v, %v", f, err)
+	}
+}
+
+func TestClassList(t *testing.T) {
+	f, err := imagefolder.Open(tree(t, "a/x.jpg", "b/x.jpg", "c/x.jpg"), []string{"c", "a"})
+	if err != nil || strings.Join(f.Classes(), " ") != "a c" {
+		t.Fatalf("got %v, %v", f.Classes(), err)
+	}
+}

@@ -1,0 +1,59 @@
+//go:build (linux || darwin) && (amd64 || arm64) && !static
+
+package jpeg
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/ebitengine/purego"
+
+	"github.com/contraflow/contraflow/ops/pixel"
+)
+
+// turbo is the TurboJPEG library. Handles are not shared: each decode borrows one.
+type turbo struct {
+	decompress func(handle uintptr, buf *byte, size uint64, dst *byte, w, pitch, h, format, flags int32) int32
+	message    func(handle uintptr) string
+	handles    sync.Pool
+}
+
+var names = []string{"libturbojpeg.so.0", "libturbojpeg.so", "libturbojpeg.0.dylib", "libturbojpeg.dylib"}
+
+var loadTurbo = sync.OnceValues(func() (*turbo, error) {
+	var lib uintptr
+	var err error
+	for _, n := range names {
+		if lib, err = purego.Dlopen(n, purego.RTLD_NOW|purego.RTLD_LOCAL); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.New("libturbojpeg was not found")
+	}
+	t := &turbo{}
+	var open func() uintptr
+	for name, f := range map[string]any{"tjInitDecompress": &open, "tjDecompress2": &t.decompress, "tjGetErrorStr2": &t.message} {
+		sym, err := purego.Dlsym(lib, name)
+		if err != nil {
+			return nil, errors.New("libturbojpeg lacks " + name)
+		}
+		purego.RegisterFunc(f, sym)
+	}
+	t.handles.New = func() any { return open() }
+	return t, nil
+})
+
+// decode fills dst with the RGB pixels of a picture of w×h.
+func (t *turbo) decode(dst *pixel.Picture, data []byte, w, h int) error {
+	handle := t.handles.Get().(uintptr)
+	if handle == 0 {
+		return errors.New("libturbojpeg could not start a decoder")
+	}
+	defer t.handles.Put(handle)
+	dst.Reset(w, h)
+	if t.decompress(handle, &data[0], uint64(len(data)), &dst.Pix[0], int32(w), 0, int32(h), 0, 0) != 0 {
+		return errors.New("broken jpeg: " + t.message(handle))
+	}
+	return nil
+}

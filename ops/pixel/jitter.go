@@ -1,0 +1,123 @@
+package pixel
+
+import "math"
+
+// Grayscale replaces every pixel by its lightness, as Pillow's "L".
+func (p *Picture) Grayscale() {
+	for i := 0; i < len(p.Pix); i += 3 {
+		v := light(p.Pix[i], p.Pix[i+1], p.Pix[i+2])
+		p.Pix[i], p.Pix[i+1], p.Pix[i+2] = v, v, v
+	}
+}
+
+// light is Pillow's lightness of a pixel.
+func light(r, g, b byte) byte {
+	return byte((19595*uint32(r) + 38470*uint32(g) + 7471*uint32(b) + 32768) >> 16)
+}
+
+// blend is Pillow's blend of a byte away from, or towards, deg by factor f.
+func blend(deg, v byte, f float32) byte {
+	t := float32(deg) + float32(f*float32(int(v)-int(deg)))
+	if f >= 0 && f <= 1 {
+		return byte(t)
+	}
+	if t <= 0 {
+		return 0
+	}
+	if t >= 255 {
+		return 255
+	}
+	return byte(t)
+}
+
+// Brightness scales every value by f.
+func (p *Picture) Brightness(f float64) {
+	p.table(0, float32(f))
+}
+
+// Contrast moves every value away from the mean lightness by factor f.
+func (p *Picture) Contrast(f float64) {
+	var sum uint64
+	for i := 0; i < len(p.Pix); i += 3 {
+		sum += uint64(light(p.Pix[i], p.Pix[i+1], p.Pix[i+2]))
+	}
+	p.table(byte(int(float64(sum)/float64(p.W*p.H)+0.5)), float32(f))
+}
+
+// table blends every value with one level.
+func (p *Picture) table(deg byte, f float32) {
+	var lut [256]byte
+	for v := range lut {
+		lut[v] = blend(deg, byte(v), f)
+	}
+	for i, v := range p.Pix {
+		p.Pix[i] = lut[v]
+	}
+}
+
+// Saturation moves every pixel away from its lightness by factor f.
+func (p *Picture) Saturation(f float64) {
+	k := float32(f)
+	for i := 0; i < len(p.Pix); i += 3 {
+		l := light(p.Pix[i], p.Pix[i+1], p.Pix[i+2])
+		p.Pix[i], p.Pix[i+1], p.Pix[i+2] = blend(l, p.Pix[i], k), blend(l, p.Pix[i+1], k), blend(l, p.Pix[i+2], k)
+	}
+}
+
+// Hue turns the hue of every pixel by h turns, through Pillow's 8-bit HSV.
+func (p *Picture) Hue(h float64) {
+	shift := byte(int(h * 255))
+	for i := 0; i < len(p.Pix); i += 3 {
+		hue, s, v := toHSV(p.Pix[i], p.Pix[i+1], p.Pix[i+2])
+		p.Pix[i], p.Pix[i+1], p.Pix[i+2] = fromHSV(hue+shift, s, v)
+	}
+}
+
+func toHSV(r, g, b byte) (h, s, v byte) {
+	most, least := max(r, g, b), min(r, g, b)
+	if most == least {
+		return 0, 0, most
+	}
+	d := float32(most) - float32(least)
+	s = byte(int(255 * d / float32(most)))
+	rc, gc, bc := float32(most-r)/d, float32(most-g)/d, float32(most-b)/d
+	var hue float32
+	switch most {
+	case r:
+		hue = bc - gc
+	case g:
+		hue = 2 + rc - bc
+	default:
+		hue = 4 + gc - rc
+	}
+	turn := math.Mod(float64(hue)/6+1, 1)
+	return byte(min(max(int(turn*255), 0), 255)), s, most
+}
+
+func fromHSV(h, s, v byte) (r, g, b byte) {
+	if s == 0 {
+		return v, v, v
+	}
+	x := float32(h) * 6 / 255
+	i := int(math.Floor(float64(x)))
+	f := x - float32(i)
+	sat := float32(s) / 255
+	round := func(k float32) byte {
+		return byte(min(max(math.Floor(float64(float32(v)*k)+0.5), 0), 255))
+	}
+	p, q, t := round(1-sat), round(1-float32(sat*f)), round(1-float32(sat*float32(1-f)))
+	switch i % 6 {
+	case 0:
+		return v, t, p
+	case 1:
+		return q, v, p
+	case 2:
+		return p, v, t
+	case 3:
+		return p, q, v
+	case 4:
+		return t, p, v
+	default:
+		return v, p, q
+	}
+}

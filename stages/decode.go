@@ -1,0 +1,184 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/contraflow/contraflow/ops/pixel"
+)
+
+// PictureDecoder turns encoded bytes into an RGB picture.
+type PictureDecoder interface {
+	Decode(dst *pixel.Picture, data []byte) error
+}
+
+// Crops are the cut and scaled pictures of a batch, in numbered slots: sample b's crop c is Pictures[b·PerSample+c].
+type Crops struct {
+	Plan
+	PerSample int
+	Labels    []int
+	Pictures  []pixel.Picture
+	Bad       []Substitution
+}
+
+// Decode reads, decodes, crops, scales, jitters and flips the pictures of a plan. Draws depend on (seed, epoch, sample), so
+// any number of workers gives the same pixels. It is safe for concurrent use.
+type Decode struct {
+	Data    Dataset
+	Decoder PictureDecoder
+	Seed    uint64
+	Size    int     // side of the crops
+	CropLow float64 // lower bound of a crop's share of the area
+	Rule    CropRule
+	Crops   int  // crops a sample: 1, or 2 for MoCo
+	Jitter  bool // grayscale with probability 0.2, then colour jitter (0.4, 0.4, 0.4, 0.4)
+	Centre  bool // the evaluation crop: nothing is random
+	// Budget is the largest share of samples that may be unreadable.
+	Budget float64
+	// Bad, if set, is told of every substituted sample.
+	OnBad func(Substitution)
+
+	pool sync.Pool // *Crops
+	tool sync.Pool // *bench
+	bad  atomic.Int64
+	seen atomic.Int64
+}
+
+// bench is a worker's memory.
+type bench struct {
+	bytes   []byte
+	picture pixel.Picture
+	scaled  pixel.Picture
+	resizer pixel.Resizer
+}
+
+// Run renders the crops of one plan.
+func (d *Decode) Run(ctx context.Context, p Plan) (*Crops, error) {
+	c, _ := d.pool.Get().(*Crops)
+	if c == nil {
+		c = &Crops{}
+	}
+	per := max(d.Crops, 1)
+	c.Plan, c.PerSample, c.Bad = p, per, nil
+	c.Labels = c.Labels[:0]
+	for len(c.Pictures) < len(p.Index)*per {
+		c.Pictures = append(c.Pictures, pixel.Picture{})
+	}
+	c.Pictures = c.Pictures[:len(p.Index)*per]
+	b, _ := d.tool.Get().(*bench)
+	if b == nil {
+		b = &bench{}
+	}
+	defer d.tool.Put(b)
+	for slot, index := range p.Index {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := d.sample(ctx, b, c, slot, index); err != nil {
+			return nil, err
+		}
+		c.Labels = append(c.Labels, d.Data.Label(index))
+	}
+	return c, nil
+}
+
+// Recycle takes crops back when nobody needs them any more.
+func (d *Decode) Recycle(c *Crops) { d.pool.Put(c) }
+
+// sample fills the slots of one sample. An unreadable picture is replaced by another, drawn from (seed, index) so that every
+// run and epoch takes the same one.
+func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index int) error {
+	d.seen.Add(1)
+	err := d.load(ctx, b, index)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s := Substitution{Index: index, By: -1, Name: d.Data.Name(index), Err: err}
+		r := Draw(d.Seed, 0, index, PurposeSubstitute)
+		for range 20 {
+			other := r.IntN(d.Data.Len())
+			if d.load(ctx, b, other) == nil {
+				s.By = other
+				break
+			}
+		}
+		c.Bad = append(c.Bad, s)
+		if d.OnBad != nil {
+			d.OnBad(s)
+		}
+		bad := d.bad.Add(1)
+		if s.By < 0 {
+			return fmt.Errorf("%s: %w; and twenty other images could not be read either", s.Name, err)
+		}
+		if allowed := max(1, d.Budget*float64(max(d.seen.Load(), int64(d.Data.Len())))); float64(bad) > allowed {
+			return fmt.Errorf("%s: %w: %d images could not be read, more than --bad_samples %g of %d allows", s.Name, err, bad, d.Budget, d.Data.Len())
+		}
+	}
+	for k := range c.PerSample {
+		d.render(b, &c.Pictures[slot*c.PerSample+k], c.Epoch, index, k)
+	}
+	return nil
+}
+
+func (d *Decode) load(ctx context.Context, b *bench, index int) error {
+	data, err := d.Data.Read(ctx, index, b.bytes)
+	if err != nil {
+		return err
+	}
+	if cap(data) > cap(b.bytes) {
+		b.bytes = data
+	}
+	if err := d.Decoder.Decode(&b.picture, data); err != nil {
+		return err
+	}
+	if b.picture.W < 1 || b.picture.H < 1 {
+		return errors.New("the picture has no pixels")
+	}
+	return nil
+}
+
+// render makes crop k of the loaded picture.
+func (d *Decode) render(b *bench, dst *pixel.Picture, epoch, index, k int) {
+	if d.Centre {
+		w, h, box := centre(b.picture.W, b.picture.H, d.Size)
+		b.resizer.Resize(&b.scaled, &b.picture, pixel.Box{W: b.picture.W, H: b.picture.H}, w, h)
+		b.resizer.Resize(dst, &b.scaled, box, d.Size, d.Size)
+		return
+	}
+	// The second crop of a sample has streams of its own.
+	draw := func(p Purpose) *Rand { return &Rand{Draw(d.Seed, epoch, index+k*d.Data.Len(), p)} }
+	box := d.Rule(draw(PurposeCrop).Rand, b.picture.W, b.picture.H, d.CropLow, 1)
+	b.resizer.Resize(dst, &b.picture, box, d.Size, d.Size)
+	if d.Jitter {
+		jitter(draw(PurposeJitter), dst)
+	}
+	if draw(PurposeFlip).Float64() < 0.5 {
+		dst.FlipH()
+	}
+}
+
+// jitter is RandomGrayscale(0.2) followed by ColorJitter(0.4, 0.4, 0.4, 0.4), whose four parts come in random order.
+func jitter(r *Rand, p *pixel.Picture) {
+	if r.Float64() < 0.2 {
+		p.Grayscale()
+	}
+	order := r.Perm(4)
+	factor := [3]float64{r.Between(0.6, 1.4), r.Between(0.6, 1.4), r.Between(0.6, 1.4)}
+	hue := r.Between(-0.4, 0.4)
+	for _, part := range order {
+		switch part {
+		case 0:
+			p.Brightness(factor[0])
+		case 1:
+			p.Contrast(factor[1])
+		case 2:
+			p.Saturation(factor[2])
+		case 3:
+			p.Hue(hue)
+		}
+	}
+}

@@ -1,0 +1,42 @@
+package stages
+
+import "math/rand/v2"
+
+// Purpose keeps the random draws of one sample apart: each has a stream of its own, so that adding a draw to one never
+// changes another.
+type Purpose uint64
+
+// The purposes.
+const (
+	PurposeOrder Purpose = iota + 1
+	PurposeCrop
+	PurposeFlip
+	PurposeJitter
+	PurposeMixture
+	PurposeSubstitute
+	PurposeShuffle
+	PurposeUnmix
+	PurposeBank
+	PurposeInit
+)
+
+// Draw is the stream of random numbers of (seed, epoch, index, purpose). The same four give the same numbers on every
+// machine, whoever asks and when.
+func Draw(seed uint64, epoch, index int, purpose Purpose) *rand.Rand {
+	h := mix(seed + 0x9E3779B97F4A7C15)
+	h = mix(h ^ uint64(epoch)*0xD1B54A32D192ED03)
+	return rand.New(rand.NewPCG(mix(h^uint64(index)*0x8CB92BA72F3D8DD7), mix(h+uint64(purpose)*0x9E3779B97F4A7C15)))
+}
+
+// mix is the finaliser of splitmix64.
+func mix(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
+	z = (z ^ z>>27) * 0x94D049BB133111EB
+	return z ^ z>>31
+}
+
+// Rand is a stream of draws with the distributions that augmentation needs.
+type Rand struct{ *rand.Rand }
+
+// Between is uniform in [low, high).
+func (r *Rand) Between(low, high float64) float64 { return low + (high-low)*r.Float64() }

@@ -1,0 +1,136 @@
+package stages
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/contraflow/contraflow/ops/pixel"
+)
+
+// Views turns crops into the views of a batch: a colour space, normalised, its channels split. It is safe for concurrent
+// use.
+type Views struct {
+	Space pixel.Space
+	// Split is, for every view, the channels it has; nil makes one view of all channels for each crop of a sample.
+	Split [][]int
+	// Recycle, if set, takes the crops back.
+	Recycle func(*Crops)
+
+	pool sync.Pool // *Batch
+}
+
+// Run renders one batch.
+func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
+	b, _ := v.pool.Get().(*Batch)
+	if b == nil {
+		b = &Batch{}
+	}
+	n := len(c.Index)
+	b.Plan, b.Bad = c.Plan, c.Bad
+	b.Labels = append(b.Labels[:0], c.Labels...)
+	b.Present = nil
+	b.release = func() { v.pool.Put(b) }
+	split, crops := v.Split, 1
+	if split == nil {
+		crops = c.PerSample
+		for range crops {
+			split = append(split, []int{0, 1, 2})
+		}
+	}
+	if len(c.Pictures) == 0 {
+		return nil, fmt.Errorf("step %d: a batch without pictures", c.Step)
+	}
+	h, w := c.Pictures[0].H, c.Pictures[0].W
+	for len(b.Views) < len(split) {
+		b.Views = append(b.Views, nil)
+	}
+	b.Views, b.Shapes = b.Views[:len(split)], b.Shapes[:0]
+	for i, channels := range split {
+		b.Shapes = append(b.Shapes, [3]int{len(channels), h, w})
+		b.Views[i] = grow(b.Views[i], n*len(channels)*h*w)
+	}
+	for s := range n {
+		for k := range crops {
+			var planes [3][]float32
+			for i, channels := range split {
+				if v.Split == nil && i != k {
+					continue
+				}
+				size := len(channels) * h * w
+				out := b.Views[i][s*size:][:size]
+				for j, ch := range channels {
+					planes[ch] = out[j*h*w:][:h*w]
+				}
+			}
+			v.Space.Render(planes, &c.Pictures[s*c.PerSample+k])
+		}
+	}
+	if v.Recycle != nil {
+		v.Recycle(c)
+	}
+	return b, nil
+}
+
+// DefaultSplit is the reference's: the first channel, and the other two.
+var DefaultSplit = [][]int{{0}, {1, 2}}
+
+// ParseSplit reads a channel split such as "0|1,2" or, in the letters of a space, "L|ab", "Y|Cb|Cr". Every channel belongs to
+// one view at most.
+func ParseSplit(text string, space pixel.Space) ([][]int, error) {
+	if text == "" {
+		return DefaultSplit, nil
+	}
+	letters := channelLetters(space.Name)
+	var out [][]int
+	used := map[int]bool{}
+	for _, part := range strings.Split(text, "|") {
+		var view []int
+		for rest := strings.Trim(strings.TrimSpace(part), ","); rest != ""; rest = strings.TrimLeft(rest, ", ") {
+			found := -1
+			for ch, name := range letters {
+				if after, ok := strings.CutPrefix(rest, name); ok {
+					found, rest = ch, after
+					break
+				}
+				if after, ok := strings.CutPrefix(rest, strconv.Itoa(ch)); ok {
+					found, rest = ch, after
+					break
+				}
+			}
+			if found < 0 || used[found] {
+				return nil, fmt.Errorf("--views %q: at %q: want views separated by |, each made of channels of %s (%s), no channel twice",
+					text, rest, space.Name, strings.Join(letters, ", "))
+			}
+			used[found] = true
+			view = append(view, found)
+		}
+		if len(view) == 0 {
+			return nil, fmt.Errorf("--views %q: a view without channels", text)
+		}
+		out = append(out, view)
+	}
+	if len(out) < 2 {
+		return nil, fmt.Errorf("--views %q: contrast needs at least two views, separated by |", text)
+	}
+	return out, nil
+}
+
+// channelLetters splits a space's name into its channels: "Lab" into L, a, b; "YCbCr" into Y, Cb, Cr.
+func channelLetters(space string) []string {
+	if space == "CIERGB" {
+		space = "RGB"
+	}
+	var out []string
+	for i, r := range space {
+		second := i > 0 && space[0] == 'Y' && r >= 'a' && r <= 'z'
+		if second {
+			out[len(out)-1] += string(r)
+			continue
+		}
+		out = append(out, string(r))
+	}
+	return out
+}
