@@ -1,0 +1,234 @@
+package flows
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// flag is one row of the table from which the command line, its help, the defaults and run.json are derived.
+type flag struct {
+	name    string
+	group   string
+	help    string
+	origin  string // where the default comes from
+	only    string // method it belongs to; empty means all
+	aliases []string
+	value   func(o *Options) any // pointer to a field, or a pflag.Value
+	// def is the default as text; per method where it differs.
+	def     string
+	defs    map[string]string
+	choices []string
+}
+
+const (
+	ref  = "reference"
+	ours = "contraflow"
+)
+
+// flagTable lists every flag of the training commands, in the order of the help.
+func flagTable() []flag {
+	return []flag{
+		{name: "data_folder", group: "Data", help: "folder that holds train/<class>/<images> and, for judging, val/", origin: ref, value: func(o *Options) any { return &o.Data.Folder }},
+		{name: "image_size", group: "Data", help: "side of the crops in pixels, at least 32", origin: ref, def: "224", value: func(o *Options) any { return &o.Data.ImageSize }},
+		{name: "dataset", group: "Data", help: "only the crop rule of the reference: imagenet and no AlexNet sets the lower bound to 0.08", origin: ref, def: "imagenet100", defs: map[string]string{"cmc": "imagenet"}, choices: []string{"imagenet", "imagenet100"}, value: func(o *Options) any { return &o.Data.Dataset }},
+		{name: "view", group: "Data", only: "cmc", help: "colour space of the views", origin: ref, def: "Lab", value: func(o *Options) any { return &o.Data.View }},
+		{name: "views", group: "Data", only: "cmc", help: `channels of every view, "L|ab" or "0|1,2"; empty is the first and the other two`, origin: ref, value: func(o *Options) any { return &o.Data.Views }},
+		{name: "crop_low", group: "Data", only: "cmc", help: "lower bound of a crop's share of the area, in (0,1]", origin: ref, def: "0.1", value: func(o *Options) any { return &o.Data.CropLow }},
+		{name: "crop", group: "Data", only: "moco insdis", help: "lower bound of a crop's share of the area, in (0,1]", origin: ref, def: "0.1", value: func(o *Options) any { return &o.Data.CropLow }},
+		{name: "crop_rule", group: "Data", help: "generation of RandomResizedCrop", origin: ours, def: "torchvision-0.3", choices: []string{"torchvision-0.3", "torchvision-0.2"}, value: func(o *Options) any { return &o.Data.CropRule }},
+		{name: "aug", group: "Data", only: "moco insdis", help: "augmentation: NULL crops and flips, CJ adds grayscale and colour jitter", origin: ref, def: "CJ", choices: []string{"NULL", "CJ"}, value: func(o *Options) any { return &o.Data.Aug }},
+		{name: "decoder", group: "Data", help: "JPEG decoder", origin: ours, def: "auto", choices: []string{"auto", "turbo", "go"}, value: func(o *Options) any { return &o.Data.Decoder }},
+		{name: "bad_samples", group: "Data", help: "largest share of unreadable images, each replaced by another; more end the run", origin: ours, def: "0.001", value: func(o *Options) any { return &o.Data.BadSamples }},
+		{name: "workers", group: "Data", aliases: []string{"num_workers"}, help: "decode workers; 0 takes half the cores", origin: ours, def: "0", value: func(o *Options) any { return &o.Data.Workers }},
+
+		{name: "model", group: "Encoders", help: "network, see contraflow models", origin: ref, def: "resnet50", defs: map[string]string{"cmc": "alexnet"}, value: func(o *Options) any { return &o.Net.Model }},
+		{name: "feat_dim", group: "Encoders", help: "dimension of the embedding", origin: ref, def: "128", value: func(o *Options) any { return &o.Net.FeatDim }},
+		{name: "stem", group: "Encoders", help: "first layers of ResNets: small is 3×3 without pooling, for images of about 32 pixels", origin: ours, def: "imagenet", choices: []string{"imagenet", "small"}, value: func(o *Options) any { return &o.Net.Stem }},
+		{name: "bn_groups", group: "Encoders", help: "batch-norm groups: one device computes what so many would", origin: ours, def: "1", value: func(o *Options) any { return &o.Net.BNGroups }},
+		{name: "alexnet_uniform_gamma", group: "Encoders", only: "cmc", help: "draw AlexNet's batch-norm scales from U(0,1), as PyTorch up to 1.1 did", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.AlexGamma }},
+		{name: "alpha", group: "Encoders", only: "moco", help: "weight of the old key encoder in its moving average, in [0,1]", origin: ref, def: "0.999", value: func(o *Options) any { return &o.Net.Alpha }},
+		{name: "device", group: "Encoders", help: "where the encoders run", origin: ours, def: "auto", value: func(o *Options) any { return &o.Net.Device }},
+		{name: "threads", group: "Encoders", help: "compute threads; 0 is one a core", origin: ours, def: "0", value: func(o *Options) any { return &o.Net.Threads }},
+		{name: "deterministic_reference", group: "Encoders", help: "only arithmetic in the reference's order: no Winograd convolutions", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.Direct }},
+
+		{name: "softmax", group: "Contrast", help: "softmax cross entropy (InfoNCE) instead of noise-contrastive estimation", origin: ref, def: "false", value: func(o *Options) any { return &o.Loss.Softmax }},
+		{name: "nce_k", group: "Contrast", help: "negatives of every positive; length of MoCo's queue", origin: ref, def: "16384", value: func(o *Options) any { return &o.Loss.K }},
+		{name: "nce_t", group: "Contrast", help: "temperature, > 0", origin: ref, def: "0.07", value: func(o *Options) any { return &o.Loss.T }},
+		{name: "nce_m", group: "Contrast", only: "cmc insdis", help: "weight of the old row in the memory's moving average, in [0,1]", origin: ref, def: "0.5", value: func(o *Options) any { return &o.Loss.M }},
+		{name: "nce_z_ema", group: "Contrast", help: "weight of the old Z in a moving average of NCE's constant; 0 sets it once, as the reference does", origin: ours, def: "0", value: func(o *Options) any { return &o.Loss.ZDecay }},
+		{name: "graph", group: "Contrast", only: "cmc", help: "pairs of views: full takes all, core the first with every other", origin: "CMC paper", def: "full", choices: []string{"core", "full"}, value: func(o *Options) any { return &o.Loss.Graph }},
+
+		{name: "batch_size", group: "Optimiser", help: "images a step", origin: ref, def: "128", value: func(o *Options) any { return &o.Optim.BatchSize }},
+		{name: "epochs", group: "Optimiser", help: "passes over the data", origin: ref, def: "600", value: func(o *Options) any { return &o.Optim.Epochs }},
+		{name: "learning_rate", group: "Optimiser", help: "of SGD", origin: ref, def: "0.03", value: func(o *Options) any { return &o.Optim.LR }},
+		{name: "lr_decay_epochs", group: "Optimiser", help: "epochs after which the rate falls", origin: ref, def: "360,480,540", value: func(o *Options) any { return (*intList)(&o.Optim.DecayEpochs) }},
+		{name: "lr_decay_rate", group: "Optimiser", help: "factor by which it falls", origin: ref, def: "0.1", value: func(o *Options) any { return &o.Optim.DecayRate }},
+		{name: "cosine", group: "Optimiser", help: "half a cosine instead of steps", origin: ref, def: "false", value: func(o *Options) any { return &o.Optim.Cosine }},
+		{name: "warmup_epochs", group: "Optimiser", help: "epochs of linear warm-up", origin: ours, def: "0", value: func(o *Options) any { return &o.Optim.WarmEpochs }},
+		{name: "momentum", group: "Optimiser", help: "of SGD", origin: ref, def: "0.9", value: func(o *Options) any { return &o.Optim.Momentum }},
+		{name: "weight_decay", group: "Optimiser", help: "L2, on every parameter", origin: ref, def: "0.0001", value: func(o *Options) any { return &o.Optim.WeightDecay }},
+		{name: "drop_last", group: "Optimiser", help: "leave a short last batch out", origin: ours, def: "false", value: func(o *Options) any { return &o.Optim.DropLast }},
+
+		{name: "model_path", group: "Run", help: "folder of run folders", origin: ref, def: "./save_models", value: func(o *Options) any { return &o.Run.ModelPath }},
+		{name: "run_name", group: "Run", help: "name of the run folder; empty makes the reference's from the options", origin: ours, value: func(o *Options) any { return &o.Run.Name }},
+		{name: "resume", group: "Run", help: `checkpoint to go on from; "auto" is the newest of the run folder, if any`, origin: ref, value: func(o *Options) any { return &o.Run.Resume }},
+		{name: "seed", group: "Run", help: "of every random draw", origin: ours, def: "1", value: func(o *Options) any { return &o.Run.Seed }},
+		{name: "max_steps", group: "Run", help: "stop after so many steps; 0 is all epochs", origin: ours, def: "0", value: func(o *Options) any { return &o.Run.MaxSteps }},
+		{name: "save_freq", group: "Run", help: "epochs between checkpoints; 0 saves at the end only", origin: ref, def: "10", value: func(o *Options) any { return &o.Run.SaveFreq }},
+		{name: "save_steps", group: "Run", help: "steps between checkpoints; 0 is never", origin: ours, def: "0", value: func(o *Options) any { return &o.Run.SaveSteps }},
+		{name: "keep", group: "Run", help: "newest checkpoints kept; 0 keeps all", origin: ours, def: "3", value: func(o *Options) any { return &o.Run.Keep }},
+		{name: "on_nan", group: "Run", help: "what a loss that is not finite does", origin: ours, def: "stop", choices: []string{"stop", "skip"}, value: func(o *Options) any { return &o.Run.OnNaN }},
+		{name: "quiet", group: "Run", help: "print nothing but errors", origin: ours, def: "false", value: func(o *Options) any { return &o.Run.Quiet }},
+	}
+}
+
+// ignored are flags that the original accepts and never reads.
+var ignored = map[string]string{
+	"tb_freq": "int", "print_freq": "int", "beta1": "float", "beta2": "float", "warm": "bool", "gpu": "int", "log": "string",
+}
+
+func (f flag) applies(method string) bool {
+	return f.only == "" || strings.Contains(" "+f.only+" ", " "+method+" ")
+}
+
+func (f flag) standard(method string) string {
+	if d, ok := f.defs[method]; ok {
+		return d
+	}
+	return f.def
+}
+
+// Defaults are the options of a method without any flag.
+func Defaults(method string) Options {
+	o := Options{Method: method}
+	fs := pflag.NewFlagSet(method, pflag.ContinueOnError)
+	Bind(fs, &o)
+	return o
+}
+
+// Bind adds a method's flags to a flag set, with their defaults in o.
+func Bind(fs *pflag.FlagSet, o *Options) {
+	o.Loss.Graph, o.Data.CropLow, o.Loss.M, o.Net.Alpha, o.Data.Aug = "full", 0.1, 0.5, 0.999, "NULL"
+	o.Data.View = "RGB"
+	for _, f := range flagTable() {
+		if !f.applies(o.Method) {
+			continue
+		}
+		usage := fmt.Sprintf("%s (%s)", f.help, f.origin)
+		if len(f.choices) > 0 {
+			usage = fmt.Sprintf("%s: %s (%s)", f.help, strings.Join(f.choices, ", "), f.origin)
+		}
+		for i, name := range append([]string{f.name}, f.aliases...) {
+			v := valueOf(f.value(o))
+			if err := v.Set(f.standard(o.Method)); err != nil && f.standard(o.Method) != "" {
+				panic(fmt.Sprintf("flows: default of --%s: %v", f.name, err))
+			}
+			if len(f.choices) > 0 {
+				v = choice{v, f.choices}
+			}
+			added := fs.VarPF(v, name, "", usage)
+			added.DefValue = f.standard(o.Method)
+			added.Hidden = i > 0
+			if v.Type() == "bool" {
+				added.NoOptDefVal = "true"
+			}
+			added.Annotations = map[string][]string{"group": {f.group}}
+		}
+	}
+	for name, kind := range ignored {
+		v := &discard{kind}
+		added := fs.VarPF(v, name, "", "accepted and ignored, as in the original")
+		added.Hidden = true
+		if kind == "bool" {
+			added.NoOptDefVal = "true"
+		}
+	}
+}
+
+// Warnings names what was given and has no effect.
+func Warnings(fs *pflag.FlagSet, o *Options) []string {
+	var out []string
+	fs.Visit(func(f *pflag.Flag) {
+		if _, ok := f.Value.(*discard); ok {
+			out = append(out, fmt.Sprintf("--%s has no effect: the original accepts it and never reads it", f.Name))
+		}
+	})
+	if o.Data.Dataset == "imagenet" && o.Net.Model != "alexnet" && o.Data.CropLow != 0.08 {
+		out = append(out, fmt.Sprintf("the lower bound of crops is 0.08, not %s: so the original has it for --dataset imagenet and every model but AlexNet", pyFloat(o.Data.CropLow)))
+		o.Data.CropLow = 0.08
+	}
+	return out
+}
+
+type discard struct{ kind string }
+
+func (d *discard) String() string   { return "" }
+func (d *discard) Set(string) error { return nil }
+func (d *discard) Type() string     { return d.kind }
+
+// choice checks a value against a list.
+type choice struct {
+	pflag.Value
+	from []string
+}
+
+func (c choice) Set(s string) error {
+	for _, v := range c.from {
+		if s == v {
+			return c.Value.Set(s)
+		}
+	}
+	return fmt.Errorf("choose one of %s", strings.Join(c.from, ", "))
+}
+
+// intList is a comma-separated list.
+type intList []int
+
+func (l *intList) String() string {
+	var s []string
+	for _, v := range *l {
+		s = append(s, strconv.Itoa(v))
+	}
+	return strings.Join(s, ",")
+}
+
+func (l *intList) Set(s string) error {
+	var out []int
+	for _, part := range strings.Split(s, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		v, err := strconv.Atoi(part)
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number: want a list such as 120,160,200", part)
+		}
+		out = append(out, v)
+	}
+	*l = out
+	return nil
+}
+
+func (l *intList) Type() string { return "list" }
+
+// valueOf makes a pflag.Value of a pointer.
+func valueOf(p any) pflag.Value {
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	switch v := p.(type) {
+	case *string:
+		fs.StringVar(v, "v", *v, "")
+	case *int:
+		fs.IntVar(v, "v", *v, "")
+	case *float64:
+		fs.Float64Var(v, "v", *v, "")
+	case *bool:
+		fs.BoolVar(v, "v", *v, "")
+	case pflag.Value:
+		return v
+	default:
+		panic(fmt.Sprintf("flows: no flag value for %T", p))
+	}
+	return fs.Lookup("v").Value
+}

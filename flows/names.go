@@ -1,0 +1,50 @@
+package flows
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+// RunName is the name of a run's folder, as the reference makes it from its flags. Unless LegacyNames is set the settings
+// that the reference leaves out follow: those of the mixture.
+func RunName(o Options) string {
+	if o.Run.Name != "" {
+		return o.Run.Name
+	}
+	loss := "nce"
+	if o.Loss.Softmax {
+		loss = "softmax"
+	}
+	common := loss + "_" + strconv.Itoa(o.Loss.K) + "_" + o.Net.Model + "_lr_" + pyFloat(o.Optim.LR) +
+		"_decay_" + pyFloat(o.Optim.WeightDecay) + "_bsz_" + strconv.Itoa(o.Optim.BatchSize)
+	amp := ""
+	if o.Net.AMP {
+		amp = "_amp_" + o.Net.OptLevel
+	}
+	var name string
+	switch o.Method {
+	case "cmc":
+		name = "memory_" + common + amp + "_view_" + o.Data.View
+	case "moco":
+		name = "MoCo" + pyFloat(o.Net.Alpha) + "_" + common + "_crop_" + pyFloat(o.Data.CropLow) + amp + "_aug_" + o.Data.Aug
+	default:
+		name = "InsDis_" + common + "_crop_" + pyFloat(o.Data.CropLow) + amp + "_aug_" + o.Data.Aug
+	}
+	return name
+}
+
+// pyFloat prints a float as Python's str does.
+func pyFloat(v float64) string {
+	a := math.Abs(v)
+	if a != 0 && (a < 1e-4 || a >= 1e16) {
+		s := strconv.FormatFloat(v, 'e', -1, 64)
+		mantissa, exp, _ := strings.Cut(s, "e")
+		return mantissa + "e" + exp
+	}
+	s := strconv.FormatFloat(v, 'f', -1, 64)
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return s
+}

@@ -1,0 +1,171 @@
+package flows
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/contraflow/contraflow/encoders"
+	"github.com/contraflow/contraflow/io/imagefolder"
+	"github.com/contraflow/contraflow/io/jpeg"
+	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/ops/cpu"
+	"github.com/contraflow/contraflow/ops/pixel"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// seedOf is the seed of one purpose of a run.
+func seedOf(o Options, p stages.Purpose) uint64 {
+	return stages.Draw(uint64(o.Run.Seed), 0, 0, p).Uint64()
+}
+
+// views says how pictures of a method become what its encoders see.
+type views struct {
+	space pixel.Space
+	split [][]int // nil: the crops of a sample, all channels
+	crops int     // a sample
+	names []string
+}
+
+// viewsOf resolves the colour space and the channel split. Methods with one encoder see RGB crops.
+func viewsOf(o Options, m encoders.Model) (views, error) {
+	if !m.Multi {
+		space, err := pixel.LookupSpace("RGB")
+		crops := 1
+		if o.Method == "moco" {
+			crops = 2
+		}
+		return views{space: space, crops: crops, names: []string{"ins"}}, err
+	}
+	space, err := pixel.LookupSpace(o.Data.View)
+	if err != nil {
+		return views{}, fmt.Errorf("--view: %w", err)
+	}
+	if !space.Known {
+		return views{}, fmt.Errorf("--view %s: no mean and deviation are known for it: see contraflow data stats --view %s", space.Name, space.Name)
+	}
+	split, err := stages.ParseSplit(o.Data.Views, space)
+	if err != nil {
+		return views{}, err
+	}
+	names := []string{"l", "ab"}
+	for v := 2; v < len(split); v++ {
+		names = append(names, encoders.TowerName(v))
+	}
+	return views{space: space, split: split, crops: 1, names: names}, nil
+}
+
+// channels are the input channels of every encoder.
+func (v views) channels() []int {
+	if v.split == nil {
+		return []int{3}
+	}
+	var out []int
+	for _, s := range v.split {
+		out = append(out, len(s))
+	}
+	return out
+}
+
+// network is a model on a device: a tower a view.
+type network struct {
+	model  encoders.Model
+	device ops.Device
+	graphs []*ops.Graph
+	params []ops.Params
+}
+
+// openDevice opens the device that --device names.
+func openDevice(o Options) (ops.Device, error) {
+	switch o.Net.Device {
+	case "", "auto", "cpu":
+		return cpu.New(o.Net.Threads)
+	}
+	return nil, fmt.Errorf("--device %q: this build has cpu: use --device auto or cpu", o.Net.Device)
+}
+
+// newNetwork builds the towers of a model and draws their weights.
+func newNetwork(o Options, d ops.Device, m encoders.Model, channels []int) (*network, error) {
+	n := &network{model: m, device: d}
+	for v, c := range channels {
+		g := m.Net.Tower(c, o.Data.ImageSize)
+		if err := g.Err(); err != nil {
+			return nil, fmt.Errorf("--model %s at --image_size %d: %w", m.Name, o.Data.ImageSize, err)
+		}
+		p, err := d.NewParams(g)
+		if err != nil {
+			return nil, err
+		}
+		if err := encoders.Init(p, seedOf(o, stages.PurposeInit)+uint64(v), o.Net.AlexGamma); err != nil {
+			return nil, err
+		}
+		n.graphs, n.params = append(n.graphs, g), append(n.params, p)
+	}
+	return n, nil
+}
+
+// modelOf finds the model of a run, with the stem it asks for.
+func modelOf(o Options) (encoders.Model, error) {
+	m, err := encoders.Lookup(o.Net.Model, o.Net.FeatDim)
+	if err != nil {
+		return m, fmt.Errorf("--model: %w", err)
+	}
+	switch o.Net.Stem {
+	case "", "imagenet":
+	case "small":
+		r, ok := m.Net.(encoders.ResNet)
+		if !ok {
+			return m, fmt.Errorf("--stem small: %s is not a ResNet", m.Name)
+		}
+		r.SmallStem = true
+		m.Net = r
+	default:
+		return m, fmt.Errorf("--stem %q: choose imagenet or small", o.Net.Stem)
+	}
+	if multi := o.Method == "cmc"; multi != m.Multi {
+		kind := map[bool]string{true: "a pair of towers for the views of CMC", false: "one encoder of colour images"}
+		return m, fmt.Errorf("--model %s is %s, and %s needs %s", m.Name, kind[m.Multi], o.Method, kind[multi])
+	}
+	return m, nil
+}
+
+// openData opens one half of a data set, "train" or "val". One class is enough for training without labels.
+func openData(o Options, half string) (stages.Dataset, error) {
+	if o.Data.Folder == "" {
+		return nil, errors.New("--data_folder is missing: give the folder that holds train/<class>/<images>")
+	}
+	f, err := imagefolder.Open(filepath.Join(o.Data.Folder, half), nil)
+	if err != nil && !errors.Is(err, imagefolder.ErrOneClass) {
+		return nil, fmt.Errorf("--data_folder: %w", err)
+	}
+	return f, nil
+}
+
+// newDecode is the loading stage of one half of a data set.
+func newDecode(o Options, data stages.Dataset, d *jpeg.Decoder, v views, centre bool) (*stages.Decode, error) {
+	rule, ok := stages.CropRules[o.Data.CropRule]
+	if !ok {
+		return nil, fmt.Errorf("--crop_rule %q: choose torchvision-0.3 or torchvision-0.2", o.Data.CropRule)
+	}
+	crops := v.crops
+	if centre {
+		crops = 1
+	}
+	return &stages.Decode{
+		Data: data, Decoder: d, Seed: uint64(o.Run.Seed), Size: o.Data.ImageSize, CropLow: o.Data.CropLow, Rule: rule,
+		Crops: crops, Jitter: o.Data.Aug == "CJ" && v.split == nil, Centre: centre, Budget: o.Data.BadSamples,
+	}, nil
+}
+
+// parameterCount is for messages.
+func (n *network) parameterCount() int {
+	total := 0
+	for _, g := range n.graphs {
+		for _, p := range g.Params {
+			if p.Role.Trainable() {
+				total += p.Len()
+			}
+		}
+	}
+	return total
+}

@@ -1,0 +1,363 @@
+package flows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/contraflow/contraflow"
+	"github.com/contraflow/contraflow/io/checkpoint"
+	"github.com/contraflow/contraflow/io/jpeg"
+	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// ErrStopped says that a run was asked to stop, finished its step and saved a checkpoint.
+var ErrStopped = errors.New("stopped after a checkpoint")
+
+// objective is a method's loss and bank.
+type objective interface {
+	stages.Objective
+	Restore(get func(name string, n int) ([]float32, error)) error
+}
+
+// Run is one training run: everything that is opened, made and checked before its graph starts.
+type Run struct {
+	o         Options
+	Dir       string // run folder
+	data      stages.Dataset
+	decoder   *jpeg.Decoder
+	views     views
+	net       *network
+	towers    []stages.Tower
+	passes    []stages.Pass
+	objective objective
+	sampler   stages.Sampler
+	decode    *stages.Decode
+	lock      *checkpoint.Lock
+
+	// Observe, if set, is told of every step, on the goroutine of the meter stage.
+	Observe func(r *stages.Report)
+	// Between, if set, runs on the device's goroutine before the first batch of every epoch after the first.
+	Between func(ctx context.Context, epoch int) error
+	// Stop, when closed, ends the run after the step in flight, with a checkpoint.
+	Stop <-chan struct{}
+
+	graph  *contraflow.Graph
+	encode *stages.Encode
+}
+
+// Prepare opens data, decoder and device, makes networks and bank, takes the run folder and restores a checkpoint if one is
+// asked for. Nothing is written before everything has been checked. Close ends what it opened.
+func Prepare(o Options) (*Run, error) {
+	r := &Run{o: o}
+	if err := r.open(); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Run) open() error {
+	o := r.o
+	model, err := modelOf(o)
+	if err != nil {
+		return err
+	}
+	if r.views, err = viewsOf(o, model); err != nil {
+		return err
+	}
+	if r.data, err = openData(o, "train"); err != nil {
+		return err
+	}
+	r.sampler = stages.Sampler{N: r.data.Len(), Batch: o.Optim.BatchSize, Epochs: o.Optim.Epochs, Seed: uint64(o.Run.Seed),
+		MaxSteps: o.Run.MaxSteps, DropLast: o.Optim.DropLast}
+	if err := r.sampler.Check(); err != nil {
+		return err
+	}
+	if r.decoder, err = jpeg.Open(o.Data.Decoder); err != nil {
+		return err
+	}
+	if r.decode, err = newDecode(o, r.data, r.decoder, r.views, false); err != nil {
+		return err
+	}
+	device, err := openDevice(o)
+	if err != nil {
+		return err
+	}
+	r.net = &network{device: device}
+	if r.net, err = newNetwork(o, device, model, r.views.channels()); err != nil {
+		device.Close()
+		return err
+	}
+	if err := r.compile(); err != nil {
+		return err
+	}
+	if err := r.newObjective(); err != nil {
+		return err
+	}
+	r.Dir = filepath.Join(o.Run.ModelPath, RunName(o))
+	if r.lock, err = checkpoint.Acquire(r.Dir); err != nil {
+		return fmt.Errorf("--model_path: %w", err)
+	}
+	return r.resume()
+}
+
+// compile plans the training programs and lists the passes of a step.
+func (r *Run) compile() error {
+	o := ops.Options{Batch: r.o.Optim.BatchSize, Train: true, BNGroups: r.o.Net.BNGroups, Outputs: []string{r.net.model.Embedding()}, Direct: r.o.Net.Direct}
+	for i, g := range r.net.graphs {
+		p, err := r.net.device.Compile(g, r.net.params[i], o)
+		if err != nil {
+			return err
+		}
+		r.towers = append(r.towers, stages.Tower{Name: r.views.names[i], Params: r.net.params[i], Program: p, Follows: -1})
+		r.passes = append(r.passes, stages.Pass{Tower: i, View: i})
+	}
+	if r.o.Method != "moco" {
+		return nil
+	}
+	// The key encoder starts as a copy of the query encoder's parameters; its buffers are its own.
+	key, err := r.net.device.NewParams(r.net.graphs[0])
+	if err != nil {
+		return err
+	}
+	if err := key.Average(r.net.params[0], 0); err != nil {
+		return err
+	}
+	p, err := r.net.device.Compile(r.net.graphs[0], key, o)
+	if err != nil {
+		return err
+	}
+	r.towers = append(r.towers, stages.Tower{Name: "key", Params: key, Program: p, Follows: 0, Keep: r.o.Net.Alpha})
+	r.passes = append(r.passes, stages.Pass{Tower: 1, View: 1, Shuffle: true})
+	return nil
+}
+
+func (r *Run) newObjective() (err error) {
+	d, n := r.towers[0].Program.OutputShape(0).Len(), r.data.Len()
+	switch r.o.Method {
+	case "cmc":
+		r.objective, err = NewCMC(r.o, r.views.names, n, d)
+	case "moco":
+		r.objective, err = NewMoCo(r.o, n, d)
+	case "insdis":
+		r.objective, err = NewInsDis(r.o, n, d)
+	default:
+		err = fmt.Errorf("there is no method %q: choose cmc, moco or insdis", r.o.Method)
+	}
+	return err
+}
+
+// resume restores the checkpoint that --resume names: "auto" takes the newest of the run folder, if there is one.
+func (r *Run) resume() error {
+	path := r.o.Run.Resume
+	switch path {
+	case "":
+		return nil
+	case "auto":
+		latest, err := checkpoint.Latest(checkpoint.Disk{}, r.Dir)
+		if errors.Is(err, checkpoint.ErrNone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		path = latest
+	}
+	state, err := loadState(path)
+	if err != nil {
+		return fmt.Errorf("--resume: %w", err)
+	}
+	step, err := r.restore(state)
+	if err != nil {
+		return fmt.Errorf("--resume %s: %w", path, err)
+	}
+	r.sampler.Start = step
+	return nil
+}
+
+// loadState reads a checkpoint folder, or the newest one of a run folder.
+func loadState(path string) (*checkpoint.State, error) {
+	if latest, err := checkpoint.Latest(checkpoint.Disk{}, path); err == nil {
+		path = latest
+	} else if !errors.Is(err, checkpoint.ErrNone) {
+		return nil, err
+	}
+	return checkpoint.Load(checkpoint.Disk{}, path)
+}
+
+// Close gives the run folder and the device back.
+func (r *Run) Close() error {
+	var errs []error
+	if r.lock != nil {
+		errs = append(errs, r.lock.Release())
+	}
+	if r.net != nil {
+		errs = append(errs, r.net.device.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// workers is how many decode workers run: what was asked for, or half the cores.
+func (r *Run) workers() int {
+	if r.o.Data.Workers > 0 {
+		return r.o.Data.Workers
+	}
+	return max(1, runtime.GOMAXPROCS(0)/2)
+}
+
+// Graph builds the run's graph:
+//
+//	sampler ─▶ decode ─▶ views ─▶ encode ─▶ contrast ─▶ update ─▶ meter
+//	                                ▲                      │
+//	                                └────── gradients ─────┘
+func (r *Run) Graph() *contraflow.Graph {
+	o := r.o
+	g := contraflow.New(o.Method)
+	gradients := contraflow.Loop[*stages.Gradients](g, "gradients", 1).Between("update", "encode")
+	render := &stages.Views{Space: r.views.space, Split: r.views.split, Recycle: r.decode.Recycle}
+	r.encode = &stages.Encode{Towers: r.towers, Passes: r.passes, Gradients: gradients, Seed: uint64(o.Run.Seed),
+		Between: r.between, SnapshotAt: r.snapshotAt}
+	contrast := &stages.Contrast{Objective: r.objective}
+	update := &stages.Update{LR: func(p stages.Plan) float64 { return o.Optim.Rate(p.Epoch) }, Momentum: o.Optim.Momentum,
+		Decay: o.Optim.WeightDecay, SkipNaN: o.Run.OnNaN == "skip", Gradients: gradients}
+
+	plans := contraflow.Source(g, "sampler", r.sampler.Plans())
+	crops := contraflow.Step(plans, "decode", r.decode.Run, contraflow.Workers(r.workers()))
+	batches := contraflow.Step(crops, "views", render.Run)
+	features := contraflow.Step(batches, "encode", r.encode.Run, contraflow.Finish(r.encode.Finish), contraflow.Depth(1))
+	scores := contraflow.Step(features, "contrast", contrast.Run, contraflow.Depth(1))
+	reports := contraflow.Step(scores, "update", update.Run)
+	contraflow.Each(reports, "meter", r.meter)
+	r.graph = g
+	return g
+}
+
+func (r *Run) between(ctx context.Context, next stages.Plan) error {
+	if r.Between == nil || next.Batch != 0 || next.Step == r.sampler.Start {
+		return nil
+	}
+	return r.Between(ctx, next.Epoch-1)
+}
+
+// snapshotAt says before which batches a checkpoint is due.
+func (r *Run) snapshotAt(next stages.Plan) bool {
+	if next.Step == r.sampler.Start {
+		return false
+	}
+	o := r.o.Run
+	epoch := next.Batch == 0 && o.SaveFreq > 0 && (next.Epoch-1)%o.SaveFreq == 0
+	return epoch || (o.SaveSteps > 0 && next.Step%o.SaveSteps == 0)
+}
+
+// meter writes due checkpoints and passes reports on.
+func (r *Run) meter(_ context.Context, rep *stages.Report) error {
+	if r.Observe != nil {
+		r.Observe(rep)
+	}
+	if rep.Snapshot == nil {
+		return nil
+	}
+	return r.save(rep.Snapshot)
+}
+
+func (r *Run) save(s *stages.Snapshot) error {
+	state, err := r.checkpointState(s)
+	if err != nil {
+		return err
+	}
+	_, err = checkpoint.Save(checkpoint.Disk{}, r.Dir, state, checkpoint.Options{Keep: r.o.Run.Keep})
+	return err
+}
+
+// Train runs the graph to its end and saves the last state. After Stop it returns ErrStopped.
+func (r *Run) Train(ctx context.Context) error {
+	g := r.graph
+	if g == nil {
+		g = r.Graph()
+	}
+	last := stages.Plan{Step: r.sampler.Start}
+	observe := r.Observe
+	r.Observe = func(rep *stages.Report) {
+		last = rep.Plan
+		last.Step++
+		if observe != nil {
+			observe(rep)
+		}
+	}
+	finished := make(chan struct{})
+	stopped := false
+	if r.Stop != nil {
+		go func() {
+			select {
+			case <-r.Stop:
+				g.Stop()
+			case <-finished:
+			}
+		}()
+	}
+	err := g.Run(ctx)
+	close(finished)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-r.Stop:
+		stopped = last.Step < r.sampler.Steps()
+	default:
+	}
+	last.Epoch = last.Step/r.sampler.PerEpoch() + 1
+	s, err := stages.TakeSnapshot(r.towers, last)
+	if err != nil {
+		return err
+	}
+	s.Bank = r.objective.State()
+	if err := r.save(s); err != nil {
+		return err
+	}
+	if stopped {
+		return ErrStopped
+	}
+	return nil
+}
+
+// Steps is how many steps the run has in all, and how many are done when it starts.
+func (r *Run) Steps() (total, done int) { return r.sampler.Steps(), r.sampler.Start }
+
+// Describe is one line on what is about to happen.
+func (r *Run) Describe() string {
+	return fmt.Sprintf("%s: %d images, %s (%.1f M parameters), batch %d, %d steps, on %s, decoder %s",
+		r.o.Method, r.data.Len(), r.net.model.Name, float64(r.net.parameterCount())/1e6, r.o.Optim.BatchSize, r.sampler.Steps(),
+		r.net.device.Name(), r.decoder.Name())
+}
+
+// Stats are the graph's numbers so far.
+func (r *Run) Stats() contraflow.Stats {
+	if r.graph == nil {
+		return contraflow.Stats{}
+	}
+	return r.graph.Stats()
+}
+
+// Window returns a function that reads the numbers since a moment after the start, the first second by default, when the
+// pipeline is still filling.
+func (r *Run) Window(skip time.Duration) func() contraflow.Stats {
+	var base contraflow.Stats
+	done := make(chan struct{})
+	time.AfterFunc(skip, func() {
+		base = r.Stats()
+		close(done)
+	})
+	return func() contraflow.Stats {
+		select {
+		case <-done:
+			return r.Stats().Since(base)
+		default:
+			return r.Stats()
+		}
+	}
+}

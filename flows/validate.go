@@ -1,0 +1,74 @@
+package flows
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Validate checks options before anything is opened or written. The message says the flag, what was found and what to do;
+// several mistakes are one error, a line each, the first being what a command prints.
+func Validate(o Options) error {
+	var errs []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	unit := func(name string, v float64) { bad(v >= 0 && v <= 1, "--%s %v: must be in [0,1]", name, v) }
+
+	bad(o.Data.ImageSize >= 32 && o.Data.ImageSize <= 4096, "--image_size %d: must be between 32 and 4096", o.Data.ImageSize)
+	bad(o.Data.CropLow > 0 && o.Data.CropLow <= 1, "--crop_low %v: must be in (0,1]", o.Data.CropLow)
+	unit("bad_samples", o.Data.BadSamples)
+	bad(o.Data.Workers >= 0, "--workers %d: must be 0 (half the cores) or more", o.Data.Workers)
+	bad(o.Net.Threads >= 0, "--threads %d: must be 0 (one a core) or more", o.Net.Threads)
+	bad(o.Net.FeatDim >= 1, "--feat_dim %d: must be at least 1", o.Net.FeatDim)
+	bad(o.Net.BNGroups >= 1 && o.Optim.BatchSize%max(o.Net.BNGroups, 1) == 0, "--bn_groups %d: must divide --batch_size %d", o.Net.BNGroups, o.Optim.BatchSize)
+	unit("alpha", o.Net.Alpha)
+	bad(o.Loss.K >= 1, "--nce_k %d: must be at least 1", o.Loss.K)
+	bad(o.Loss.T > 0, "--nce_t %v: the temperature must be positive", o.Loss.T)
+	unit("nce_m", o.Loss.M)
+	bad(o.Loss.ZDecay >= 0 && o.Loss.ZDecay < 1, "--nce_z_ema %v: must be in [0,1)", o.Loss.ZDecay)
+	bad(o.Optim.BatchSize >= 2, "--batch_size %d: batch normalisation needs at least 2", o.Optim.BatchSize)
+	bad(o.Optim.Epochs >= 1, "--epochs %d: must be at least 1", o.Optim.Epochs)
+	bad(o.Optim.LR > 0, "--learning_rate %v: must be positive", o.Optim.LR)
+	bad(o.Optim.DecayRate > 0, "--lr_decay_rate %v: must be positive", o.Optim.DecayRate)
+	bad(o.Optim.Momentum >= 0 && o.Optim.Momentum < 1, "--momentum %v: must be in [0,1)", o.Optim.Momentum)
+	bad(o.Optim.WeightDecay >= 0, "--weight_decay %v: must not be negative", o.Optim.WeightDecay)
+	bad(o.Run.MaxSteps >= 0, "--max_steps %d: must be 0 (no limit) or more", o.Run.MaxSteps)
+	bad(o.Run.Keep >= 0 && o.Run.SaveFreq >= 0 && o.Run.SaveSteps >= 0, "--keep, --save_freq and --save_steps must not be negative")
+	if len(errs) == 0 {
+		errs = append(errs, fits(o))
+	}
+	return errors.Join(errs...)
+}
+
+// fits refuses negatives whose scores alone would not fit the machine's memory.
+func fits(o Options) error {
+	have := availableMemory()
+	need := float64(o.Optim.BatchSize) * float64(o.Loss.K+1) * 8
+	if o.Method == "moco" {
+		need += float64(o.Loss.K) * float64(o.Net.FeatDim) * 4
+	}
+	if have > 0 && need > have {
+		return fmt.Errorf("--nce_k %d with --batch_size %d needs %.1f GiB, %.1f are free: lower one of them", o.Loss.K, o.Optim.BatchSize, need/(1<<30), have/(1<<30))
+	}
+	return nil
+}
+
+// availableMemory is what the system says is free, in bytes; 0 when it does not say.
+func availableMemory() float64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if f := strings.Fields(line); len(f) >= 2 && f[0] == "MemAvailable:" {
+			kb, _ := strconv.ParseFloat(f[1], 64)
+			return kb * 1024
+		}
+	}
+	return 0
+}
