@@ -7,6 +7,7 @@
 // tests cut at every one of them. Every tensor carries a CRC-32C and state.json one of its own, verified by [Load].
 //
 // Nothing is compressed. Float32 weights, velocities and unit-length bank rows are nearly random in all but the exponent
-// byte: with bytes shuffled into planes, zstd at its fastest level made 0.85 of the size at 0.3 GB/s of a core, while
-// checksumming and copying to the page cache run at several GB/s. See BenchmarkCompress and BenchmarkSave.
+// byte: zstd gets 1.00 of the size from the bytes as they are, and 0.85 at 0.3 GB/s of a core from bytes shuffled into
+// planes. 200 MB would cost 0.6 s of a core that trains; without it they are checksummed, written and synced in 0.2 s,
+// and loaded in 0.09 s (2 cores of an EPYC, NVMe; go test -bench . ./io/checkpoint).
 package checkpoint
