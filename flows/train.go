@@ -361,3 +361,14 @@ func (r *Run) Window(skip time.Duration) func() contraflow.Stats {
 		}
 	}
 }
+
+// OnBad sets what is told of every substituted image. It may be called from several goroutines.
+func (r *Run) OnBad(f func(name, by string, err error)) {
+	r.decode.OnBad = func(s stages.Substitution) {
+		by := "nothing"
+		if s.By >= 0 {
+			by = r.data.Name(s.By)
+		}
+		f(s.Name, by, s.Err)
+	}
+}

@@ -1,0 +1,42 @@
+# contraflow: every target explains itself in make help.
+
+GO ?= go
+STATICCHECK = $(GO) tool staticcheck
+
+.PHONY: help build demo test race golden check lint cross generate coverage
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+build: ## the contraflow binary, without cgo
+	CGO_ENABLED=0 $(GO) build -o contraflow ./cmd/contraflow
+
+demo: ## draw a data set, train on it, judge the encoder, write build/demo/run-seed1*/report.html
+	$(GO) run ./cmd/contraflow demo --out build/demo
+
+test: ## all tests
+	$(GO) test ./...
+
+race: ## the graph and its stages under the race detector (needs gcc)
+	$(GO) test -race . ./stages/...
+
+golden: ## the numbers of the original system, with a table
+	$(GO) test ./flows -run Golden -v
+
+coverage: ## coverage of the graph package
+	$(GO) test -cover .
+
+lint: ## formatting, vet, staticcheck
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not formatted:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+cross: ## builds without cgo, without assembly, and for arm64
+	CGO_ENABLED=0 $(GO) build ./...
+	CGO_ENABLED=0 $(GO) build -tags purego ./...
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet ./...
+
+generate: ## write the generated assembly again
+	$(GO) generate ./ops/cpu
+
+check: lint cross test race ## what CI runs, but for the check that generated files are current

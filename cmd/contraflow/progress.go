@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/contraflow/contraflow"
+	"github.com/contraflow/contraflow/flows"
+)
+
+// progress prints one status a second: a bar on a terminal, plain lines elsewhere.
+type progress struct {
+	out    io.Writer
+	run    *flows.Run
+	bar    *progressbar.ProgressBar
+	quiet  bool
+	mu     sync.Mutex
+	last   time.Time
+	images int
+	stats  contraflow.Stats
+	begun  time.Time
+}
+
+func newProgress(out io.Writer, r *flows.Run, quiet bool) *progress {
+	p := &progress{out: out, run: r, quiet: quiet, last: time.Now(), begun: time.Now()}
+	f, ok := out.(*os.File)
+	if !quiet && ok && term.IsTerminal(int(f.Fd())) {
+		total, done := r.Steps()
+		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(out), progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionFullWidth())
+		p.bar.Set(done)
+	}
+	return p
+}
+
+func (p *progress) step(rep *flows.StepReport) {
+	if p.quiet {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.images += rep.Samples
+	if p.bar != nil {
+		p.bar.Set(rep.Plan.Step + 1)
+	}
+	now := time.Now()
+	if now.Sub(p.last) < time.Second {
+		return
+	}
+	stats := p.run.Stats()
+	window := stats.Since(p.stats)
+	limit := "-"
+	if st, ok := window.Bottleneck(); ok {
+		limit = fmt.Sprintf("%s %.0f %%", st.Name, 100*window.Share(st))
+	}
+	total, _ := p.run.Steps()
+	line := fmt.Sprintf("epoch %d step %d/%d  %.1f images/s  loss %.4f  lr %.4g  limit: %s",
+		rep.Plan.Epoch, rep.Plan.Step+1, total, float64(p.images)/now.Sub(p.last).Seconds(), rep.Loss, rep.LR, limit)
+	if p.bar != nil {
+		p.bar.Describe(line)
+	} else {
+		fmt.Fprintln(p.out, line)
+	}
+	p.last, p.images, p.stats = now, 0, stats
+}
+
+func (p *progress) end() {
+	if p.bar != nil {
+		p.bar.Exit()
+		fmt.Fprintln(p.out)
+	}
+}
+
+// resumeCommand is the command line of this run with --resume auto.
+func resumeCommand() string {
+	var args []string
+	skip := false
+	for _, a := range os.Args {
+		switch {
+		case skip:
+			skip = false
+		case a == "--resume":
+			skip = true
+		case strings.HasPrefix(a, "--resume="):
+		default:
+			if strings.ContainsAny(a, " \t'\"$\\|&;<>()") {
+				a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+			}
+			args = append(args, a)
+		}
+	}
+	return strings.Join(args, " ") + " --resume auto"
+}
+
+// groupedUsage prints a training command's flags by group, each with its default and where that comes from.
+func groupedUsage(cmd *cobra.Command) error {
+	w := cmd.OutOrStderr()
+	fmt.Fprintf(w, "Usage:\n  %s\n", cmd.UseLine())
+	var order []string
+	groups := map[string][]*pflag.Flag{}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
+		name := "Other"
+		if g := f.Annotations["group"]; len(g) > 0 {
+			name = g[0]
+		}
+		if _, seen := groups[name]; !seen {
+			order = append(order, name)
+		}
+		groups[name] = append(groups[name], f)
+	})
+	for _, name := range order {
+		fmt.Fprintf(w, "\n%s:\n", name)
+		for _, f := range groups[name] {
+			label := "--" + f.Name
+			if f.Value.Type() != "bool" {
+				label += " " + strings.ToUpper(f.Value.Type())
+			}
+			text := f.Usage
+			if f.DefValue != "" && f.DefValue != "false" {
+				text += " [" + f.DefValue + "]"
+			}
+			fmt.Fprintf(w, "  %-28s %s\n", label, text)
+		}
+	}
+	return nil
+}

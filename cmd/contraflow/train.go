@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/contraflow/contraflow/flows"
+)
+
+// methods are the training commands.
+var methods = []struct{ name, short string }{
+	{"cmc", "Contrastive multiview coding over colour views"},
+	{"moco", "Momentum contrast: two crops, a momentum encoder, a queue"},
+	{"insdis", "Instance discrimination: every image a class, kept in a memory"},
+}
+
+func newTrain() *cobra.Command {
+	c := group("train", "Train encoders by contrast")
+	for _, m := range methods {
+		c.AddCommand(newTrainMethod(m.name, m.short))
+	}
+	return c
+}
+
+func newTrainMethod(method, short string) *cobra.Command {
+	o := flows.Options{Method: method}
+	c := &cobra.Command{
+		Use:   method + " --data_folder DIR [flags]",
+		Short: short,
+		Args:  noArgs,
+	}
+	flows.Bind(c.Flags(), &o)
+	c.Flags().SortFlags = false
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		log := logger(cmd.ErrOrStderr(), o.Run.Quiet)
+		for _, w := range flows.Warnings(cmd.Flags(), &o) {
+			log.Warn().Msg(w)
+		}
+		if err := flows.Validate(o); err != nil {
+			return usageError{err}
+		}
+		ctx, stop, done := stopper(cmd.Context())
+		defer done()
+		return train(ctx, o, stop, cmd.OutOrStdout(), log)
+	}
+	c.SetUsageFunc(func(cmd *cobra.Command) error { return groupedUsage(cmd) })
+	return c
+}
+
+// train runs one method with a status line a second.
+func train(ctx context.Context, o flows.Options, stop <-chan struct{}, out io.Writer, log zerolog.Logger) error {
+	r, err := flows.Prepare(o)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	r.Stop = stop
+	r.OnBad(func(name, by string, err error) {
+		log.Warn().Str("image", name).Str("instead", by).Msg("could not be read: " + err.Error())
+	})
+	m, err := flows.NewMetrics(r.Dir)
+	if err != nil {
+		return err
+	}
+	log.Info().Str("run", r.Dir).Msg(r.Describe())
+	p := newProgress(out, r, o.Run.Quiet)
+	r.Observe = func(rep *flows.StepReport) {
+		m.Write(rep)
+		p.step(rep)
+	}
+	err = r.Train(ctx)
+	p.end()
+	if closeErr := m.Close(); err == nil {
+		err = closeErr
+	}
+	if err == flows.ErrStopped {
+		fmt.Fprintf(os.Stderr, "stopped after a checkpoint; go on with:\n  %s\n", resumeCommand())
+		return err
+	}
+	if err == nil && !o.Run.Quiet {
+		log.Info().Str("run", r.Dir).Msg("done: " + r.Stats().Verdict())
+	}
+	return err
+}
+
+// logger prints plain lines; zerolog keeps what packages log apart from what commands print.
+func logger(w io.Writer, quiet bool) zerolog.Logger {
+	level := zerolog.InfoLevel
+	if quiet {
+		level = zerolog.ErrorLevel
+	}
+	return zerolog.New(zerolog.ConsoleWriter{Out: w, NoColor: true, TimeFormat: "15:04:05"}).Level(level).With().Timestamp().Logger()
+}

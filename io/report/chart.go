@@ -1,0 +1,172 @@
+package report
+
+import (
+	"fmt"
+	"html/template"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Point is one point of a curve or a map.
+type Point struct{ X, Y float64 }
+
+// Series is one named curve.
+type Series struct {
+	Name   string
+	Points []Point
+}
+
+// Line is a horizontal line, such as a baseline.
+type Line struct {
+	Name string
+	Y    float64
+}
+
+// Chart is a line chart.
+type Chart struct {
+	Title, XLabel, YLabel string
+	Series                []Series
+	Lines                 []Line
+}
+
+// palette has ten colours that stay apart, also for readers who see fewer.
+var palette = []string{"#3366cc", "#dc6e1f", "#1b8a5a", "#a4337f", "#7a6a00", "#0e8fa3", "#c03434", "#6a5acd", "#4d7c0f", "#8b5e3c"}
+
+const (
+	width, height                  = 560, 300
+	left, right, top, bottomMargin = 58, 14, 14, 44
+)
+
+// SVG draws the chart.
+func (c Chart) SVG() template.HTML {
+	x0, x1, y0, y1 := c.bounds()
+	px := func(x float64) float64 { return left + (x-x0)/(x1-x0)*(width-left-right) }
+	py := func(y float64) float64 { return height - bottomMargin - (y-y0)/(y1-y0)*(height-top-bottomMargin) }
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" role="img" aria-label="%s">`, width, height, template.HTMLEscapeString(c.Title))
+	for _, t := range ticks(y0, y1) {
+		fmt.Fprintf(&b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`,
+			left, width-right, py(t), py(t), left-6, py(t)+4, label(t))
+	}
+	for _, t := range ticks(x0, x1) {
+		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`, px(t), height-bottomMargin+18, label(t))
+	}
+	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`, (left+width-right)/2, height-6, template.HTMLEscapeString(c.XLabel))
+	fmt.Fprintf(&b, `<text transform="translate(13 %d) rotate(-90)" text-anchor="middle">%s</text>`, (top+height-bottomMargin)/2, template.HTMLEscapeString(c.YLabel))
+	for i, l := range c.Lines {
+		fmt.Fprintf(&b, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="%s" stroke-dasharray="5 4"/>`,
+			left, width-right, py(l.Y), py(l.Y), palette[(len(c.Series)+i)%len(palette)])
+	}
+	for i, s := range c.Series {
+		var path strings.Builder
+		for j, p := range s.Points {
+			if !finite(p) {
+				continue
+			}
+			op := "L"
+			if j == 0 || path.Len() == 0 {
+				op = "M"
+			}
+			fmt.Fprintf(&path, "%s%.1f %.1f", op, px(p.X), py(p.Y))
+		}
+		fmt.Fprintf(&b, `<path d="%s" fill="none" stroke="%s" stroke-width="1.8"/>`, path.String(), palette[i%len(palette)])
+	}
+	b.WriteString("</svg>")
+	b.WriteString(c.legend())
+	return template.HTML(b.String())
+}
+
+func (c Chart) legend() string {
+	var b strings.Builder
+	b.WriteString(`<p class="legend">`)
+	for i, s := range c.Series {
+		fmt.Fprintf(&b, `<span><i style="background:%s"></i>%s</span> `, palette[i%len(palette)], template.HTMLEscapeString(s.Name))
+	}
+	for i, l := range c.Lines {
+		fmt.Fprintf(&b, `<span><i class="dash" style="border-color:%s"></i>%s %s</span> `, palette[(len(c.Series)+i)%len(palette)], template.HTMLEscapeString(l.Name), label(l.Y))
+	}
+	b.WriteString("</p>")
+	return b.String()
+}
+
+func finite(p Point) bool {
+	return !math.IsNaN(p.X) && !math.IsNaN(p.Y) && !math.IsInf(p.X, 0) && !math.IsInf(p.Y, 0)
+}
+
+func (c Chart) bounds() (x0, x1, y0, y1 float64) {
+	x0, y0 = math.Inf(1), math.Inf(1)
+	x1, y1 = math.Inf(-1), math.Inf(-1)
+	for _, s := range c.Series {
+		for _, p := range s.Points {
+			if finite(p) {
+				x0, x1, y0, y1 = min(x0, p.X), max(x1, p.X), min(y0, p.Y), max(y1, p.Y)
+			}
+		}
+	}
+	for _, l := range c.Lines {
+		y0, y1 = min(y0, l.Y), max(y1, l.Y)
+	}
+	if x0 > x1 {
+		return 0, 1, 0, 1
+	}
+	if x0 == x1 {
+		x1 = x0 + 1
+	}
+	pad := (y1 - y0) * 0.06
+	if pad == 0 {
+		pad = max(math.Abs(y0)*0.1, 0.1)
+	}
+	return x0, x1, y0 - pad, y1 + pad
+}
+
+// ticks are four to eight round values in [a,b].
+func ticks(a, b float64) []float64 {
+	step := math.Pow(10, math.Floor(math.Log10((b-a)/4)))
+	for _, k := range []float64{1, 2, 5, 10} {
+		if (b-a)/(step*k) <= 7 {
+			step *= k
+			break
+		}
+	}
+	var out []float64
+	for v := math.Ceil(a/step) * step; v <= b+step*1e-9; v += step {
+		out = append(out, math.Round(v/step)*step)
+	}
+	return out
+}
+
+func label(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
+
+// Scatter is a two-dimensional map of rows coloured by class.
+type Scatter struct {
+	Title   string
+	Points  []Point
+	Labels  []int
+	Classes []string
+}
+
+// SVG draws the map.
+func (s Scatter) SVG() template.HTML {
+	const size = 420
+	x0, x1, y0, y1 := Chart{Series: []Series{{Points: s.Points}}}.bounds()
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" role="img" aria-label="%s">`, size, size, template.HTMLEscapeString(s.Title))
+	for i, p := range s.Points {
+		if !finite(p) {
+			continue
+		}
+		name := ""
+		if l := s.Labels[i]; l < len(s.Classes) {
+			name = s.Classes[l]
+		}
+		fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3.2" fill="%s" fill-opacity="0.75"><title>%s</title></circle>`,
+			10+(p.X-x0)/(x1-x0)*(size-20), size-10-(p.Y-y0)/(y1-y0)*(size-20), palette[s.Labels[i]%len(palette)], template.HTMLEscapeString(name))
+	}
+	b.WriteString(`</svg><p class="legend">`)
+	for i, c := range s.Classes {
+		fmt.Fprintf(&b, `<span><i style="background:%s"></i>%s</span> `, palette[i%len(palette)], template.HTMLEscapeString(c))
+	}
+	b.WriteString("</p>")
+	return template.HTML(b.String())
+}
