@@ -16,8 +16,9 @@ type node struct {
 	ins     []*edge
 	outs    []*edge
 	workers int
-	most    int // largest number of workers
-	holds   int // items that a foreign flow keeps before it gives one
+	most    int  // largest number of workers
+	scales  bool // several workers were asked for, or allowed
+	holds   int  // items that a foreign flow keeps before it gives one
 	loops   []func(ctx context.Context) error
 
 	meter   meter

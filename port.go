@@ -13,15 +13,16 @@ type StageOption func(*settings)
 
 type settings struct {
 	workers, most, depth, holds int
+	scales                      bool
 	finish                      any
 }
 
 // Workers lets a Step run on n items at once; its output keeps the order of its input. At most about 2n items are
 // inside the stage.
-func Workers(n int) StageOption { return func(s *settings) { s.workers = n } }
+func Workers(n int) StageOption { return func(s *settings) { s.workers, s.scales = n, true } }
 
 // MaxWorkers is how far SetWorkers may raise the number of workers later.
-func MaxWorkers(n int) StageOption { return func(s *settings) { s.most = n } }
+func MaxWorkers(n int) StageOption { return func(s *settings) { s.most, s.scales = n, true } }
 
 // Depth is how many items the edge after the stage holds. The default is 2.
 func Depth(n int) StageOption { return func(s *settings) { s.depth = n } }
@@ -54,7 +55,7 @@ func (g *Graph) add(kind, name, at string, opts []StageOption) (*node, settings)
 		g.mistake(at, "stage %q is added to a graph that runs already", name)
 	}
 	s.most = max(s.most, s.workers)
-	n := &node{g: g, name: name, kind: kind, site: at, workers: s.workers, most: s.most, holds: s.holds}
+	n := &node{g: g, name: name, kind: kind, site: at, workers: s.workers, most: s.most, scales: s.scales, holds: s.holds}
 	n.clocks = newClocks(s.most)
 	n.allowed.Store(int32(s.workers))
 	n.wake = sync.NewCond(new(sync.Mutex))

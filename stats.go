@@ -15,6 +15,7 @@ type StageStat struct {
 	Name    string
 	Kind    string
 	Workers int
+	Scales  bool // made for several workers: Workers or MaxWorkers was given
 	Items   int64
 	Busy    time.Duration // inside the stage's function, without Waited
 	Starved time.Duration // waiting for input
@@ -124,7 +125,7 @@ func (g *Graph) Stats() Stats {
 	}
 	for _, n := range g.nodes {
 		st := StageStat{
-			Name: n.name, Kind: n.kind, Workers: int(n.allowed.Load()), Items: n.meter.items.Load(),
+			Name: n.name, Kind: n.kind, Workers: int(n.allowed.Load()), Scales: n.scales, Items: n.meter.items.Load(),
 			Busy: dur(&n.meter.busy), Starved: dur(&n.meter.starved), Blocked: dur(&n.meter.blocked), Waited: dur(&n.meter.waited),
 			Max: dur(&n.meter.latency.max),
 		}
@@ -227,6 +228,9 @@ func (s Stats) Verdict() string {
 	}
 	if first < 0.5 {
 		return text + ": no stage is busy most of the time; what waits is outside the graph"
+	}
+	if !worst.Scales {
+		return text + ": the stages before it wait for it"
 	}
 	return fmt.Sprintf("%s; +1 worker would give about %.1f×", text, gain)
 }
