@@ -286,3 +286,50 @@ func overwrite(t *testing.T, fs checkpoint.FS, name string, b []byte) {
 		t.Fatal(err)
 	}
 }
+
+// FuzzLoad changes the two files of a checkpoint: Load must return sound tensors or an error of one line.
+func FuzzLoad(f *testing.F) {
+	mem := &faultfs.Mem{}
+	saved, err := checkpoint.Save(mem, dir, state(1), checkpoint.Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	names := []string{checkpoint.StateFile, checkpoint.TensorFile}
+	var files [2][]byte
+	for i, name := range names {
+		r, err := mem.Open(filepath.Join(saved.Path, name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		size, err := r.Size()
+		if err != nil {
+			f.Fatal(err)
+		}
+		files[i] = make([]byte, size)
+		if _, err := r.ReadAt(files[i], 0); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Add(files[0], files[1])
+	f.Add([]byte(`{"crc32c": "00000000", "state": {}}`), []byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		mem := &faultfs.Mem{}
+		if err := mem.Mkdir(saved.Path); err != nil {
+			t.Fatal(err)
+		}
+		overwrite(t, mem, filepath.Join(saved.Path, names[0]), a)
+		overwrite(t, mem, filepath.Join(saved.Path, names[1]), b)
+		s, err := checkpoint.Load(mem, saved.Path)
+		if err != nil {
+			if strings.Contains(err.Error(), "\n") {
+				t.Fatalf("error of more than one line: %q", err)
+			}
+			return
+		}
+		for i := range s.Tensors {
+			if err := s.Tensors[i].Check(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

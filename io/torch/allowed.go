@@ -159,6 +159,9 @@ func (m *machine) reduce(g global, args Tuple) (Value, error) {
 	case "_codecs.encode":
 		if s, ok := arg[string](args, 0); ok {
 			if e, ok := arg[string](args, 1); ok && (e == "latin1" || e == "latin-1") {
+				if err := m.charge(len(s)); err != nil {
+					return nil, err
+				}
 				return latin1(s)
 			}
 		}
@@ -177,7 +180,7 @@ func (m *machine) reduce(g global, args Tuple) (Value, error) {
 		}
 	case "torch.device":
 		if s, ok := arg[string](args, 0); ok {
-			if i, ok := arg[int64](args, 1); ok {
+			if i, ok := arg[int64](args, 1); ok && len(s) < 100 {
 				return fmt.Sprintf("%s:%d", s, i), m.charge(len(s))
 			}
 			return s, nil
@@ -293,16 +296,14 @@ func numpyScalar(args Tuple) (Value, error) {
 	if !ok || len(args) != 2 {
 		return nil, fmt.Errorf("%d arguments, expected a numeric type and bytes", len(args))
 	}
-	var b []byte
-	switch v := args[1].(type) {
-	case []byte:
-		b = append(b, v...)
-	case string: // Python 2
-		b = append(b, v...)
+	text, ok := args[1].(string) // Python 2
+	if b, isBytes := args[1].([]byte); isBytes {
+		text, ok = string(b[:min(len(b), 16)]), true
 	}
-	if len(b) != d.kind.Size() {
-		return nil, fmt.Errorf("%d bytes for a %v", len(b), d.kind)
+	if !ok || len(text) != d.kind.Size() {
+		return nil, fmt.Errorf("%d bytes for a %v", len(text), d.kind)
 	}
+	b := []byte(text)
 	if d.big {
 		for i, j := 0, len(b)-1; i < j; i, j = i+1, j-1 {
 			b[i], b[j] = b[j], b[i]

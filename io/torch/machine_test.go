@@ -7,8 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/contraflow/contraflow/io/raw"
 )
 
 func run(p string) (Value, error) {
@@ -36,10 +39,12 @@ func TestOpcodes(t *testing.T) {
 		"K\x05\x94K\x060h\x00.":        int64(5),
 		"K\x01K\x020.":                 int64(1),
 		"K\x012\x86.":                  Tuple{int64(1), int64(1)},
-		"cargparse\nNamespace\n)\x81}\x8c\x01aK\x01sb.":         NewDict(Namespace).Set("a", int64(1)),
-		"\x8c\x05torch\x8c\x04Size\x93K\x02\x85\x85R.":          Tuple{int64(2)},
-		"ctorch\ndevice\n\x8c\x04cudaK\x01\x86R.":               "cuda:1",
-		"ccollections\ndefaultdict\nc__builtin__\ndict\n\x85R.": NewDict(PlainDict),
+		"cargparse\nNamespace\n)\x81}\x8c\x01aK\x01sb.": NewDict(Namespace).Set("a", int64(1)),
+		"\x8c\x05torch\x8c\x04Size\x93K\x02\x85\x85R.":  Tuple{int64(2)},
+		"ctorch\ndevice\n\x8c\x04cudaK\x01\x86R.":       "cuda:1",
+		"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n\x8c\x02i2\x85R(K\x03\x8c\x01>NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbC\x02\x01\x02tR.": NumPy{raw.Int16, int64(0x102)},
+		"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n\x8c\x02b1\x85RC\x01\x01tR.":                                                                NumPy{raw.Bool, true},
+		"ccollections\ndefaultdict\nc__builtin__\ndict\n\x85R.":                                                                                      NewDict(PlainDict),
 	} {
 		got, err := run(p)
 		if l, ok := want.(Tuple); ok && len(l) == 0 {
@@ -91,6 +96,7 @@ func TestMachineRefuses(t *testing.T) {
 		"numpy.load":      {"cnumpy\nload\n.", `"numpy.load"`},
 		"dotted":          {"\x8c\x05torch\x8c\x0bhub.os.open\x93.", `"torch.hub.os.open"`},
 		"module saved":    {"(\x8c\x06moduleNNNtQ.", "whole module"},
+		"long strings":    {strings.Repeat("X\x00\x00\x00\x01"+strings.Repeat("a", 1<<24), 5) + ".", "64 MiB"},
 		"many objects":    {strings.Repeat("}", 400_000) + ".", "64 MiB"},
 		"many marks":      {strings.Repeat("(", 1<<17) + ".", "deeper"},
 	} {
@@ -109,6 +115,35 @@ func TestMachineRefuses(t *testing.T) {
 		b := zipped(t, map[string]string{"a/data.pkl": c.program}, zip.Store)
 		if _, err := NewFile(bytes.NewReader(b), int64(len(b))); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// TestMemory runs the programs that make the most of a byte. None may cost much more than the budget.
+func TestMemory(t *testing.T) {
+	long := "X\x00\x00\x60\x00" + strings.Repeat("a", 6<<20) // 6 MiB of string, in the memo
+	for name, p := range map[string]string{
+		"lists":      strings.Repeat("]", 16<<20),
+		"dicts":      strings.Repeat("}", 16<<20),
+		"memo":       "N" + strings.Repeat("\x94", 16<<20),
+		"memo apart": "N" + strings.Repeat("r\x01\x02\x03\x04r\x05\x06\x07\x08", 2<<20),
+		"items":      "}" + strings.Repeat("G?\xf8\x00\x00\x00\x00\x00\x00Ns", 2<<20),
+		"names":      "]" + strings.Repeat("ctorch\nfloat32\na", 1<<20),
+		"bytes":      long + "q\x000c_codecs\nencode\nq\x010" + strings.Repeat("h\x01h\x00\x8c\x06latin1\x86R", 1000),
+		"devices":    long + "q\x000ctorch\ndevice\nq\x010" + strings.Repeat("h\x01h\x00K\x01\x86R", 1000),
+		"scalars":    long + "q\x000cnumpy\ndtype\n\x8c\x02f8\x85Rq\x01cnumpy.core.multiarray\nscalar\nh\x01h\x00\x86R",
+		"paths":      "}" + long + "](" + strings.Repeat("N", 100_000) + "es.",
+	} {
+		b := zipped(t, map[string]string{"a/data.pkl": p}, zip.Store)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := NewFile(bytes.NewReader(b), int64(len(b)))
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > 4*maxBudget {
+			t.Errorf("%s: allocated %d MiB, the limit is %d (%v)", name, got>>20, 4*maxBudget>>20, err)
 		}
 	}
 }
@@ -138,6 +173,16 @@ func tensorProgram(numel, args string) string {
 		"\x89ccollections\nOrderedDict\n)RtR."
 }
 
+// legacyFile is a file before 1.6 with the storage "0"; count is the pickle of its length.
+func legacyFile(big, object, count, data string) []byte {
+	little := map[string]string{"\x88": "\x89", "\x89": "\x88"}[big]
+	b := "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}\x8c\x0dlittle_endian" + little + "s.\x80\x02" + object + "\x80\x02]\x8c\x010a."
+	if count != "" {
+		b += count[1:] + strings.Repeat("\x00", 7)
+	}
+	return []byte(b + data)
+}
+
 func TestContainers(t *testing.T) {
 	eight := strings.Repeat("\x00\x00\x80\x3f", 8)
 	ok := tensorProgram("K\x08", "K\x00K\x02K\x04\x86K\x04K\x01\x86")
@@ -164,6 +209,13 @@ func TestContainers(t *testing.T) {
 		"negative stride":  {zipped(t, map[string]string{"a/data.pkl": tensorProgram("K\x08", "K\x07K\x02\x85J\xff\xff\xff\xff\x85"), "a/data/0": eight}, zip.Store), "negative"},
 		"wrapping stride":  {zipped(t, map[string]string{"a/data.pkl": tensorProgram("K\x08", "K\x00K\x05\x85\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x40\x85"), "a/data/0": eight}, zip.Store), "leaves the storage"},
 		"offset":           {zipped(t, map[string]string{"a/data.pkl": tensorProgram("K\x08", "K\x01K\x08\x85K\x01\x85"), "a/data/0": eight}, zip.Store), "leaves the storage"},
+		"scalar behind":    {zipped(t, map[string]string{"a/data.pkl": tensorProgram("K\x08", "K\x08))"), "a/data/0": eight}, zip.Store), "leaves the storage"},
+		"two sizes":        {zipped(t, map[string]string{"a/data.pkl": strings.TrimSuffix(ok, ".") + tensorProgram("K\x07", "K\x00))"), "a/data/0": eight}, zip.Store), "as 8 elements"},
+		"legacy":           {legacyFile("\x89", ok, "K\x08", eight), ""},
+		"legacy endian":    {legacyFile("\x88", ok, "", ""), "big-endian"},
+		"legacy count":     {legacyFile("\x89", ok, "K\x07", eight), "its tensors say 8"},
+		"legacy short":     {legacyFile("\x89", ok, "K\x08", eight[1:]), "truncated"},
+		"legacy no count":  {legacyFile("\x89", ok, "", ""), "truncated"},
 		"repeat":           {zipped(t, map[string]string{"a/data.pkl": tensorProgram("K\x08", "K\x00J\x01\x00\x10\x00\x85K\x00\x85"), "a/data/0": eight}, zip.Store), "more elements than its storage"},
 	} {
 		f, err := NewFile(bytes.NewReader(c.file), int64(len(c.file)))
@@ -238,7 +290,13 @@ func FuzzPickle(f *testing.F) {
 }
 
 func check(t *testing.T, b []byte) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	f, err := NewFile(bytes.NewReader(b), int64(len(b)))
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > uint64(4*maxBudget+16*len(b)) {
+		t.Fatalf("allocated %d MiB for a file of %d bytes", got>>20, len(b))
+	}
 	if err != nil {
 		if strings.Contains(err.Error(), "\n") {
 			t.Fatalf("error of more than one line: %q", err)

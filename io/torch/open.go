@@ -87,6 +87,7 @@ func (f *File) Tensors() []Named { return f.tensors }
 type walker struct {
 	size    int64
 	visits  int
+	text    int // bytes of paths
 	bytes   int64
 	open    map[Value]bool
 	seen    map[*Tensor]bool
@@ -94,7 +95,9 @@ type walker struct {
 }
 
 func (w *walker) walk(v Value, path string, depth int) error {
-	if w.visits++; w.visits > maxVisits || depth > maxDepth {
+	w.visits++
+	w.text += len(path)
+	if w.visits > maxVisits || depth > maxDepth || w.text > maxBudget {
 		return fmt.Errorf("the objects at %.100q nest or repeat beyond anything a checkpoint holds", path)
 	}
 	switch v := v.(type) {

@@ -61,7 +61,7 @@ func rebuildTensor(args Tuple) (*Tensor, error) {
 	offset, ok2 := arg[int64](args, 1)
 	shape, ok3 := ints(args, 2)
 	strides, ok4 := ints(args, 3)
-	if !ok || !ok2 || !ok3 || !ok4 || len(shape) != len(strides) || len(shape) > 16 {
+	if !ok || !ok2 || !ok3 || !ok4 || len(shape) != len(strides) {
 		return nil, fmt.Errorf("arguments are not a storage, an offset, a shape and strides")
 	}
 	n, ok := raw.Count(shape, s.dtype.Size())
@@ -93,9 +93,10 @@ func rebuildTensor(args Tuple) (*Tensor, error) {
 	return &Tensor{DType: s.dtype, Shape: shape, strides: strides, offset: int(offset), s: s}, nil
 }
 
+// ints is a tuple of at most 16 integers.
 func ints(args Tuple, i int) ([]int, bool) {
 	t, ok := arg[Tuple](args, i)
-	if !ok {
+	if !ok || len(t) > 16 {
 		return nil, false
 	}
 	out := make([]int, len(t))
