@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/big"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/contraflow/contraflow/io/raw"
 )
@@ -96,7 +97,15 @@ func (p *pickler) long(v *big.Int) {
 	}
 }
 
+// string writes a str. Bytes of a Python 2 file that are no UTF-8 are taken as Latin-1, as torch.load(encoding="latin1") does.
 func (p *pickler) string(s string) {
+	if !utf8.ValidString(s) {
+		r := make([]rune, len(s))
+		for i := range r {
+			r[i] = rune(s[i])
+		}
+		s = string(r)
+	}
 	p.WriteByte('X')
 	p.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(s))))
 	p.WriteString(s)
