@@ -44,7 +44,13 @@ func TestOpcodes(t *testing.T) {
 		"ctorch\ndevice\n\x8c\x04cudaK\x01\x86R.":       "cuda:1",
 		"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n\x8c\x02i2\x85R(K\x03\x8c\x01>NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbC\x02\x01\x02tR.": NumPy{raw.Int16, int64(0x102)},
 		"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n\x8c\x02b1\x85RC\x01\x01tR.":                                                                NumPy{raw.Bool, true},
-		"ccollections\ndefaultdict\nc__builtin__\ndict\n\x85R.":                                                                                      NewDict(PlainDict),
+		"ccollections\nOrderedDict\n](](U\x01aK\x01e\x8c\x01bK\x02\x86e\x85R.":                                                                       NewDict(OrderedDict).Set("a", int64(1)).Set("b", int64(2)),
+		"(K\x01K\x02l.":       &List{Items: []Value{int64(1), int64(2)}},
+		"(K\x01K\x02d.":       NewDict(PlainDict).Set(int64(1), int64(2)),
+		"K\x05p9\n0g9\n.":     int64(5),
+		"K\x01(K\x02K\x031.":  int64(1),
+		"ctorch\nbfloat16\n.": raw.BFloat16,
+		"ccollections\ndefaultdict\nc__builtin__\ndict\n\x85R.": NewDict(PlainDict),
 	} {
 		got, err := run(p)
 		if l, ok := want.(Tuple); ok && len(l) == 0 {
@@ -78,6 +84,16 @@ func TestMachineRefuses(t *testing.T) {
 		"negative string": {"\x8d\xff\xff\xff\xff\xff\xff\xff\xff.", "announces"},
 		"huge long":       {"\x8b\xff\xff\xff\x7f.", "integer of"},
 		"not utf-8":       {"\x8c\x01\xff.", "UTF-8"},
+		"bad int":         {"I1x\n.", "where an integer belongs"},
+		"bad float":       {"F1x\n.", "where a float belongs"},
+		"bad quotes":      {"Sabc\n.", "quoted string"},
+		"escape":          {"Va\\u0041\n.", "plain text"},
+		"pairs":           {"ccollections\nOrderedDict\n](K\x01e\x85R.", "no pair"},
+		"factory args":    {"ccollections\ndefaultdict\nNN\x86R.", "at most a factory"},
+		"not latin1":      {"c_codecs\nencode\n\x8c\x03\xe2\x82\xac\x8c\x06latin1\x86R.", "U+20AC"},
+		"other codec":     {"c_codecs\nencode\n\x8c\x01a\x8c\x05rot13\x86R.", "do not fit"},
+		"numpy object":    {"cnumpy\ndtype\n\x8c\x02O8\x85R.", "not supported"},
+		"numpy length":    {"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n\x8c\x02f8\x85RC\x01\x01tR.", "1 bytes for a float64"},
 		"long line":       {"c" + strings.Repeat("a", 1<<13) + "\n\n.", "line longer"},
 		"protocol 6":      {"\x80\x06N.", "newer than 5"},
 		"ext":             {"\x82\x01.", "opcode 0x82"},
@@ -181,6 +197,30 @@ func legacyFile(big, object, count, data string) []byte {
 		b += count[1:] + strings.Repeat("\x00", 7)
 	}
 	return []byte(b + data)
+}
+
+// TestStorageView: files of old versions have storages that are parts of others.
+func TestStorageView(t *testing.T) {
+	program := func(view string) string {
+		return "ctorch._utils\n_rebuild_tensor\n((\x8c\x07storagectorch\nShortStorage\n\x8c\x010\x8c\x03cpuK\x04" + view + "tQK\x00K\x02\x85K\x01\x85tR."
+	}
+	data := map[string]string{"a/data/0": "\x00\x00\x01\x00\x02\x00\x03\x00"}
+	data["a/data.pkl"] = program("(\x8c\x01vK\x01K\x03t")
+	b := zipped(t, data, zip.Store)
+	f, err := NewFile(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := f.Tensors()[0].Float32(); err != nil || !reflect.DeepEqual(v, []float32{1, 2}) {
+		t.Errorf("%v, %v, want 1 and 2", v, err)
+	}
+	for _, view := range []string{"(\x8c\x01vK\x02K\x03t", "(\x8c\x01vJ\xff\xff\xff\xffK\x03t", "(\x8c\x01vK\x05K\x00t", "(\x8c\x01vNNt"} {
+		data["a/data.pkl"] = program(view)
+		b := zipped(t, data, zip.Store)
+		if _, err := NewFile(bytes.NewReader(b), int64(len(b))); err == nil || !strings.Contains(err.Error(), "view outside") {
+			t.Errorf("view %q: %v", view, err)
+		}
+	}
 }
 
 func TestContainers(t *testing.T) {

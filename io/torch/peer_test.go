@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,7 +106,10 @@ func sampleCheckpoint(t *testing.T) *Checkpoint {
 		Model: model, Prefix: ReferencePrefix, Epoch: 20,
 		Contrast:  StateDict{f32("params", []int{4}, 16, .07, -1, .5), f32("memory", []int{2, 3}, 1, 0, 0, 0, 1, 0)},
 		Optimizer: &Optimizer{LR: 0.5, Momentum: 0.9},
-		Extra:     NewDict(PlainDict).Set("contraflow", `{"step":3}`),
+		Extra: NewDict(PlainDict).Set("contraflow", `{"step":3}`).Set("edges", Tuple{
+			int64(255), int64(256), int64(65535), int64(65536), int64(math.MaxInt32), int64(math.MinInt32), int64(math.MaxInt64), int64(math.MinInt64),
+			new(big.Int).Lsh(big.NewInt(1), 63), new(big.Int).Lsh(big.NewInt(-1), 200), "é", Tuple{}, math.Inf(-1), math.Copysign(0, -1),
+		}).Set("state", NewDict(OrderedDict)),
 	}
 	for _, p := range model.Parameters() {
 		v := make([]float32, p.Len())
