@@ -337,3 +337,22 @@ func TestReplaceFile(t *testing.T) {
 		t.Errorf("after a failed write: %v, %q, %d files", err, text, len(left))
 	}
 }
+
+// TestOptionsThroughPth: the options of every method survive being written as an argparse.Namespace.
+func TestOptionsThroughPth(t *testing.T) {
+	for _, method := range []string{"cmc", "moco", "insdis"} {
+		want := Defaults(method)
+		want.Optim.LR, want.Loss.Softmax, want.Net.FeatDim, want.Optim.DecayEpochs = 0.1+0.2, true, 64, []int{7}
+		text, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opt, err := optionsTo(&checkpoint.State{Meta: map[string]json.RawMessage{"options": text}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := optionsFrom(method, opt); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: options\n%+v\nbecame\n%+v", method, want, got)
+		}
+	}
+}
