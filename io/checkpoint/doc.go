@@ -8,6 +8,6 @@
 //
 // Nothing is compressed. Float32 weights, velocities and unit-length bank rows are nearly random in all but the exponent
 // byte: zstd gets 1.00 of the size from the bytes as they are, and 0.85 at 0.3 GB/s of a core from bytes shuffled into
-// planes. 200 MB would cost 0.6 s of a core that trains; without it they are checksummed, written and synced in 0.2 s,
-// and loaded in 0.09 s (2 cores of an EPYC, NVMe; go test -bench . ./io/checkpoint).
+// planes. 200 MB would cost 0.6 s of a core that trains; without it they are checksummed, written and synced in 0.2 s
+// for 0.08 s of processor time, and loaded in 0.09 s (2 cores of an EPYC; go test -bench . ./io/checkpoint).
 package checkpoint
