@@ -7,7 +7,7 @@
 // the reading with one line that names it.
 //
 // What a file can cost is bounded before it is spent: strings and storages have to be in the file, what the pickle
-// builds is charged against a budget of 64 MiB, the value tree has at most [maxDepth] levels and no cycles, and a
+// builds is charged against a budget of 64 MiB, the value tree has at most 64 levels and no cycles, and a
 // tensor is only read when asked for. The general unpickler github.com/nlpodyssey/gopickle was tried for this and
 // put aside: it allocates the two gigabytes that a 154-byte file announces, and returns without an error a tensor
 // with a negative offset and one of 10^6 elements over a storage of 8.
