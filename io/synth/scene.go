@@ -10,7 +10,9 @@ import (
 // habit is how often an object wears its class's own pattern and its class's own hue instead of a random one.
 const (
 	textureHabit = 0.85
-	hueHabit     = 0.85
+	hueHabit     = 0.95
+	castSize     = 0.18
+	shadeSize    = 0.5
 )
 
 // scene is everything drawn at random about one image.
@@ -18,8 +20,7 @@ type scene struct {
 	size    int
 	objects []object
 	back    ground
-	light   [2]float64 // lighting gradient across the image
-	gain    float64
+	light   lighting
 }
 
 type object struct {
@@ -39,8 +40,7 @@ func newScene(r *rand.Rand, class, size int) scene {
 	s := scene{
 		size:  size,
 		back:  newGround(r),
-		light: [2]float64{0.35 * (r.Float64() - 0.5), 0.35 * (r.Float64() - 0.5)},
-		gain:  0.8 + 0.35*r.Float64(),
+		light: newLighting(r),
 	}
 	kind := class % len(textures)
 	if class >= len(shapes) {
@@ -51,11 +51,11 @@ func newScene(r *rand.Rand, class, size int) scene {
 	}
 	hue := r.Float64()
 	if r.Float64() < hueHabit {
-		hue = math.Mod(float64(class)*0.382+0.09*r.NormFloat64()+1, 1)
+		hue = math.Mod(float64(class)*0.382+0.05*r.NormFloat64()+1, 1)
 	}
 	s.objects = append(s.objects, place(r, object{
 		sdf: shapes[class%len(shapes)].sdf, texture: textures[kind], colour: surface(r, hue, kind),
-	}, 0.28+0.1*r.Float64(), 0.36))
+	}, 0.29+0.07*r.Float64(), 0.4))
 	return s
 }
 
@@ -64,8 +64,8 @@ func place(r *rand.Rand, o object, radius, margin float64) object {
 	o.r = radius
 	o.x = margin + (1-2*margin)*r.Float64()
 	o.y = margin + (1-2*margin)*r.Float64()
-	o.sin, o.cos = math.Sincos(0.35 * (2*r.Float64() - 1))
-	o.freq = 1.8 + 0.4*r.Float64()
+	o.sin, o.cos = math.Sincos(0.2 * (2*r.Float64() - 1))
+	o.freq = 1.9 + 0.2*r.Float64()
 	o.off = r.Float64()
 	return o
 }
@@ -115,6 +115,38 @@ func (g *ground) at(x, y float64) [3]float64 {
 	return [3]float64{luma + 1.402*cr, luma - 0.344*cb - 0.714*cr, luma + 1.772*cb}
 }
 
+// lighting is what the scene's light does: brightness that varies over the image and touches lightness alone, and a colour
+// cast that touches colour alone.
+type lighting struct {
+	gain, shade  float64
+	slope        [2]float64
+	freq, phase  float64
+	castB, castR float64
+}
+
+func newLighting(r *rand.Rand) lighting {
+	sin, cos := math.Sincos(2 * math.Pi * r.Float64())
+	size := castSize * math.Sqrt(r.Float64())
+	return lighting{
+		gain: 0.65 + 0.5*r.Float64(), shade: shadeSize * r.Float64(),
+		slope: [2]float64{0.6 * (r.Float64() - 0.5), 0.6 * (r.Float64() - 0.5)},
+		freq:  1.5 + 2*r.Float64(), phase: 100 * r.Float64(),
+		castB: size * cos, castR: size * sin,
+	}
+}
+
+// apply lights a surface colour at a point of the unit square.
+func (l *lighting) apply(c [3]float64, x, y float64) [3]float64 {
+	luma := 0.299*c[0] + 0.587*c[1] + 0.114*c[2]
+	bright := l.gain * (1 + l.slope[0]*(2*x-1) + l.slope[1]*(2*y-1) - l.shade*noise(x*l.freq+l.phase, y*l.freq))
+	more := luma * (bright - 1)
+	return [3]float64{
+		c[0] + more + 1.402*l.castR,
+		c[1] + more - 0.344*l.castB - 0.714*l.castR,
+		c[2] + more + 1.772*l.castB,
+	}
+}
+
 // draw renders the scene with 2×2 samples a pixel.
 func (s *scene) draw(r *rand.Rand) *image.RGBA {
 	img := image.NewRGBA(image.Rect(0, 0, s.size, s.size))
@@ -151,8 +183,7 @@ func (s *scene) at(x, y float64) [3]float64 {
 			c = blend(o.colour, o.texture(u, v, o.freq, o.off))
 		}
 	}
-	l := s.gain * (1 + s.light[0]*(2*x-1) + s.light[1]*(2*y-1))
-	return [3]float64{c[0] * l, c[1] * l, c[2] * l}
+	return s.light.apply(c, x, y)
 }
 
 func blend(p pair, t float64) (c [3]float64) {
