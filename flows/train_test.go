@@ -309,7 +309,7 @@ func TestSchedule(t *testing.T) {
 	} {
 		o := flows.OptimOptions{LR: c.lr, DecayRate: c.rate, DecayEpochs: c.decay, Epochs: 600}
 		for e, want := range c.want {
-			if got := o.Rate(e); got != want && got != math.Nextafter(want, 1) {
+			if got := o.Rate(e); got != want && got != math.Nextafter(want, math.Inf(1)) {
 				t.Errorf("base %v epoch %d: %v, want %v", c.lr, e, got, want)
 			}
 		}
