@@ -627,7 +627,7 @@ func BenchmarkGraph(b *testing.B) {
 	for _, stages := range []int{1, 5} {
 		for _, workers := range []int{1, 8} {
 			b.Run(fmt.Sprintf("stages=%d/workers=%d", stages, workers), func(b *testing.B) {
-				type item struct{ x [8]int }
+				type item [8]int
 				v := &item{}
 				g := contraflow.New("bench")
 				p := contraflow.Source(g, "source", func(yield func(*item, error) bool) {

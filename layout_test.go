@@ -19,7 +19,8 @@ func layer(path string) string {
 	case rest == "":
 		return "root"
 	case first == "io":
-		return rest
+		format, _, _ := strings.Cut(strings.TrimPrefix(rest, "io/"), "/")
+		return "io/" + format
 	}
 	return first
 }

@@ -17,7 +17,6 @@ type Feedback[T any] struct {
 type loop struct {
 	name       string
 	site       string
-	from, to   atomic.Pointer[string] // the stages seen at its ends
 	items      atomic.Int64
 	capacity   int
 	start, end string // declared ends, for drawings

@@ -180,10 +180,9 @@ func (r *Run) histogramKNN(ctx context.Context) (float64, error) {
 
 // demoCurves collects what the report draws.
 type demoCurves struct {
-	knn    report.Series
-	loss   map[string][]report.Point
-	names  []string
-	epochs float64
+	knn   report.Series
+	loss  map[string][]report.Point
+	names []string
 }
 
 func (c *demoCurves) add(rep *StepReport) {

@@ -126,9 +126,9 @@ func TestResume(t *testing.T) {
 			want := run(t, straight)
 			first := stopped
 			first.Run.MaxSteps = 3
-			got := run(t, first)
+			run(t, first)
 			stopped.Run.Resume, stopped.Data.Workers = "auto", 3
-			got = run(t, stopped)
+			got := run(t, stopped)
 			if got != want {
 				t.Fatalf("%s softmax %v: resumed metrics differ:\n%s\n%s", method, softmax, got, want)
 			}

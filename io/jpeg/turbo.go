@@ -40,17 +40,18 @@ var loadTurbo = sync.OnceValues(func() (*turbo, error) {
 		}
 		purego.RegisterFunc(f, sym)
 	}
-	t.handles.New = func() any { return open() }
+	t.handles.New = func() any { h := open(); return &h }
 	return t, nil
 })
 
 // decode fills dst with the RGB pixels of a picture of w×h.
 func (t *turbo) decode(dst *pixel.Picture, data []byte, w, h int) error {
-	handle := t.handles.Get().(uintptr)
+	borrowed := t.handles.Get().(*uintptr)
+	handle := *borrowed
 	if handle == 0 {
 		return errors.New("libturbojpeg could not start a decoder")
 	}
-	defer t.handles.Put(handle)
+	defer t.handles.Put(borrowed)
 	dst.Reset(w, h)
 	if t.decompress(handle, &data[0], uint64(len(data)), &dst.Pix[0], int32(w), 0, int32(h), 0, 0) != 0 {
 		return errors.New("broken jpeg: " + t.message(handle))
