@@ -33,7 +33,7 @@ type DemoResult struct {
 
 // demoData is the generated data set of the demonstration.
 func demoData(seed int) synth.Options {
-	return synth.Options{Classes: 10, PerClass: 50, ValPerClass: 40, Size: 96, Seed: uint64(seed)}
+	return synth.Options{Classes: 10, PerClass: 30, ValPerClass: 40, Size: 96, Seed: uint64(seed)}
 }
 
 // DemoOptions is the recipe of the demonstration: CMC on generated scenes, a few minutes on two cores.
@@ -42,13 +42,13 @@ func DemoOptions(seed int) Options {
 	o.Data.Dataset, o.Data.ImageSize, o.Data.CropLow = "imagenet100", 48, 0.5
 	o.Net.Model = "resnet18v1"
 	o.Loss.Softmax, o.Loss.K, o.Loss.T, o.Loss.M = true, 512, 0.1, 0.5
-	o.Optim.BatchSize, o.Optim.Epochs, o.Optim.LR, o.Optim.Cosine = 50, 120, 0.06, true
+	o.Optim.BatchSize, o.Optim.Epochs, o.Optim.LR, o.Optim.Cosine = 50, 200, 0.06, true
 	o.Run.Seed, o.Run.SaveFreq, o.Run.Name = seed, 0, "run-seed"+strconv.Itoa(seed)
 	return o
 }
 
 // demoEvery is how many epochs pass between two kNN scores.
-const demoEvery = 6
+const demoEvery = 10
 
 // Demo draws a data set, trains on it, scores the encoder as it learns, and writes a report. say is told in lines what
 // happens; observe of every step.

@@ -1,0 +1,491 @@
+package flows_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/contraflow/contraflow/bank"
+	"github.com/contraflow/contraflow/encoders"
+	"github.com/contraflow/contraflow/flows"
+	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/ops/cpu"
+	"github.com/contraflow/contraflow/ops/opstest/golden"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// entry is one tensor of a network in nets.json.
+type entry struct {
+	T     int    `json:"t"`
+	Name  string `json:"name"`
+	Shape []int  `json:"shape"`
+}
+
+func nets(t *testing.T) map[string]struct {
+	Entries []entry `json:"state_dict"`
+} {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(golden.Dir(), "nets.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]struct {
+		Entries []entry `json:"state_dict"`
+	}{}
+	if err := json.Unmarshal(raw, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+var blockName = regexp.MustCompile(`\.layer(\d)\.(\d+)\.`)
+
+// infer reads the kind, depth and width of a network off its state dict.
+func infer(t *testing.T, entries []entry) encoders.Net {
+	t.Helper()
+	var r encoders.ResNet
+	for _, e := range entries {
+		if strings.Contains(e.Name, "conv_block_1") {
+			for _, e := range entries {
+				if strings.HasSuffix(e.Name, "fc8.0.weight") {
+					return encoders.AlexNet{Out: e.Shape[0]}
+				}
+			}
+		}
+		if m := blockName.FindStringSubmatch(e.Name); m != nil {
+			stage, _ := strconv.Atoi(m[1])
+			block, _ := strconv.Atoi(m[2])
+			r.Blocks[stage-1] = max(r.Blocks[stage-1], block+1)
+		}
+		switch {
+		case strings.HasSuffix(e.Name, "layer1.0.conv1.weight"):
+			r.Width = float64(e.Shape[0]) / 64
+		case strings.HasSuffix(e.Name, "conv3.weight"):
+			r.Bottleneck = true
+		case strings.HasSuffix(e.Name, ".fc.weight"):
+			r.Out = e.Shape[0]
+		}
+	}
+	if r.Out == 0 {
+		t.Fatal("nets.json: a network that is neither AlexNet nor ResNet")
+	}
+	return r
+}
+
+// golden network: towers filled by the files' rule, with their prefixes.
+type filled struct {
+	d        ops.Device
+	graphs   []*ops.Graph
+	params   []ops.Params
+	prefixes []string
+	net      encoders.Net
+}
+
+func fillNet(t *testing.T, name, method string, seed uint64, size int) *filled {
+	t.Helper()
+	n, ok := nets(t)[name]
+	if !ok {
+		t.Fatalf("nets.json has no network %q", name)
+	}
+	d, err := cpu.New(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	f := &filled{d: d, net: infer(t, n.Entries), prefixes: []string{"encoder.module."}}
+	channels := []int{3}
+	if method == "cmc" {
+		channels, f.prefixes = []int{1, 2}, []string{"encoder.module.l_to_ab.", "encoder.module.ab_to_l."}
+	}
+	for _, c := range channels {
+		g := f.net.Tower(c, size)
+		if err := g.Err(); err != nil {
+			t.Fatal(err)
+		}
+		p, err := d.NewParams(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.graphs, f.params = append(f.graphs, g), append(f.params, p)
+	}
+	f.fill(t, n.Entries, seed)
+	return f
+}
+
+func (f *filled) fill(t *testing.T, entries []entry, seed uint64) {
+	t.Helper()
+	for _, e := range entries {
+		for v, prefix := range f.prefixes {
+			name, ok := strings.CutPrefix(e.Name, prefix)
+			if !ok {
+				continue
+			}
+			n := 1
+			for _, d := range e.Shape {
+				n *= d
+			}
+			val := make([]float32, n)
+			golden.Param(val, seed, uint64(e.T), e.Name, e.Shape)
+			if err := f.params[v].Write(name, val); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// tensor reads a named tensor, or its gradient.
+func (f *filled) tensor(t *testing.T, full string, grad bool) []float32 {
+	t.Helper()
+	for v, prefix := range f.prefixes {
+		name, ok := strings.CutPrefix(full, prefix)
+		if !ok {
+			continue
+		}
+		for _, s := range f.params[v].Specs() {
+			if s.Name != name {
+				continue
+			}
+			out := make([]float32, s.Len())
+			read := f.params[v].Read
+			if grad {
+				read = f.params[v].ReadGrad
+			}
+			if err := read(name, out); err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+	}
+	t.Fatalf("the network has no tensor %s", full)
+	return nil
+}
+
+// groupTolerance are the suggested tolerances of a group of tensors.
+type groupTolerance struct {
+	RelL2 float64  `json:"suggest_rel_l2"`
+	Norm  float64  `json:"suggest_norm_rel"`
+	Sum   float64  `json:"suggest_sum_over_l1"`
+	Zero  []string `json:"zero_tensors"`
+}
+
+// compareGroup checks every tensor of a group: strided samples by relative L2, sums and norms by the statistics.
+func compareGroup(t *testing.T, f *golden.File, kase, group string, get func(name string) []float32) {
+	t.Helper()
+	names := f.Meta.Names[group]
+	if len(names) == 0 {
+		t.Fatalf("%s lists no tensors of group %s", f.Name, group)
+	}
+	var tol groupTolerance
+	if err := json.Unmarshal(f.Meta.Tolerances[group], &tol); err != nil {
+		t.Fatal(err)
+	}
+	zero := map[string]bool{}
+	for _, z := range tol.Zero {
+		zero[z] = true
+	}
+	stats, sample, off := f.Truth(group+".stats"), f.Truth(group+".sample"), f.Arrays[group+".sample_off"]
+	for r, name := range names {
+		v := get(name)
+		slots := int(off.I[r+1] - off.I[r])
+		want := sample.F[off.I[r]:off.I[r+1]]
+		var diff, norm float64
+		for j := range want {
+			i := j
+			if len(v) > slots {
+				i = j * len(v) / slots
+			}
+			d := float64(v[i]) - float64(want[j])
+			diff += d * d
+			norm += float64(want[j]) * float64(want[j])
+		}
+		if zero[name] {
+			var most float64
+			for _, x := range v {
+				most = max(most, math.Abs(float64(x)))
+			}
+			note(t, kase, group+" "+name+" (zero)", most, 1e-4)
+			continue
+		}
+		if norm > 0 {
+			note(t, kase, group+" "+name, math.Sqrt(diff/norm), 2*tol.RelL2)
+		}
+		var sum, l1, l2 float64
+		for _, x := range v {
+			sum += float64(x)
+			l1 += math.Abs(float64(x))
+			l2 += float64(x) * float64(x)
+		}
+		row := stats.F[4*r:]
+		note(t, kase, group+" |"+name+"|", math.Abs(math.Sqrt(l2)-float64(row[2]))/max(float64(row[2]), 1e-30), 2*tol.Norm)
+		note(t, kase, group+" Σ"+name, math.Abs(sum-float64(row[0]))/max(float64(row[1]), 1e-30), 2*tol.Sum)
+	}
+}
+
+// split separates the views of CMC: channel 0, and channels 1 and 2.
+func split(x []float32, n, plane int) [][]float32 {
+	l, ab := make([]float32, 0, n*plane), make([]float32, 0, 2*n*plane)
+	for b := range n {
+		l = append(l, x[b*3*plane:][:plane]...)
+		ab = append(ab, x[(b*3+1)*plane:][:2*plane]...)
+	}
+	return [][]float32{l, ab}
+}
+
+var noteField = regexp.MustCompile(`(\w+)=(\S+)`)
+
+// notes reads "net=… method=… loss=…".
+func notes(t *testing.T, f *golden.File) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, n := range f.Meta.Notes {
+		for _, m := range noteField.FindAllStringSubmatch(n, -1) {
+			out[m[1]] = m[2]
+		}
+	}
+	if out["net"] == "" || out["method"] == "" {
+		t.Fatalf("%s: the notes do not name net and method: %v", f.Name, f.Meta.Notes)
+	}
+	return out
+}
+
+// TestGoldenEncoders runs, for every network in the folder, evaluation of all layers and one whole training step.
+func TestGoldenEncoders(t *testing.T) {
+	var files []string
+	for _, method := range []string{"cmc", "insdis", "moco"} {
+		found, err := golden.Find(golden.Dir(), "03_*_"+method+"_*.npz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	if len(files) == 0 {
+		t.Fatalf("%s holds no 03_* file", golden.Dir())
+	}
+	for _, name := range files {
+		t.Run(strings.TrimSuffix(name, ".npz"), func(t *testing.T) { goldenStep(t, open(t, name)) })
+	}
+}
+
+func goldenStep(t *testing.T, f *golden.File) {
+	meta := notes(t, f)
+	kase := strings.TrimSuffix(f.Name, ".npz")
+	cfg, hyper := ints(f.Arrays["cfg"]), f.Arrays["hyper"].F
+	seed, n, size, data, k := uint64(cfg[0]), cfg[1], cfg[2], cfg[4], cfg[5]
+	if cfg[2] != cfg[3] {
+		t.Fatalf("%s: images of %d×%d: towers take squares", f.Name, cfg[2], cfg[3])
+	}
+	method := meta["method"]
+	net := fillNet(t, meta["net"], method, seed, size)
+	x := golden.Image(seed, 100000, n, 3, size, size)
+	views := [][]float32{x}
+	labels := []string{"f"}
+	if method == "cmc" {
+		views, labels = split(x, n, size*size), []string{"l", "ab"}
+	}
+	last := "layer" + strconv.Itoa(net.net.Layers())
+
+	layers := map[string][]float32{}
+	for v, g := range net.graphs {
+		var marks []string
+		for i := range net.net.Layers() {
+			marks = append(marks, "layer"+strconv.Itoa(i+1))
+		}
+		p, err := net.d.Compile(g, net.params[v], ops.Options{Batch: n, Outputs: marks, Direct: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tape, err := p.Forward(views[v], n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range marks {
+			layers["eval."+labels[v]+"."+strconv.Itoa(i+1)] = append([]float32(nil), tape.Output(i)...)
+		}
+		tape.Release()
+	}
+	compareGroup(t, f, kase, "eval_layers", func(name string) []float32 {
+		if layers[name] == nil {
+			t.Fatalf("no layer %s", name)
+		}
+		return layers[name]
+	})
+
+	var tapes []ops.Tape
+	var feats [][]float32
+	var d int
+	for v, g := range net.graphs {
+		p, err := net.d.Compile(g, net.params[v], ops.Options{Batch: n, Train: true, Outputs: []string{last}, Direct: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d = p.OutputShape(0).Len()
+		tape, err := p.Forward(views[v], n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tapes, feats = append(tapes, tape), append(feats, tape.Output(0))
+	}
+	o := flows.Defaults(method)
+	o.Loss.K, o.Loss.T, o.Loss.M, o.Loss.Softmax = k, float64(hyper[0]), float64(hyper[1]), meta["loss"] == "softmax"
+	if hyper[0] == float32(0.07) && method == "moco" {
+		o.Loss.T = 0.07
+	}
+	var grads [][]float32
+	var values []stages.Value
+	var loss float64
+	var key *filled
+	keep := float64(hyper[5])
+	switch method {
+	case "cmc":
+		c, err := flows.NewCMC(o, []string{"l", "ab"}, data, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(c.Memories[0].Rows(), golden.Memory(seed, 200000, data, d))
+		copy(c.Memories[1].Rows(), golden.Memory(seed, 200001, data, d))
+		ids, index := ints(f.Arrays["y"]), int32s(f.Arrays["idx"])
+		for i, name := range []string{"out_l", "out_ab"} {
+			out, z := make([]float32, len(index)), *c.Losses[i]
+			z.Score(bank.Batch{Queries: feats[i], Rows: c.Memories[1-i].Rows(), D: d, K: k, Index: index}, make([]float32, len(feats[i])), out)
+			compare(t, f, kase, name, out)
+		}
+		s := scored(t, ids, feats...)
+		if err := c.ScoreWith(s, index); err != nil {
+			t.Fatal(err)
+		}
+		grads, values, loss = s.D, s.Values, s.Loss
+		compare(t, f, kase, "feat_l", feats[0])
+		compare(t, f, kase, "feat_ab", feats[1])
+		compare(t, f, kase, "dfeat_l", grads[0])
+		compare(t, f, kase, "dfeat_ab", grads[1])
+		compare(t, f, kase, "losses", []float32{float32(loss), float32(values[0].V), float32(values[2].V)})
+		compare(t, f, kase, "prob", []float32{float32(values[1].V), float32(values[3].V)})
+		compare(t, f, kase, "Z", []float32{float32(c.Losses[0].Z), float32(c.Losses[1].Z)})
+		for i, name := range []string{"mem_l_rows", "mem_ab_rows"} {
+			var rows []float32
+			for _, id := range ids {
+				rows = append(rows, c.Memories[i].Row(id)...)
+			}
+			compare(t, f, kase, name, rows)
+		}
+	case "insdis":
+		c, err := flows.NewInsDis(o, data, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(c.Memory.Rows(), golden.Memory(seed, 200000, data, d))
+		ids := ints(f.Arrays["y"])
+		s := scored(t, ids, feats...)
+		if err := c.ScoreWith(s, int32s(f.Arrays["idx"])); err != nil {
+			t.Fatal(err)
+		}
+		grads, values, loss = s.D, s.Values, s.Loss
+		var rows []float32
+		for _, id := range ids {
+			rows = append(rows, c.Memory.Row(id)...)
+		}
+		compare(t, f, kase, "mem_rows", rows)
+		compare(t, f, kase, "Z", []float32{float32(c.Loss.Z)})
+	default:
+		key = fillNet(t, meta["net"], method, seed+1, size)
+		if err := averageOnto(key, net, 0); err != nil {
+			t.Fatal(err)
+		}
+		keys := goldenKeys(t, key, flip(x, size), ints(f.Arrays["shuffle"]), n, last)
+		c, err := flows.NewMoCo(o, data, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(c.Queue.Rows(), golden.Memory(seed, 200000, k, d))
+		s := scored(t, make([]int, n), feats[0], keys)
+		if err := c.Score(s); err != nil {
+			t.Fatal(err)
+		}
+		grads, values, loss = s.D[:1], s.Values, s.Loss
+		compare(t, f, kase, "feat_k", keys)
+		compare(t, f, kase, "mem_rows", c.Queue.Rows()[:n*d])
+		compare(t, f, kase, "Z", []float32{float32(c.Loss.Z)})
+	}
+	if method != "cmc" {
+		compare(t, f, kase, "feat", feats[0])
+		compare(t, f, kase, "dfeat", grads[0])
+		compare(t, f, kase, "losses", []float32{float32(loss)})
+		compare(t, f, kase, "prob", []float32{float32(values[1].V)})
+	}
+	for v, tape := range tapes {
+		net.params[v].ZeroGrad()
+		if _, err := tape.Backward(grads[v]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	compareGroup(t, f, kase, "grads", func(name string) []float32 { return net.tensor(t, name, true) })
+	for _, p := range net.params {
+		p.SGD(float64(hyper[2]), float64(hyper[3]), float64(hyper[4]))
+	}
+	compareGroup(t, f, kase, "params_after", func(name string) []float32 { return net.tensor(t, name, false) })
+	compareGroup(t, f, kase, "bn_after", func(name string) []float32 { return net.tensor(t, name, false) })
+	if key != nil {
+		if err := averageOnto(key, net, keep); err != nil {
+			t.Fatal(err)
+		}
+		compareGroup(t, f, kase, "ema_params_after", func(name string) []float32 { return key.tensor(t, name, false) })
+		compareGroup(t, f, kase, "ema_bn_after", func(name string) []float32 { return key.tensor(t, name, false) })
+	}
+}
+
+// averageOnto moves the key network towards the query network, which lives on another device, through plain slices.
+func averageOnto(key, query *filled, keep float64) error {
+	from, err := key.d.NewParams(query.graphs[0])
+	if err != nil {
+		return err
+	}
+	for _, s := range query.params[0].Specs() {
+		v := make([]float32, s.Len())
+		if err := query.params[0].Read(s.Name, v); err != nil {
+			return err
+		}
+		if err := from.Write(s.Name, v); err != nil {
+			return err
+		}
+	}
+	return key.params[0].Average(from, keep)
+}
+
+// goldenKeys runs the key encoder on the batch in a given order and puts the keys back.
+func goldenKeys(t *testing.T, key *filled, x []float32, order []int, n int, last string) []float32 {
+	t.Helper()
+	size := len(x) / n
+	shuffled := make([]float32, 0, len(x))
+	for _, from := range order {
+		shuffled = append(shuffled, x[from*size:][:size]...)
+	}
+	p, err := key.d.Compile(key.graphs[0], key.params[0], ops.Options{Batch: n, Train: true, Outputs: []string{last}, Direct: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tape, err := p.Forward(shuffled, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tape.Release()
+	out := make([]float32, len(tape.Output(0)))
+	d := len(out) / n
+	for to, from := range order {
+		copy(out[from*d:][:d], tape.Output(0)[to*d:])
+	}
+	return out
+}
+
+// flip mirrors images along their width.
+func flip(x []float32, w int) []float32 {
+	out := make([]float32, len(x))
+	for i := range x {
+		out[i] = x[i-i%w+w-1-i%w]
+	}
+	return out
+}
