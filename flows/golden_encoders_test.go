@@ -170,7 +170,9 @@ type groupTolerance struct {
 	RelL2 float64  `json:"suggest_rel_l2"`
 	Norm  float64  `json:"suggest_norm_rel"`
 	Sum   float64  `json:"suggest_sum_over_l1"`
-	Zero  []string `json:"zero_tensors"`
+	Zero  []struct {
+		Name string `json:"name"`
+	} `json:"zero_tensors"`
 }
 
 // compareGroup checks every tensor of a group: strided samples by relative L2, sums and norms by the statistics.
@@ -186,7 +188,7 @@ func compareGroup(t *testing.T, f *golden.File, kase, group string, get func(nam
 	}
 	zero := map[string]bool{}
 	for _, z := range tol.Zero {
-		zero[z] = true
+		zero[z.Name] = true
 	}
 	stats, sample, off := f.Truth(group+".stats"), f.Truth(group+".sample"), f.Arrays[group+".sample_off"]
 	for r, name := range names {

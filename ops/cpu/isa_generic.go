@@ -13,7 +13,7 @@ func pack14(dst, src unsafe.Pointer, ss uintptr, rows int)      { panic("ops: no
 func transpose16(dst, src unsafe.Pointer, ds, ss uintptr)       { panic("ops: no assembly") }
 func sgdAsm(p, grad, v, h unsafe.Pointer, n int)                { panic("ops: no assembly") }
 func bnSumsAsm(sum, sq, x, shift unsafe.Pointer, pixels, c int) { panic("ops: no assembly") }
-func bnApplyAsm(dst, src, res, scale, shift unsafe.Pointer, pixels, c int, low unsafe.Pointer) {
+func bnApplyAsm(dst, src, res, coef unsafe.Pointer, pixels, c int, low unsafe.Pointer) {
 	panic("ops: no assembly")
 }
 func bnBackSumsAsm(sum, dot, dout, out, x, mean unsafe.Pointer, pixels, c int) {

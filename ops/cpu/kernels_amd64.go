@@ -87,10 +87,11 @@ func pack14(dst, src unsafe.Pointer, ss uintptr, rows int)
 //go:noescape
 func transpose16(dst, src unsafe.Pointer, ds, ss uintptr)
 
-// bnApplyAsm is dst[p][k] = src[p][k]·scale[k] + shift[k] (+ res[p][k] unless nil), and max with low[0] (-inf or 0).
+// bnApplyAsm is dst[p][k] = (src[p][k]-coef[k])·coef[c+k] + coef[2c+k] (+ res[p][k] unless nil), and max with low[0] (-inf
+// or 0).
 //
 //go:noescape
-func bnApplyAsm(dst, src, res, scale, shift unsafe.Pointer, pixels, c int, low unsafe.Pointer)
+func bnApplyAsm(dst, src, res, coef unsafe.Pointer, pixels, c int, low unsafe.Pointer)
 
 // bnSumsAsm is sum[k] = Σ (x[p][k]-shift[k]), sq[k] = Σ (x[p][k]-shift[k])².
 //

@@ -3886,26 +3886,28 @@ TEXT ·transpose16(SB), NOSPLIT, $0-32
 	VZEROUPPER
 	RET
 
-// func bnApplyAsm(dst, src, res, scale, shift unsafe.Pointer, pixels, c int, low unsafe.Pointer)
-TEXT ·bnApplyAsm(SB), NOSPLIT, $0-64
+// func bnApplyAsm(dst, src, res, coef unsafe.Pointer, pixels, c int, low unsafe.Pointer)
+TEXT ·bnApplyAsm(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ res+16(FP), R8
-	MOVQ scale+24(FP), R9
-	MOVQ shift+32(FP), R10
-	MOVQ pixels+40(FP), CX
-	MOVQ c+48(FP), DX
-	MOVQ low+56(FP), AX
+	MOVQ coef+24(FP), R9
+	MOVQ pixels+32(FP), CX
+	MOVQ c+40(FP), DX
+	MOVQ low+48(FP), AX
 	VBROADCASTSS (AX), Y3
 	SHLQ $2, DX
+	LEAQ (R9)(DX*1), R10
+	LEAQ (R10)(DX*1), R11
 	TESTQ R8, R8
 	JNZ bna_r
 bna_p:
 	XORQ BX, BX
 bna_p_c:
-	VMOVUPS (R9)(BX*1), Y0
-	VMOVUPS (R10)(BX*1), Y1
-	VFMADD132PS (SI)(BX*1), Y1, Y0
+	VMOVUPS (SI)(BX*1), Y0
+	VSUBPS (R9)(BX*1), Y0, Y0
+	VMOVUPS (R11)(BX*1), Y1
+	VFMADD132PS (R10)(BX*1), Y1, Y0
 	VMAXPS Y0, Y3, Y0
 	VMOVUPS Y0, (DI)(BX*1)
 	ADDQ $32, BX
@@ -3921,9 +3923,10 @@ bna_p_c:
 bna_r:
 	XORQ BX, BX
 bna_r_c:
-	VMOVUPS (R9)(BX*1), Y0
-	VMOVUPS (R10)(BX*1), Y1
-	VFMADD132PS (SI)(BX*1), Y1, Y0
+	VMOVUPS (SI)(BX*1), Y0
+	VSUBPS (R9)(BX*1), Y0, Y0
+	VMOVUPS (R11)(BX*1), Y1
+	VFMADD132PS (R10)(BX*1), Y1, Y0
 	VADDPS (R8)(BX*1), Y0, Y0
 	VMAXPS Y0, Y3, Y0
 	VMOVUPS Y0, (DI)(BX*1)

@@ -111,17 +111,15 @@ func (d *Device) normalise(b *norm, out, x, res *image, n int, s *stats) {
 	if b.relu {
 		low = 0
 	}
-	coef := grow32(&d.coef, 2*c*b.groups)
+	coef := grow32(&d.coef, 3*c*b.groups)
 	for g := range b.groups {
-		scale, shift := coef[g*2*c:][:c], coef[g*2*c+c:][:c]
+		co := coef[g*3*c:]
 		for i := range c {
 			gamma, beta := float32(1), float32(0)
 			if b.gamma != nil {
 				gamma, beta = b.gamma.value[i], b.beta.value[i]
 			}
-			k := float64(gamma) * float64(s.istd[g*c+i])
-			scale[i] = float32(k)
-			shift[i] = float32(float64(beta) - float64(s.mean[g*c+i])*k)
+			co[i], co[c+i], co[2*c+i] = s.mean[g*c+i], float32(float64(gamma)*float64(s.istd[g*c+i])), beta
 		}
 	}
 	rows := n * x.h
@@ -135,7 +133,7 @@ func (d *Device) normalise(b *norm, out, x, res *image, n int, s *stats) {
 			if res != nil {
 				side = res.row(b0, h)
 			}
-			d.applyPixels(out.row(b0, h), x.row(b0, h), side, coef[g*2*c:][:c], coef[g*2*c+c:][:c], low)
+			d.applyPixels(out.row(b0, h), x.row(b0, h), side, coef[g*3*c:][:3*c], low)
 		}
 	})
 }

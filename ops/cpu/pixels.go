@@ -33,16 +33,16 @@ func (d *Device) sumPixels(sum, sq, x, shift []float32, pixels int) {
 	}
 }
 
-// applyPixels is dst[p][k] = max(src[p][k]·scale[k] + shift[k] + res[p][k], low); res may be empty.
-func (d *Device) applyPixels(dst, src, res, scale, shift []float32, low float32) {
-	c := len(scale)
+// applyPixels is dst[p][k] = max((src[p][k]-coef[k])·coef[c+k] + coef[2c+k] + res[p][k], low); res may be empty.
+func (d *Device) applyPixels(dst, src, res, coef []float32, low float32) {
+	c := len(coef) / 3
 	if d.vectors(c) {
-		bnApplyAsm(ptr(dst, 0), ptr(src, 0), maybe(res), ptr(scale, 0), ptr(shift, 0), len(src)/c, c, unsafe.Pointer(&low))
+		bnApplyAsm(ptr(dst, 0), ptr(src, 0), maybe(res), ptr(coef, 0), len(src)/c, c, unsafe.Pointer(&low))
 		return
 	}
 	for p := 0; p < len(src); p += c {
 		for k := range c {
-			v := src[p+k]*scale[k] + shift[k]
+			v := (src[p+k]-coef[k])*coef[c+k] + coef[2*c+k]
 			if len(res) > 0 {
 				v += res[p+k]
 			}

@@ -10,19 +10,20 @@ func streams(a, d *asm) {
 	sgd(a, d)
 }
 
-// bnApply: dst = src·scale + shift (+ res), then max 0, over pixels × c.
+// bnApply: dst = (src-mean)·scale + beta (+ res), then max 0, over pixels × c. The difference comes first: folded into one
+// multiply-add the rounding would grow with the mean.
 func bnApply(a, d *asm) {
-	d.p("// bnApplyAsm is dst[p][k] = src[p][k]·scale[k] + shift[k] (+ res[p][k] unless nil), and max with low[0] (-inf or 0).\n//\n//go:noescape\nfunc bnApplyAsm(dst, src, res, scale, shift unsafe.Pointer, pixels, c int, low unsafe.Pointer)\n")
-	a.p("// func bnApplyAsm(dst, src, res, scale, shift unsafe.Pointer, pixels, c int, low unsafe.Pointer)\nTEXT ·bnApplyAsm(SB), NOSPLIT, $0-64")
-	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ res+16(FP), R8\n\tMOVQ scale+24(FP), R9\n\tMOVQ shift+32(FP), R10\n\tMOVQ pixels+40(FP), CX\n\tMOVQ c+48(FP), DX\n\tMOVQ low+56(FP), AX\n\tVBROADCASTSS (AX), Y3")
-	a.p("\tSHLQ $2, DX\n\tTESTQ R8, R8\n\tJNZ bna_r")
+	d.p("// bnApplyAsm is dst[p][k] = (src[p][k]-coef[k])·coef[c+k] + coef[2c+k] (+ res[p][k] unless nil), and max with low[0] (-inf\n// or 0).\n//\n//go:noescape\nfunc bnApplyAsm(dst, src, res, coef unsafe.Pointer, pixels, c int, low unsafe.Pointer)\n")
+	a.p("// func bnApplyAsm(dst, src, res, coef unsafe.Pointer, pixels, c int, low unsafe.Pointer)\nTEXT ·bnApplyAsm(SB), NOSPLIT, $0-56")
+	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ res+16(FP), R8\n\tMOVQ coef+24(FP), R9\n\tMOVQ pixels+32(FP), CX\n\tMOVQ c+40(FP), DX\n\tMOVQ low+48(FP), AX\n\tVBROADCASTSS (AX), Y3")
+	a.p("\tSHLQ $2, DX\n\tLEAQ (R9)(DX*1), R10\n\tLEAQ (R10)(DX*1), R11\n\tTESTQ R8, R8\n\tJNZ bna_r")
 	for _, res := range []bool{false, true} {
 		l := "bna_p"
 		if res {
 			l = "bna_r"
 		}
 		a.p("%s:\n\tXORQ BX, BX", l)
-		a.p("%s_c:\n\tVMOVUPS (R9)(BX*1), Y0\n\tVMOVUPS (R10)(BX*1), Y1\n\tVFMADD132PS (SI)(BX*1), Y1, Y0", l)
+		a.p("%s_c:\n\tVMOVUPS (SI)(BX*1), Y0\n\tVSUBPS (R9)(BX*1), Y0, Y0\n\tVMOVUPS (R11)(BX*1), Y1\n\tVFMADD132PS (R10)(BX*1), Y1, Y0", l)
 		if res {
 			a.p("\tVADDPS (R8)(BX*1), Y0, Y0")
 		}
