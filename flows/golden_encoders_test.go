@@ -167,9 +167,9 @@ func (f *filled) tensor(t *testing.T, full string, grad bool) []float32 {
 
 // groupTolerance are the suggested tolerances of a group of tensors.
 type groupTolerance struct {
-	RelL2 float64  `json:"suggest_rel_l2"`
-	Norm  float64  `json:"suggest_norm_rel"`
-	Sum   float64  `json:"suggest_sum_over_l1"`
+	RelL2 float64 `json:"suggest_rel_l2"`
+	Norm  float64 `json:"suggest_norm_rel"`
+	Sum   float64 `json:"suggest_sum_over_l1"`
 	Zero  []struct {
 		Name string `json:"name"`
 	} `json:"zero_tensors"`

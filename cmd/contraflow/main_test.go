@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// command runs the command and returns its exit code and what it printed.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	read := func(f **os.File) func() string {
+		old := *f
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		*f = w
+		out := make(chan string)
+		go func() {
+			var b bytes.Buffer
+			io.Copy(&b, r)
+			out <- b.String()
+		}()
+		return func() string {
+			*f = old
+			w.Close()
+			return <-out
+		}
+	}
+	endOut, endErr := read(&os.Stdout), read(&os.Stderr)
+	code = run(args)
+	return code, endOut(), endErr()
+}
+
+// Every mistake gets one line and the right exit code.
+func TestMistakes(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	if code, _, text := command(t, "data", "synth", "--out", data, "--classes", "2", "--per_class", "6", "--val_per_class", "2", "--size", "32"); code != 0 {
+		t.Fatal(text)
+	}
+	empty := filepath.Join(dir, "empty")
+	for _, d := range []string{"train/a", "train/b"} {
+		if err := os.MkdirAll(filepath.Join(empty, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	train := []string{"train", "cmc", "--model", "resnet18v1", "--image_size", "32", "--nce_k", "4", "--batch_size", "4", "--dataset", "imagenet100", "--model_path", filepath.Join(dir, "runs")}
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"nothing"}, 2, `no command "nothing"`},
+		{[]string{"train", "nothing"}, 2, `no command "nothing"`},
+		{[]string{"train", "cmc", "--nothing"}, 2, "unknown flag"},
+		{[]string{"train", "cmc", "stray"}, 2, "takes no argument"},
+		{append(train, "--data_folder", data, "--nce_t", "0"), 2, "--nce_t 0"},
+		{append(train, "--data_folder", data, "--nce-k", "0"), 2, "--nce_k 0"},
+		{append(train, "--data_folder", data, "--decoder", "magic"), 2, "auto, turbo, go"},
+		{append(train, "--data_folder", data, "--epochs", "many"), 2, "many"},
+		{train, 1, "--data_folder is missing"},
+		{append(train, "--data_folder", filepath.Join(dir, "no")), 1, "no such folder"},
+		{append(train, "--data_folder", empty), 1, "holds no image"},
+		{append(train, "--data_folder", data, "--batch_size", "99"), 1, "larger than the data set"},
+		{append(train, "--data_folder", data, "--view", "XXX"), 1, "no colour space"},
+		{append(train, "--data_folder", data, "--model", "resnet7"), 1, `no model "resnet7"`},
+		{append(train, "--data_folder", data, "--model_path", file), 1, "not a directory"},
+		{append(train, "--data_folder", data, "--resume", filepath.Join(dir, "gone")), 1, "--resume"},
+		{[]string{"knn"}, 2, "--model_path and --data_folder"},
+		{[]string{"knn", "--model_path", dir, "--data_folder", data}, 1, "--model_path"},
+		{[]string{"data", "synth"}, 2, "--out is missing"},
+		{[]string{"data", "synth", "--out", data}, 1, "not empty"},
+	} {
+		code, _, text := command(t, c.args...)
+		var lines []string
+		for _, l := range strings.Split(strings.TrimSpace(text), "\n") {
+			if !strings.Contains(l, " WRN ") {
+				lines = append(lines, l)
+			}
+		}
+		if code != c.code || len(lines) != 1 || !strings.Contains(lines[0], c.want) || strings.Contains(text, "panic") {
+			t.Errorf("%v: exit %d, want %d with %q:\n%s", c.args, code, c.code, c.want, text)
+		}
+	}
+}
+
+// A run from the command line, scored by kNN: what a newcomer does.
+func TestTrainAndScore(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	if code, _, text := command(t, "data", "synth", "--out", data, "--classes", "2", "--per_class", "6", "--val_per_class", "2", "--size", "32"); code != 0 {
+		t.Fatal(text)
+	}
+	code, _, text := command(t, "train", "cmc", "--data-folder", data, "--model", "resnets18v1", "--image-size", "32", "--nce-k", "4", "--batch-size", "4",
+		"--max_steps", "4", "--dataset", "imagenet100", "--model_path", dir, "--run_name", "run", "--warm", "--num_workers", "2")
+	if code != 0 || !strings.Contains(text, "--warm has no effect") {
+		t.Fatalf("exit %d: %s", code, text)
+	}
+	code, out, text := command(t, "knn", "--model_path", filepath.Join(dir, "run"), "--data_folder", data, "--json")
+	var s map[string]float64
+	if err := json.Unmarshal([]byte(out), &s); err != nil || code != 0 {
+		t.Fatalf("exit %d, %v: %s%s", code, err, out, text)
+	}
+	if s["val_images"] != 4 || s["train_images"] != 12 {
+		t.Errorf("%v", s)
+	}
+	if _, ok := s["knn_untrained"]; !ok {
+		t.Errorf("no baseline in %v", s)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{}, {"--help"}, {"train"}, {"train", "cmc", "--help"}, {"train", "moco", "--help"}, {"demo", "--help"}, {"models"}, {"data"}} {
+		code, out, text := command(t, args...)
+		if code != 0 || len(out)+len(text) < 100 {
+			t.Errorf("%v: exit %d, %q %q", args, code, out, text)
+		}
+	}
+	_, out, text := command(t, "train", "cmc", "--help")
+	for _, want := range []string{"Contrast:", "--nce_k", "16384", "(reference)"} {
+		if !strings.Contains(out+text, want) {
+			t.Errorf("the help lacks %q", want)
+		}
+	}
+}
