@@ -78,20 +78,21 @@ func toHSV(r, g, b byte) (h, s, v byte) {
 	if most == least {
 		return 0, 0, most
 	}
+	// Pillow's types: quotients in float32, sums with constants in float64 and then rounded to float32.
 	d := float32(most) - float32(least)
-	s = byte(int(255 * d / float32(most)))
 	rc, gc, bc := float32(most-r)/d, float32(most-g)/d, float32(most-b)/d
 	var hue float32
 	switch most {
 	case r:
 		hue = bc - gc
 	case g:
-		hue = 2 + rc - bc
+		hue = float32(2 + float64(rc) - float64(bc))
 	default:
-		hue = 4 + gc - rc
+		hue = float32(4 + float64(gc) - float64(rc))
 	}
-	turn := math.Mod(float64(hue)/6+1, 1)
-	return byte(min(max(int(turn*255), 0), 255)), s, most
+	turn := float32(math.Mod(float64(hue)/6+1, 1))
+	scale := func(v float32) byte { return byte(min(max(int(float64(v)*255), 0), 255)) }
+	return scale(turn), scale(d / float32(most)), most
 }
 
 func fromHSV(h, s, v byte) (r, g, b byte) {
