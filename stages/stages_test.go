@@ -1,0 +1,312 @@
+package stages_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sort"
+	"strings"
+	"testing"
+
+	"github.com/contraflow/contraflow/ops/pixel"
+	"github.com/contraflow/contraflow/stages"
+)
+
+func plans(t *testing.T, s stages.Sampler) []stages.Plan {
+	t.Helper()
+	var out []stages.Plan
+	for p, err := range s.Plans() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Index = append([]int(nil), p.Index...)
+		out = append(out, p)
+	}
+	return out
+}
+
+// Every epoch visits every sample once; epochs differ, seeds differ, equal seeds agree.
+func TestSamplerVisitsAll(t *testing.T) {
+	s := stages.Sampler{N: 23, Batch: 5, Epochs: 3, Seed: 7}
+	all := plans(t, s)
+	if len(all) != 15 || s.Steps() != 15 || s.PerEpoch() != 5 {
+		t.Fatalf("%d plans, %d steps", len(all), s.Steps())
+	}
+	orders := map[string]bool{}
+	for e := range 3 {
+		var seen []int
+		for b := range 5 {
+			p := all[e*5+b]
+			if p.Epoch != e+1 || p.Step != e*5+b || p.Batch != b || p.Of != 5 {
+				t.Errorf("plan %d is %+v", e*5+b, p)
+			}
+			seen = append(seen, p.Index...)
+		}
+		orders[fmt.Sprint(seen)] = true
+		sort.Ints(seen)
+		for i, v := range seen {
+			if v != i {
+				t.Fatalf("epoch %d does not visit every sample once", e+1)
+			}
+		}
+	}
+	if len(orders) != 3 {
+		t.Error("epochs repeat an order")
+	}
+	if fmt.Sprint(plans(t, s)) != fmt.Sprint(all) {
+		t.Error("the same seed gives another order")
+	}
+	s.Seed++
+	if fmt.Sprint(plans(t, s)) == fmt.Sprint(all) {
+		t.Error("another seed gives the same order")
+	}
+}
+
+// Starting at a step gives the plans that a run from the beginning has there; ranks share a batch out.
+func TestSamplerResumesAndShards(t *testing.T) {
+	s := stages.Sampler{N: 24, Batch: 6, Epochs: 4, Seed: 3}
+	all := plans(t, s)
+	for start := range all {
+		s.Start = start
+		if fmt.Sprint(plans(t, s)) != fmt.Sprint(all[start:]) {
+			t.Fatalf("from step %d the plans differ", start)
+		}
+	}
+	for _, world := range []int{2, 3} {
+		shares := make([][]stages.Plan, world)
+		for rank := range world {
+			shares[rank] = plans(t, stages.Sampler{N: 24, Batch: 6, Epochs: 4, Seed: 3, Rank: rank, World: world})
+		}
+		for step, p := range all {
+			joined := make([]int, 6)
+			for rank := range world {
+				for i, v := range shares[rank][step].Index {
+					joined[i*world+rank] = v
+				}
+			}
+			if fmt.Sprint(joined) != fmt.Sprint(p.Index) {
+				t.Fatalf("%d ranks: step %d is %v, want %v", world, step, joined, p.Index)
+			}
+		}
+	}
+}
+
+func TestSamplerMistakes(t *testing.T) {
+	for want, s := range map[string]stages.Sampler{
+		"empty": {Batch: 1, Epochs: 1}, "batch size 0": {N: 3, Epochs: 1}, "larger than the data set": {N: 3, Batch: 4, Epochs: 1}, "rank": {N: 8, Batch: 4, World: 3, Epochs: 1},
+	} {
+		for _, err := range s.Plans() {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("want %q, got %v", want, err)
+			}
+		}
+	}
+	n := 0
+	for range (stages.Sampler{N: 10, Batch: 4, Epochs: 5, DropLast: true, MaxSteps: 3, Ordered: true}).Plans() {
+		n++
+	}
+	if n != 3 {
+		t.Errorf("%d steps, want 3", n)
+	}
+}
+
+// Draws depend on every part of their address, and are what they were.
+func TestDraw(t *testing.T) {
+	seen := map[uint64]string{}
+	for seed := range uint64(3) {
+		for epoch := range 3 {
+			for index := range 3 {
+				for p := stages.PurposeOrder; p <= stages.PurposeInit; p++ {
+					v := stages.Draw(seed, epoch, index, p).Uint64()
+					at := fmt.Sprint(seed, epoch, index, p)
+					if other, twice := seen[v]; twice {
+						t.Errorf("%s and %s draw the same", at, other)
+					}
+					seen[v] = at
+				}
+			}
+		}
+	}
+}
+
+// Crops lie inside their picture, with areas and shapes in the range asked for, or are the fallback.
+func TestCrops(t *testing.T) {
+	for name, rule := range stages.CropRules {
+		for _, size := range [][2]int{{100, 80}, {30, 300}, {300, 30}, {1, 1}, {64, 64}} {
+			w, h := size[0], size[1]
+			for i := range 200 {
+				b := rule(stages.Draw(1, 0, i, stages.PurposeCrop), w, h, 0.3, 1)
+				if b.W < 1 || b.H < 1 || b.X < 0 || b.Y < 0 || b.X+b.W > w || b.Y+b.H > h {
+					t.Fatalf("%s: %+v outside %d×%d", name, b, w, h)
+				}
+				ratio := float64(b.W) / float64(b.H)
+				if min(w, h) >= 64 && (ratio < 0.7 || ratio > 1.43 || float64(b.W*b.H) < 0.28*float64(w*h)) {
+					t.Fatalf("%s: %+v of %d×%d has ratio %.2f", name, b, w, h, ratio)
+				}
+			}
+		}
+	}
+}
+
+// memory is a data set of PPM pictures; sample broken cannot be read.
+type memory struct {
+	n      int
+	broken map[int]bool
+}
+
+func (m memory) Len() int          { return m.n }
+func (m memory) Classes() []string { return []string{"even", "odd"} }
+func (m memory) Label(i int) int   { return i % 2 }
+func (m memory) Name(i int) string { return fmt.Sprintf("memory:%d", i) }
+func (m memory) Read(_ context.Context, i int, _ []byte) ([]byte, error) {
+	if m.broken[i] {
+		return nil, errors.New("torn page")
+	}
+	return []byte{byte(i)}, nil
+}
+
+// Decode draws a picture that depends on the byte.
+func (m memory) Decode(dst *pixel.Picture, data []byte) error {
+	dst.Reset(50, 40)
+	for i := range dst.Pix {
+		dst.Pix[i] = byte(i*7) + data[0]*31
+	}
+	return nil
+}
+
+func loader(m memory) *stages.Decode {
+	return &stages.Decode{Data: m, Decoder: m, Seed: 5, Size: 32, CropLow: 0.3, Rule: stages.CropRules["torchvision-0.3"], Crops: 2, Jitter: true, Budget: 0.5}
+}
+
+// Crops are a function of (seed, epoch, sample): the same in any batch and order; the two crops of a sample differ.
+func TestDecodeIsAddressed(t *testing.T) {
+	d := loader(memory{n: 9})
+	crop := func(epoch int, index ...int) map[int][][]byte {
+		c, err := d.Run(context.Background(), stages.Plan{Epoch: epoch, Index: index})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[int][][]byte{}
+		for s, i := range index {
+			for k := range 2 {
+				out[i] = append(out[i], append([]byte(nil), c.Pictures[s*2+k].Pix...))
+			}
+			if c.Labels[s] != i%2 {
+				t.Errorf("sample %d has label %d", i, c.Labels[s])
+			}
+		}
+		d.Recycle(c)
+		return out
+	}
+	a, b, next := crop(1, 3, 8, 1), crop(1, 1, 5, 3), crop(2, 3)
+	for _, i := range []int{1, 3} {
+		for k := range 2 {
+			if !bytes.Equal(a[i][k], b[i][k]) {
+				t.Errorf("sample %d crop %d depends on its batch", i, k)
+			}
+		}
+	}
+	if bytes.Equal(a[3][0], a[3][1]) || bytes.Equal(a[3][0], next[3][0]) {
+		t.Error("crops repeat")
+	}
+}
+
+// An unreadable sample is replaced by the same other one every time, named and counted, until the budget is spent.
+func TestDecodeSubstitutes(t *testing.T) {
+	d := loader(memory{n: 20, broken: map[int]bool{4: true}})
+	by := -1
+	for range 3 {
+		c, err := d.Run(context.Background(), stages.Plan{Epoch: 1, Index: []int{4, 5}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Bad) != 1 || c.Bad[0].Index != 4 || c.Bad[0].Name != "memory:4" || c.Bad[0].By < 0 || (by >= 0 && c.Bad[0].By != by) {
+			t.Fatalf("%+v", c.Bad)
+		}
+		by = c.Bad[0].By
+	}
+	all := map[int]bool{}
+	for i := range 20 {
+		all[i] = true
+	}
+	d = loader(memory{n: 20, broken: all})
+	if _, err := d.Run(context.Background(), stages.Plan{Epoch: 1, Index: []int{0}}); err == nil || !strings.Contains(err.Error(), "memory:0") {
+		t.Errorf("nothing can be read: %v", err)
+	}
+	d = loader(memory{n: 20, broken: map[int]bool{1: true, 2: true, 3: true}})
+	d.Budget = 0.1
+	_, err := d.Run(context.Background(), stages.Plan{Epoch: 1, Index: []int{1, 2, 3}})
+	if err == nil || !strings.Contains(err.Error(), "memory:3") || !strings.Contains(err.Error(), "--bad_samples") {
+		t.Errorf("beyond the budget: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := d.Run(ctx, stages.Plan{Epoch: 1, Index: []int{5}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// Views hold the channels they were asked for, normalised.
+func TestViews(t *testing.T) {
+	space, err := pixel.LookupSpace("YCbCr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	split, err := stages.ParseSplit("Y|Cb|Cr", space)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := loader(memory{n: 4})
+	d.Crops = 1
+	c, err := d.Run(context.Background(), stages.Plan{Epoch: 1, Index: []int{0, 1, 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &stages.Views{Space: space, Split: split}
+	b, err := v.Run(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s := range 3 {
+		p := c.Pictures[s]
+		for _, at := range []int{0, 77, 1023} {
+			want := space.Convert(p.Pix[3*at], p.Pix[3*at+1], p.Pix[3*at+2])
+			for ch := range 3 {
+				w := (want[ch] - space.Mean[ch]) / space.Std[ch]
+				if got := float64(b.Views[ch][s*1024+at]); math.Abs(got-w) > 1e-6 {
+					t.Errorf("sample %d channel %d pixel %d: %v, want %v", s, ch, at, got, w)
+				}
+			}
+		}
+	}
+	if fmt.Sprint(b.Shapes) != "[[1 32 32] [1 32 32] [1 32 32]]" {
+		t.Error(b.Shapes)
+	}
+	b.Release()
+	b.Release()
+}
+
+func TestParseSplit(t *testing.T) {
+	lab, _ := pixel.LookupSpace("Lab")
+	ycbcr, _ := pixel.LookupSpace("YCbCr")
+	for _, c := range []struct {
+		text  string
+		space pixel.Space
+		want  string
+	}{
+		{"", lab, "[[0] [1 2]]"}, {"L|ab", lab, "[[0] [1 2]]"}, {"a|b|L", lab, "[[1] [2] [0]]"}, {"0|1,2", lab, "[[0] [1 2]]"},
+		{"Y|CbCr", ycbcr, "[[0] [1 2]]"}, {"Cr|Y", ycbcr, "[[2] [0]]"},
+	} {
+		got, err := stages.ParseSplit(c.text, c.space)
+		if err != nil || fmt.Sprint(got) != c.want {
+			t.Errorf("%q: %v, %v, want %s", c.text, got, err, c.want)
+		}
+	}
+	for _, bad := range []string{"L", "L|L", "L|q", "L|", "|", "L|abL", "9|1"} {
+		if got, err := stages.ParseSplit(bad, lab); err == nil {
+			t.Errorf("%q was read as %v", bad, got)
+		}
+	}
+}
