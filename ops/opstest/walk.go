@@ -58,7 +58,9 @@ func (r *reference) groups() [][2]int {
 }
 
 // frozen reports whether a batch norm uses its running statistics.
-func (r *reference) frozen(node *ops.Node) bool { return node.Track && (!r.o.Train || r.o.RunningStats) }
+func (r *reference) frozen(node *ops.Node) bool {
+	return node.Track && (!r.o.Train || r.o.RunningStats)
+}
 
 // measure finds the moments of every sample, and in training moves the running ones after those of the first chunk.
 func (r *reference) measure(i int) []moments {
