@@ -20,7 +20,7 @@ type Scores struct {
 // ScoreKNN loads the encoder at path, a checkpoint or run folder, and scores it on data_folder: validation images by the
 // features of the training images, every view's features scaled to length one and concatenated.
 func ScoreKNN(ctx context.Context, path, folder string, k KNN, threads int) (Scores, error) {
-	state, err := loadState(path)
+	state, err := ReadState(path)
 	if err != nil {
 		return Scores{}, fmt.Errorf("--model_path: %w", err)
 	}

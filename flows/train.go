@@ -168,7 +168,7 @@ func (r *Run) resume() error {
 		}
 		path = latest
 	}
-	state, err := loadState(path)
+	state, err := ReadState(path)
 	if err != nil {
 		return fmt.Errorf("--resume: %w", err)
 	}
@@ -176,18 +176,11 @@ func (r *Run) resume() error {
 	if err != nil {
 		return fmt.Errorf("--resume %s: %w", path, err)
 	}
+	if step == 0 { // the reference's files count whole epochs
+		step = state.Epoch * r.sampler.PerEpoch()
+	}
 	r.sampler.Start = step
 	return nil
-}
-
-// loadState reads a checkpoint folder, or the newest one of a run folder.
-func loadState(path string) (*checkpoint.State, error) {
-	if latest, err := checkpoint.Latest(checkpoint.Disk{}, path); err == nil {
-		path = latest
-	} else if !errors.Is(err, checkpoint.ErrNone) {
-		return nil, err
-	}
-	return checkpoint.Load(checkpoint.Disk{}, path)
 }
 
 // Close gives the run folder and the device back.

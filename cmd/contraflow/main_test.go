@@ -119,6 +119,47 @@ func TestTrainAndScore(t *testing.T) {
 	}
 }
 
+// A state goes through other formats and comes back; diff and inspect say what is in them.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	if code, _, text := command(t, "data", "synth", "--out", data, "--classes", "2", "--per_class", "6", "--val_per_class", "2", "--size", "32"); code != 0 {
+		t.Fatal(text)
+	}
+	train := []string{"train", "cmc", "--data_folder", data, "--model", "resnet18v1", "--image_size", "32", "--nce_k", "4", "--batch_size", "6",
+		"--dataset", "imagenet100", "--model_path", dir, "--quiet"}
+	for run, steps := range map[string]string{"a": "2", "b": "4"} {
+		if code, _, text := command(t, append(train, "--run_name", run, "--max_steps", steps)...); code != 0 {
+			t.Fatal(text)
+		}
+	}
+	at := func(name string) string { return filepath.Join(dir, name) }
+	if code, _, text := command(t, "convert", at("a"), at("a.pth")); code != 0 {
+		t.Fatal(text)
+	}
+	if code, _, text := command(t, "convert", at("a.pth"), at("a.npz")); code != 0 {
+		t.Fatal(text)
+	}
+	if code, out, _ := command(t, "diff", at("a"), at("a")); code != 0 || out != "identical\n" {
+		t.Errorf("a state and itself: exit %d, %q", code, out)
+	}
+	if code, out, _ := command(t, "diff", at("a"), at("b")); code != 1 || !strings.Contains(out, "step 2") {
+		t.Errorf("two states: exit %d, %q", code, out)
+	}
+	for _, f := range []string{"a", "a.pth", "a.npz"} {
+		if code, out, text := command(t, "inspect", at(f)); code != 0 || !strings.Contains(out, "encoder.module.l_to_ab.conv1.weight") {
+			t.Errorf("%s: exit %d, %q %s", f, code, out, text)
+		}
+	}
+	// One epoch is two steps: the .pth goes on after the first and ends where the straight run does.
+	if code, _, text := command(t, append(train, "--run_name", "c", "--max_steps", "4", "--resume", at("a.pth"))...); code != 0 {
+		t.Fatal(text)
+	}
+	if code, out, _ := command(t, "diff", at("b"), at("c")); code != 0 {
+		t.Errorf("resumed through a .pth: %s", out)
+	}
+}
+
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{}, {"--help"}, {"train"}, {"train", "cmc", "--help"}, {"train", "moco", "--help"}, {"demo", "--help"}, {"models"}, {"data"}} {
 		code, out, text := command(t, args...)
