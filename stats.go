@@ -227,7 +227,7 @@ func (s Stats) Verdict() string {
 		gain = min(gain, first/second)
 	}
 	if first < 0.5 {
-		return text + ": no stage is busy most of the time; what waits is outside the graph"
+		return fmt.Sprintf("no stage limits: the busiest, %s, is busy %.0f %% of the time", worst.Name, 100*first)
 	}
 	if !worst.Scales {
 		return text + ": the stages before it wait for it"

@@ -80,7 +80,7 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 	}
 	say("before training: kNN of the untrained encoder %.3f, of colour histograms %.3f", res.Untrained, res.Histogram)
 
-	metrics, err := NewMetrics(r.Dir)
+	metrics, err := NewMetrics(r.Dir, r.Start())
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,9 @@ package flows
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,11 +24,32 @@ type Metrics struct {
 	err  error
 }
 
-// NewMetrics opens the file in a run folder.
-func NewMetrics(dir string) (*Metrics, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "metrics.jsonl"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+// NewMetrics opens the file in a run folder for a run that goes on at step start: lines of that step and later ones, which
+// a killed run wrote after its last checkpoint, are dropped, for they will be written again.
+func NewMetrics(dir string, start int) (*Metrics, error) {
+	path := filepath.Join(dir, "metrics.jsonl")
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	kept := 0
+	for kept < len(old) {
+		end := bytes.IndexByte(old[kept:], '\n')
+		var line struct {
+			Step int `json:"step"`
+		}
+		if end < 0 || json.Unmarshal(old[kept:kept+end], &line) != nil || line.Step >= start {
+			break
+		}
+		kept += end + 1
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
+	}
+	if err := errors.Join(f.Truncate(int64(kept)), func() error { _, err := f.Seek(int64(kept), 0); return err }()); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &Metrics{f: f, w: bufio.NewWriter(f), last: time.Now()}, nil
 }

@@ -321,6 +321,9 @@ func (r *Run) Train(ctx context.Context) error {
 // Steps is how many steps the run has in all, and how many are done when it starts.
 func (r *Run) Steps() (total, done int) { return r.sampler.Steps(), r.sampler.Start }
 
+// Start is the first step that the run will do.
+func (r *Run) Start() int { return r.sampler.Start }
+
 // Describe is one line on what is about to happen.
 func (r *Run) Describe() string {
 	return fmt.Sprintf("%s: %d images, %s (%.1f M parameters), batch %d, %d steps, on %s, decoder %s",

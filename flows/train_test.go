@@ -48,7 +48,7 @@ func run(t *testing.T, o flows.Options) string {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	m, err := flows.NewMetrics(r.Dir)
+	m, err := flows.NewMetrics(r.Dir, r.Start())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +127,15 @@ func TestResume(t *testing.T) {
 			first := stopped
 			first.Run.MaxSteps = 3
 			run(t, first)
+			// A killed run leaves lines behind its last checkpoint: they are written again.
+			f, err := os.OpenFile(filepath.Join(stopped.Run.ModelPath, flows.RunName(stopped), "metrics.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteString("{\"step\":3,\"loss\":0}\n{\"step\":4,\"lo"); err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
 			stopped.Run.Resume, stopped.Data.Workers = "auto", 3
 			got := run(t, stopped)
 			if got != want {

@@ -63,7 +63,7 @@ func train(ctx context.Context, o flows.Options, stop <-chan struct{}, out io.Wr
 	r.OnBad(func(name, by string, err error) {
 		log.Warn().Str("image", name).Str("instead", by).Msg("could not be read: " + err.Error())
 	})
-	m, err := flows.NewMetrics(r.Dir)
+	m, err := flows.NewMetrics(r.Dir, r.Start())
 	if err != nil {
 		return err
 	}
