@@ -339,8 +339,8 @@ func (r *Run) Stats() contraflow.Stats {
 	return r.graph.Stats()
 }
 
-// Window returns a function that reads the numbers since a moment after the start, the first second by default, when the
-// pipeline is still filling.
+// Window returns a function that reads the numbers since skip after now, when the pipeline has filled; of a run that is not
+// twice as long it reads all.
 func (r *Run) Window(skip time.Duration) func() contraflow.Stats {
 	var base contraflow.Stats
 	done := make(chan struct{})
@@ -351,10 +351,12 @@ func (r *Run) Window(skip time.Duration) func() contraflow.Stats {
 	return func() contraflow.Stats {
 		select {
 		case <-done:
-			return r.Stats().Since(base)
+			if all := r.Stats(); all.Elapsed > base.Elapsed+skip {
+				return all.Since(base)
+			}
 		default:
-			return r.Stats()
 		}
+		return r.Stats()
 	}
 }
 
