@@ -142,7 +142,7 @@ func readNPY(m *zip.File) (*Array, error) {
 		return nil, fmt.Errorf("header cut short")
 	}
 	h := header.FindStringSubmatch(string(raw[10 : 10+n]))
-	if h == nil || h[2] != "False" {
+	if h == nil {
 		return nil, fmt.Errorf("header %q not understood", raw[10:10+n])
 	}
 	a := &Array{}
@@ -159,6 +159,19 @@ func readNPY(m *zip.File) (*Array, error) {
 		count *= d
 	}
 	data := raw[10+n:]
+	// at is where element i, in row-major order, lies in the file.
+	at := func(i int) int { return i }
+	if h[2] == "True" {
+		at = func(i int) int {
+			to, stride := 0, count
+			for k := len(a.Shape) - 1; k >= 0; k-- {
+				stride /= a.Shape[k]
+				to += i % a.Shape[k] * stride
+				i /= a.Shape[k]
+			}
+			return to
+		}
+	}
 	switch h[1] {
 	case "<f4":
 		if len(data) != 4*count {
@@ -166,7 +179,7 @@ func readNPY(m *zip.File) (*Array, error) {
 		}
 		a.F = make([]float32, count)
 		for i := range a.F {
-			a.F[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+			a.F[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*at(i):]))
 		}
 	case "<i8":
 		if len(data) != 8*count {
@@ -174,7 +187,7 @@ func readNPY(m *zip.File) (*Array, error) {
 		}
 		a.I = make([]int64, count)
 		for i := range a.I {
-			a.I[i] = int64(binary.LittleEndian.Uint64(data[8*i:]))
+			a.I[i] = int64(binary.LittleEndian.Uint64(data[8*at(i):]))
 		}
 	default:
 		return nil, fmt.Errorf("type %s, want <f4 or <i8", h[1])
