@@ -161,7 +161,7 @@ func freeRun(dir, name string) string {
 
 // histogramKNN is the accuracy of colour histograms on the run's data.
 func (r *Run) histogramKNN(ctx context.Context) (float64, error) {
-	val, err := openData(r.o, "val")
+	val, err := openData(r.o, "val", true)
 	if err != nil {
 		return 0, err
 	}

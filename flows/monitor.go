@@ -18,7 +18,7 @@ type Monitor struct {
 
 // NewMonitor renders the validation images and the training images of a run, at most limit of each, evenly spread.
 func NewMonitor(r *Run, limit int, ctx context.Context) (*Monitor, error) {
-	val, err := openData(r.o, "val")
+	val, err := openData(r.o, "val", true)
 	if err != nil {
 		return nil, err
 	}

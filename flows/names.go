@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// RunName is the name of a run's folder, as the reference makes it from its flags. Unless LegacyNames is set the settings
-// that the reference leaves out follow: those of the mixture.
+// RunName is the name of a run's folder: the one given, or what the reference makes of its flags.
 func RunName(o Options) string {
 	if o.Run.Name != "" {
 		return o.Run.Name
@@ -18,18 +17,14 @@ func RunName(o Options) string {
 	}
 	common := loss + "_" + strconv.Itoa(o.Loss.K) + "_" + o.Net.Model + "_lr_" + pyFloat(o.Optim.LR) +
 		"_decay_" + pyFloat(o.Optim.WeightDecay) + "_bsz_" + strconv.Itoa(o.Optim.BatchSize)
-	amp := ""
-	if o.Net.AMP {
-		amp = "_amp_" + o.Net.OptLevel
-	}
 	var name string
 	switch o.Method {
 	case "cmc":
-		name = "memory_" + common + amp + "_view_" + o.Data.View
+		name = "memory_" + common + "_view_" + o.Data.View
 	case "moco":
-		name = "MoCo" + pyFloat(o.Net.Alpha) + "_" + common + "_crop_" + pyFloat(o.Data.CropLow) + amp + "_aug_" + o.Data.Aug
+		name = "MoCo" + pyFloat(o.Net.Alpha) + "_" + common + "_crop_" + pyFloat(o.Data.CropLow) + "_aug_" + o.Data.Aug
 	default:
-		name = "InsDis_" + common + "_crop_" + pyFloat(o.Data.CropLow) + amp + "_aug_" + o.Data.Aug
+		name = "InsDis_" + common + "_crop_" + pyFloat(o.Data.CropLow) + "_aug_" + o.Data.Aug
 	}
 	return name
 }

@@ -1,34 +1,29 @@
 package flows
 
 // Options are everything a training run can be told. They are grouped by the stage that reads them; flag names,
-// defaults and their origins live in one table (flags.go), from which the command line, the presets and
-// run.json are all derived.
+// defaults and their origins live in one table (flags.go), from which the command line and its help are derived.
 type Options struct {
-	Method  string // cmc, moco, insdis, supervised, predict
-	Data    DataOptions
-	Net     NetOptions
-	Loss    LossOptions
-	Mixture MixtureOptions
-	Optim   OptimOptions
-	Run     RunOptions
+	Method string // cmc, moco, insdis
+	Data   DataOptions
+	Net    NetOptions
+	Loss   LossOptions
+	Optim  OptimOptions
+	Run    RunOptions
 }
 
 // DataOptions choose images and how they become views.
 type DataOptions struct {
-	Folder     string   // --data_folder
-	Format     string   // --format: auto, imagefolder, cifar10, cifar100, stl10, shard, parquet
-	ClassList  string   // --class_list: a file, or imagenet100
-	Dataset    string   // --dataset: imagenet, imagenet100; only the crop rule of the reference
-	View       string   // --view: Lab, YCbCr, RGB, …
-	Views      string   // --views: channel split, "L|ab"
-	ViewDirs   []string // --view_dirs
-	ImageSize  int      // --image_size
-	CropLow    float64  // --crop_low (cmc), --crop (moco, insdis)
-	CropRule   string   // --crop_rule: torchvision-0.3, torchvision-0.2
-	Aug        string   // --aug: NULL, CJ
-	Decoder    string   // --decoder: auto, turbo, go
-	BadSamples float64  // --bad_samples: largest share of unreadable images
-	Workers    int      // --workers, --num_workers: decode workers; 0 picks from the cores
+	Folder     string  // --data_folder
+	Dataset    string  // --dataset: imagenet, imagenet100; only the crop rule of the reference
+	View       string  // --view: Lab, YCbCr, RGB, …
+	Views      string  // --views: channel split, "L|ab"
+	ImageSize  int     // --image_size
+	CropLow    float64 // --crop_low (cmc), --crop (moco, insdis)
+	CropRule   string  // --crop_rule: torchvision-0.3, torchvision-0.2
+	Aug        string  // --aug: NULL, CJ
+	Decoder    string  // --decoder: auto, turbo, go
+	BadSamples float64 // --bad_samples: largest share of unreadable images
+	Workers    int     // --workers, --num_workers: decode workers; 0 picks from the cores
 }
 
 // NetOptions choose the encoders and where they run.
@@ -40,49 +35,18 @@ type NetOptions struct {
 	AlexGamma bool    // --alexnet_uniform_gamma: γ ~ U(0,1) as PyTorch ≤ 1.1
 	Alpha     float64 // --alpha: momentum of the key encoder
 	Device    string  // --device: auto, cpu, cuda[:N]
-	AMP       bool    // --amp
-	OptLevel  string  // --opt_level
 	Threads   int     // --threads: compute threads; 0 is all cores
 	Direct    bool    // --deterministic_reference: no Winograd
 }
 
 // LossOptions choose the contrast.
 type LossOptions struct {
-	Softmax  bool    // --softmax
-	K        int     // --nce_k
-	T        float64 // --nce_t
-	M        float64 // --nce_m
-	ZDecay   float64 // --nce_z_ema: moving average of Z; 0 is the reference's one-shot Z
-	Graph    string  // --graph: core, full
-	Distance string  // --predict_loss: L1, L2 (predict)
-}
-
-// MixtureOptions are the image-mixture flags of the reference.
-type MixtureOptions struct {
-	On      bool   // --IM
-	Type    string // --IM_type: IM, global, region, Cutout, RandomErasing, unmix
-	Partner string // --mix_partner: dataset, batch
-
-	GAlpha float64 // --g_alpha
-	GNum   int     // --g_num
-	GProb  float64 // --g_prob
-
-	RBeta       float64 // --r_beta
-	RProb       float64 // --r_prob
-	RNum        int     // --r_num
-	RPixelDecay float64 // --r_pixel_decay
-
-	MaskSize     int     // --mask_size
-	CutoutP      float64 // --cutout_p
-	CutoutInside bool    // --cutout_inside
-	MaskColor    float64 // --mask_color, in normalised units
-	ErasingP     float64 // --random_erasing_prob
-	AreaLow      float64 // --area_ratio_range LOW,HIGH
-	AreaHigh     float64
-	MinAspect    float64 // --min_aspect_ratio
-	MaxAttempt   int     // --max_attempt
-	UnmixProb    float64 // --unmix_prob: global with this probability, else region
-	UnmixBeta    float64 // --unmix_beta
+	Softmax bool    // --softmax
+	K       int     // --nce_k
+	T       float64 // --nce_t
+	M       float64 // --nce_m
+	ZDecay  float64 // --nce_z_ema: moving average of Z; 0 is the reference's one-shot Z
+	Graph   string  // --graph: core, full
 }
 
 // OptimOptions are SGD and its schedule.
@@ -101,23 +65,14 @@ type OptimOptions struct {
 
 // RunOptions say how long, where to and how loudly.
 type RunOptions struct {
-	ModelPath   string // --model_path
-	TBPath      string // --tb_path
-	Name        string // --run_name; empty derives the reference's name
-	LegacyNames bool   // --legacy_names
-	Resume      string // --resume: empty, auto, or a path
-	Force       bool   // --force
-	Seed        int    // --seed
-	MaxSteps    int    // --max_steps; 0 is no limit
-	PrintFreq   int    // --print_freq
-	SaveFreq    int    // --save_freq, epochs
-	SaveSteps   int    // --save_steps; 0 is never
-	Keep        int    // --keep: checkpoints kept
-	KNNEvery    int    // --knn_every, epochs; 0 is never
-	OnNaN       string // --on_nan: stop, skip
-	Quiet       bool   // --quiet
-	Trace       string // --trace
-	MetricsAddr string // --metrics_addr
-	Report      bool   // --report: write report.html
-	Autotune    bool   // --autotune
+	ModelPath string // --model_path
+	Name      string // --run_name; empty derives the reference's name
+	Resume    string // --resume: empty, auto, or a path
+	Seed      int    // --seed
+	MaxSteps  int    // --max_steps; 0 is no limit
+	SaveFreq  int    // --save_freq, epochs
+	SaveSteps int    // --save_steps; 0 is never
+	Keep      int    // --keep: checkpoints kept
+	OnNaN     string // --on_nan: stop, skip
+	Quiet     bool   // --quiet
 }

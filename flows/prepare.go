@@ -129,13 +129,14 @@ func modelOf(o Options) (encoders.Model, error) {
 	return m, nil
 }
 
-// openData opens one half of a data set, "train" or "val". One class is enough for training without labels.
-func openData(o Options, half string) (stages.Dataset, error) {
+// openData opens one half of a data set, "train" or "val". One class is enough for training, which looks at no label, but
+// gives nothing to judge by.
+func openData(o Options, half string, judge bool) (stages.Dataset, error) {
 	if o.Data.Folder == "" {
 		return nil, errors.New("--data_folder is missing: give the folder that holds train/<class>/<images>")
 	}
 	f, err := imagefolder.Open(filepath.Join(o.Data.Folder, half), nil)
-	if err != nil && !errors.Is(err, imagefolder.ErrOneClass) {
+	if err != nil && (judge || !errors.Is(err, imagefolder.ErrOneClass)) {
 		return nil, fmt.Errorf("--data_folder: %w", err)
 	}
 	return f, nil

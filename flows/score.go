@@ -52,7 +52,7 @@ func ScoreKNN(ctx context.Context, path, folder string, k KNN, threads int) (Sco
 	}
 	var sets [2]*Embedder
 	for i, half := range []string{"train", "val"} {
-		data, err := openData(o, half)
+		data, err := openData(o, half, true)
 		if err != nil {
 			return Scores{}, err
 		}

@@ -70,7 +70,7 @@ func (r *Run) open() error {
 	if r.views, err = viewsOf(o, model); err != nil {
 		return err
 	}
-	if r.data, err = openData(o, "train"); err != nil {
+	if r.data, err = openData(o, "train", false); err != nil {
 		return err
 	}
 	r.sampler = stages.Sampler{N: r.data.Len(), Batch: o.Optim.BatchSize, Epochs: o.Optim.Epochs, Seed: uint64(o.Run.Seed),
@@ -320,6 +320,9 @@ func (r *Run) Train(ctx context.Context) error {
 
 // Steps is how many steps the run has in all, and how many are done when it starts.
 func (r *Run) Steps() (total, done int) { return r.sampler.Steps(), r.sampler.Start }
+
+// Classes are the class names of the training data.
+func (r *Run) Classes() []string { return r.data.Classes() }
 
 // Start is the first step that the run will do.
 func (r *Run) Start() int { return r.sampler.Start }

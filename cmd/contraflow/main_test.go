@@ -54,6 +54,15 @@ func TestMistakes(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	one := filepath.Join(dir, "one")
+	for _, half := range []string{"train", "val"} {
+		if err := os.MkdirAll(filepath.Join(one, half), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(data, half, "01_ring"), filepath.Join(one, half, "01_ring")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	train := []string{"train", "cmc", "--model", "resnet18v1", "--image_size", "32", "--nce_k", "4", "--batch_size", "4", "--dataset", "imagenet100", "--model_path", filepath.Join(dir, "runs")}
 	for _, c := range []struct {
 		args []string
@@ -76,6 +85,8 @@ func TestMistakes(t *testing.T) {
 		{append(train, "--data_folder", data, "--model", "resnet7"), 1, `no model "resnet7"`},
 		{append(train, "--data_folder", data, "--model_path", file), 1, "not a directory"},
 		{append(train, "--data_folder", data, "--resume", filepath.Join(dir, "gone")), 1, "--resume"},
+		{append(train, "--data_folder", one, "--max_steps", "1", "--run_name", "one", "--quiet"), 0, ""},
+		{[]string{"knn", "--model_path", filepath.Join(dir, "runs", "one"), "--data_folder", one}, 1, "only one class"},
 		{[]string{"knn"}, 2, "--model_path and --data_folder"},
 		{[]string{"knn", "--model_path", dir, "--data_folder", data}, 1, "--model_path"},
 		{[]string{"data", "synth"}, 2, "--out is missing"},

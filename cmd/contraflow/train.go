@@ -60,6 +60,9 @@ func train(ctx context.Context, o flows.Options, stop <-chan struct{}, out io.Wr
 	}
 	defer r.Close()
 	r.Stop = stop
+	if classes := r.Classes(); len(classes) == 1 {
+		log.Warn().Msgf("the data has one class, %q: training needs none, but kNN and probes will have nothing to tell apart", classes[0])
+	}
 	r.OnBad(func(name, by string, err error) {
 		log.Warn().Str("image", name).Str("instead", by).Msg("could not be read: " + err.Error())
 	})
