@@ -74,6 +74,8 @@ func (m *Memory) Update(ids []int, x []float32, present []bool) {
 type Sampler struct {
 	N    int
 	Seed uint64
+	// Noise, if set, is another distribution of the N rows than the uniform one.
+	Noise *Alias
 }
 
 // Draw fills idx [len(ids),k+1]: column 0 the positives, the others drawn.
@@ -84,7 +86,11 @@ func (s Sampler) Draw(idx []int32, ids []int, k, step int) {
 		row := idx[b*(k+1):][:k+1]
 		row[0] = int32(id)
 		for j := 1; j <= k; j++ {
-			row[j] = int32((r.Uint64() >> 32) * n >> 32)
+			column := int32((r.Uint64() >> 32) * n >> 32)
+			if s.Noise != nil {
+				column = int32(s.Noise.Pick(int(column), float32(r.Uint64()>>40)*0x1p-24 < s.Noise.Prob[column]))
+			}
+			row[j] = column
 		}
 	}
 }

@@ -44,6 +44,27 @@ func flagTable() []flag {
 		{name: "bad_samples", group: "Data", help: "largest share of unreadable images, each replaced by another; more end the run", origin: ours, def: "0.001", value: func(o *Options) any { return &o.Data.BadSamples }},
 		{name: "workers", group: "Data", aliases: []string{"num_workers"}, help: "decode workers; 0 takes half the cores", origin: ours, def: "0", value: func(o *Options) any { return &o.Data.Workers }},
 
+		{name: "IM", group: "Mixture", help: "mix images; without it the other flags of this group do nothing", origin: ref, def: "false", value: func(o *Options) any { return &o.Mix.On }},
+		{name: "IM_type", group: "Mixture", help: "what is mixed: IM pastes regions of blended partners into blended images; unmix is MoCo's self-mixture", origin: ref, def: "IM", choices: []string{"IM", "global", "region", "Cutout", "RandomErasing", "unmix"}, value: func(o *Options) any { return &o.Mix.Type }},
+		{name: "mix_partner", group: "Mixture", help: "where partners come from: dataset decodes another image, batch takes one that is decoded already", origin: ours, def: "dataset", choices: []string{"dataset", "batch"}, value: func(o *Options) any { return &o.Mix.Partner }},
+		{name: "g_alpha", group: "Mixture", help: "global: weights are drawn from Beta(α,α), > 0", origin: ref, def: "1", value: func(o *Options) any { return &o.Mix.GAlpha }},
+		{name: "g_num", group: "Mixture", help: "global: attempts an image", origin: ref, def: "2", value: func(o *Options) any { return &o.Mix.GNum }},
+		{name: "g_prob", group: "Mixture", help: "global: probability of an attempt", origin: ref, def: "0.1", value: func(o *Options) any { return &o.Mix.GProb }},
+		{name: "r_beta", group: "Mixture", help: "region: area shares are drawn from Beta(β,β); 0 or less is never", origin: ref, def: "1", value: func(o *Options) any { return &o.Mix.RBeta }},
+		{name: "r_prob", group: "Mixture", help: "region: probability of an attempt", origin: ref, def: "0.1", value: func(o *Options) any { return &o.Mix.RProb }},
+		{name: "r_num", group: "Mixture", help: "region: attempts an image", origin: ref, def: "2", value: func(o *Options) any { return &o.Mix.RNum }},
+		{name: "r_pixel_decay", group: "Mixture", help: "region: factor on the image before the first paste", origin: ref, def: "1", value: func(o *Options) any { return &o.Mix.RDecay }},
+		{name: "mask_size", group: "Mixture", help: "Cutout: side of the square in pixels", origin: ref, def: "50", value: func(o *Options) any { return &o.Mix.MaskSize }},
+		{name: "cutout_p", group: "Mixture", help: "Cutout: probability", origin: ref, def: "0.1", value: func(o *Options) any { return &o.Mix.CutoutP }},
+		{name: "cutout_inside", group: "Mixture", help: "Cutout: keep the square inside the image", origin: ref, def: "false", value: func(o *Options) any { return &o.Mix.CutoutInside }},
+		{name: "mask_color", group: "Mixture", help: "Cutout: value of the square, in normalised units", origin: ref, def: "0", value: func(o *Options) any { return &o.Mix.MaskColor }},
+		{name: "random_erasing_prob", group: "Mixture", help: "RandomErasing: probability", origin: ref, def: "0.1", value: func(o *Options) any { return &o.Mix.EraseP }},
+		{name: "area_ratio_range", group: "Mixture", help: "RandomErasing: smallest and largest share of the area", origin: ref, def: "0.02,0.4", value: func(o *Options) any { return (*floatList)(&o.Mix.AreaRange) }},
+		{name: "min_aspect_ratio", group: "Mixture", help: "RandomErasing: aspect ratios lie in [r,1/r]", origin: ref, def: "0.3", value: func(o *Options) any { return &o.Mix.MinAspect }},
+		{name: "max_attempt", group: "Mixture", help: "RandomErasing: attempts to place a rectangle", origin: ref, def: "20", value: func(o *Options) any { return &o.Mix.MaxAttempt }},
+		{name: "unmix_prob", group: "Mixture", only: "moco", help: "unmix: probability of a blend, otherwise boxes change places", origin: "Un-Mix", def: "0.5", value: func(o *Options) any { return &o.Mix.UnmixProb }},
+		{name: "unmix_beta", group: "Mixture", only: "moco", help: "unmix: weights are drawn from Beta(β,β), > 0", origin: "Un-Mix", def: "1", value: func(o *Options) any { return &o.Mix.UnmixBeta }},
+
 		{name: "model", group: "Encoders", help: "network, see contraflow models", origin: ref, def: "resnet50", defs: map[string]string{"cmc": "alexnet"}, value: func(o *Options) any { return &o.Net.Model }},
 		{name: "feat_dim", group: "Encoders", help: "dimension of the embedding", origin: ref, def: "128", value: func(o *Options) any { return &o.Net.FeatDim }},
 		{name: "stem", group: "Encoders", help: "first layers of ResNets: small is 3×3 without pooling, for images of about 32 pixels", origin: ours, def: "imagenet", choices: []string{"imagenet", "small"}, value: func(o *Options) any { return &o.Net.Stem }},
@@ -53,6 +74,8 @@ func flagTable() []flag {
 		{name: "device", group: "Encoders", help: "where the encoders run", origin: ours, def: "auto", value: func(o *Options) any { return &o.Net.Device }},
 		{name: "threads", group: "Encoders", help: "compute threads; 0 is one a core", origin: ours, def: "0", value: func(o *Options) any { return &o.Net.Threads }},
 		{name: "deterministic_reference", group: "Encoders", help: "only arithmetic in the reference's order: no Winograd convolutions", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.Direct }},
+		{name: "amp", group: "Encoders", help: "accepted: the cpu device computes in float32; the run folder is named for it", origin: ref, def: "false", value: func(o *Options) any { return &o.Net.AMP }},
+		{name: "opt_level", group: "Encoders", help: "accepted, with --amp part of the run folder's name", origin: ref, def: "O2", choices: []string{"O1", "O2"}, value: func(o *Options) any { return &o.Net.OptLevel }},
 
 		{name: "softmax", group: "Contrast", help: "softmax cross entropy (InfoNCE) instead of noise-contrastive estimation", origin: ref, def: "false", value: func(o *Options) any { return &o.Loss.Softmax }},
 		{name: "nce_k", group: "Contrast", help: "negatives of every positive; length of MoCo's queue", origin: ref, def: "16384", value: func(o *Options) any { return &o.Loss.K }},
@@ -68,12 +91,16 @@ func flagTable() []flag {
 		{name: "lr_decay_rate", group: "Optimiser", help: "factor by which it falls", origin: ref, def: "0.1", value: func(o *Options) any { return &o.Optim.DecayRate }},
 		{name: "cosine", group: "Optimiser", help: "half a cosine instead of steps", origin: ref, def: "false", value: func(o *Options) any { return &o.Optim.Cosine }},
 		{name: "warmup_epochs", group: "Optimiser", help: "epochs of linear warm-up", origin: ours, def: "0", value: func(o *Options) any { return &o.Optim.WarmEpochs }},
+		{name: "warm", group: "Optimiser", only: "moco insdis", help: "accepted: names the run folder, as in the original, which has no warm-up; see --warmup_epochs", origin: ref, def: "false", value: func(o *Options) any { return &o.Optim.Warm }},
 		{name: "momentum", group: "Optimiser", help: "of SGD", origin: ref, def: "0.9", value: func(o *Options) any { return &o.Optim.Momentum }},
 		{name: "weight_decay", group: "Optimiser", help: "L2, on every parameter", origin: ref, def: "0.0001", value: func(o *Options) any { return &o.Optim.WeightDecay }},
 		{name: "drop_last", group: "Optimiser", help: "leave a short last batch out", origin: ours, def: "false", value: func(o *Options) any { return &o.Optim.DropLast }},
 
 		{name: "model_path", group: "Run", help: "folder of run folders", origin: ref, def: "./save_models", value: func(o *Options) any { return &o.Run.ModelPath }},
 		{name: "run_name", group: "Run", help: "name of the run folder; empty makes the reference's from the options", origin: ours, value: func(o *Options) any { return &o.Run.Name }},
+		{name: "legacy_names", group: "Run", help: "name run folders exactly as the reference does: without the mixture", origin: ours, def: "false", value: func(o *Options) any { return &o.Run.Legacy }},
+		{name: "tb_path", group: "Run", help: "folder of TensorBoard events, one subfolder a run; empty writes none", origin: ref, def: "./save_tb", value: func(o *Options) any { return &o.Run.TBPath }},
+		{name: "print_freq", group: "Run", help: "print a line every so many steps; 0 prints one a second", origin: ours, def: "0", value: func(o *Options) any { return &o.Run.PrintFreq }},
 		{name: "resume", group: "Run", help: `checkpoint to go on from; "auto" is the newest of the run folder, if any`, origin: ref, value: func(o *Options) any { return &o.Run.Resume }},
 		{name: "seed", group: "Run", help: "of every random draw", origin: ours, def: "1", value: func(o *Options) any { return &o.Run.Seed }},
 		{name: "max_steps", group: "Run", help: "stop after so many steps; 0 is all epochs", origin: ours, def: "0", value: func(o *Options) any { return &o.Run.MaxSteps }},
@@ -87,7 +114,7 @@ func flagTable() []flag {
 
 // ignored are flags that the original accepts and never reads.
 var ignored = map[string]string{
-	"tb_freq": "int", "print_freq": "int", "beta1": "float", "beta2": "float", "warm": "bool", "gpu": "int", "log": "string",
+	"tb_freq": "int", "beta1": "float", "beta2": "float", "gpu": "int", "log": "string", "syncBN": "bool", "bn": "bool",
 }
 
 func (f flag) applies(method string) bool {
@@ -112,7 +139,7 @@ func Defaults(method string) Options {
 // Bind adds a method's flags to a flag set, with their defaults in o.
 func Bind(fs *pflag.FlagSet, o *Options) {
 	o.Loss.Graph, o.Data.CropLow, o.Loss.M, o.Net.Alpha, o.Data.Aug = "full", 0.1, 0.5, 0.999, "NULL"
-	o.Data.View = "RGB"
+	o.Data.View, o.Mix.UnmixProb, o.Mix.UnmixBeta = "RGB", 0.5, 1
 	for _, f := range flagTable() {
 		if !f.applies(o.Method) {
 			continue
@@ -154,6 +181,12 @@ func Warnings(fs *pflag.FlagSet, o *Options) []string {
 	fs.Visit(func(f *pflag.Flag) {
 		if _, ok := f.Value.(*discard); ok {
 			out = append(out, fmt.Sprintf("--%s has no effect: the original accepts it and never reads it", f.Name))
+		}
+		switch f.Name {
+		case "warm":
+			out = append(out, "--warm only names the run folder: the original has no warm-up; --warmup_epochs has")
+		case "amp", "opt_level":
+			out = append(out, fmt.Sprintf("--%s only names the run folder: the cpu device computes in float32", f.Name))
 		}
 	})
 	if o.Data.Dataset == "imagenet" && o.Net.Model != "alexnet" && o.Data.CropLow != 0.08 {
@@ -212,6 +245,32 @@ func (l *intList) Set(s string) error {
 }
 
 func (l *intList) Type() string { return "list" }
+
+// floatList is a pair or list of numbers, with or without the brackets of Python.
+type floatList []float64
+
+func (l *floatList) String() string {
+	var s []string
+	for _, v := range *l {
+		s = append(s, pyFloat(v))
+	}
+	return strings.Join(s, ",")
+}
+
+func (l *floatList) Set(s string) error {
+	var out []float64
+	for _, part := range strings.Split(strings.Trim(s, "[]() "), ",") {
+		v, err := strconv.ParseFloat(strings.TrimSpace(part), 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a number: want a list such as 0.02,0.4", part)
+		}
+		out = append(out, v)
+	}
+	*l = out
+	return nil
+}
+
+func (l *floatList) Type() string { return "list" }
 
 // valueOf makes a pflag.Value of a pointer.
 func valueOf(p any) pflag.Value {

@@ -11,7 +11,7 @@ type MoCo struct {
 	Queue *bank.Queue
 	Loss  *bank.Loss
 
-	grad []float32
+	grad, mixed, reversed []float32
 }
 
 // NewMoCo makes the queue. With NCE the constant Z is truncated to an integer, as the reference's tensor does.
@@ -28,16 +28,38 @@ func NewMoCo(o Options, n, d int) (*MoCo, error) {
 	return &MoCo{Queue: q, Loss: l}, nil
 }
 
-// Score implements stages.Objective: output 0 are the queries, output 1 the keys.
+// Score implements stages.Objective: output 0 are the queries, output 1 the keys, and with Un-Mix output 2 the queries of the
+// mixed view, which count λ towards their own keys and 1-λ towards those of the batch in reverse order.
 func (c *MoCo) Score(s *stages.Scores) error {
 	queries, keys := s.Out[0], s.Out[1]
 	c.grad = fresh(c.grad, len(queries))
 	r := c.Loss.Score(bank.Batch{Queries: queries, Positives: keys, Rows: c.Queue.Rows(), D: c.Queue.D, K: c.Queue.K}, c.grad, nil)
-	c.Queue.Push(keys)
 	s.Loss = r.Loss
-	s.Values = append(s.Values, stages.Value{Name: "ins_loss", V: r.Loss}, stages.Value{Name: "ins_prob", V: r.Prob})
 	s.D = [][]float32{c.grad, nil}
+	if len(s.Out) == 3 {
+		c.unmix(s)
+	}
+	c.Queue.Push(keys)
+	s.Values = append(s.Values, stages.Value{Name: "ins_loss", V: s.Loss}, stages.Value{Name: "ins_prob", V: r.Prob})
 	return nil
+}
+
+func (c *MoCo) unmix(s *stages.Scores) {
+	keys, queries, d := s.Out[1], s.Out[2], c.Queue.D
+	c.mixed, c.reversed = fresh(c.mixed, len(queries)), fresh(c.reversed, len(keys))
+	for at := 0; at < len(keys); at += d {
+		copy(c.reversed[len(keys)-d-at:][:d], keys[at:])
+	}
+	for _, part := range []struct {
+		positives []float32
+		weight    float64
+	}{{keys, s.Lambda}, {c.reversed, 1 - s.Lambda}} {
+		if part.weight > 0 {
+			r := c.Loss.Score(bank.Batch{Queries: queries, Positives: part.positives, Rows: c.Queue.Rows(), D: d, K: c.Queue.K, Weight: part.weight}, c.mixed, nil)
+			s.Loss += r.Loss
+		}
+	}
+	s.D = append(s.D, c.mixed)
 }
 
 // State implements stages.Objective. The write position, which the reference forgets, is saved beside its tensors.

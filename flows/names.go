@@ -20,11 +20,54 @@ func RunName(o Options) string {
 	var name string
 	switch o.Method {
 	case "cmc":
-		name = "memory_" + common + "_view_" + o.Data.View
+		name = "memory_" + common + amp(o) + "_view_" + o.Data.View
 	case "moco":
-		name = "MoCo" + pyFloat(o.Net.Alpha) + "_" + common + "_crop_" + pyFloat(o.Data.CropLow) + "_aug_" + o.Data.Aug
+		name = "MoCo" + pyFloat(o.Net.Alpha) + "_" + common + insSuffix(o)
 	default:
-		name = "InsDis_" + common + "_crop_" + pyFloat(o.Data.CropLow) + "_aug_" + o.Data.Aug
+		name = "InsDis_" + common + insSuffix(o)
+	}
+	if o.Mix.On && !o.Run.Legacy {
+		name += mixName(o.Mix)
+	}
+	return name
+}
+
+func amp(o Options) string {
+	if !o.Net.AMP {
+		return ""
+	}
+	return "_amp_" + o.Net.OptLevel
+}
+
+func insSuffix(o Options) string {
+	name := "_crop_" + pyFloat(o.Data.CropLow)
+	if o.Optim.Warm {
+		name += "_warm"
+	}
+	return name + amp(o) + "_aug_" + o.Data.Aug
+}
+
+// mixName tells runs with different mixtures apart; the reference's names do not.
+func mixName(m MixOptions) string {
+	global := "_g_" + pyFloat(m.GAlpha) + "_" + strconv.Itoa(m.GNum) + "_" + pyFloat(m.GProb)
+	region := "_r_" + pyFloat(m.RBeta) + "_" + strconv.Itoa(m.RNum) + "_" + pyFloat(m.RProb) + "_" + pyFloat(m.RDecay)
+	name := "_" + m.Type
+	switch m.Type {
+	case "IM":
+		name += global + region
+	case "global":
+		name += global
+	case "region":
+		name += region
+	case "Cutout":
+		name += "_" + pyFloat(m.MaskSize) + "_" + pyFloat(m.CutoutP)
+	case "RandomErasing":
+		name += "_" + pyFloat(m.EraseP)
+	case "unmix":
+		name += "_" + pyFloat(m.UnmixBeta) + "_" + pyFloat(m.UnmixProb)
+	}
+	if m.Partner == "batch" {
+		name += "_batch"
 	}
 	return name
 }

@@ -5,6 +5,7 @@ package flows
 type Options struct {
 	Method string // cmc, moco, insdis
 	Data   DataOptions
+	Mix    MixOptions
 	Net    NetOptions
 	Loss   LossOptions
 	Optim  OptimOptions
@@ -26,6 +27,33 @@ type DataOptions struct {
 	Workers    int     // --workers, --num_workers: decode workers; 0 picks from the cores
 }
 
+// MixOptions choose the image mixture.
+type MixOptions struct {
+	On      bool    // --IM
+	Type    string  // --IM_type: IM, global, region, Cutout, RandomErasing, unmix
+	Partner string  // --mix_partner: dataset, batch
+	GAlpha  float64 // --g_alpha
+	GNum    int     // --g_num
+	GProb   float64 // --g_prob
+	RBeta   float64 // --r_beta
+	RNum    int     // --r_num
+	RProb   float64 // --r_prob
+	RDecay  float64 // --r_pixel_decay
+
+	MaskSize     float64 // --mask_size; the original's is a float
+	CutoutP      float64 // --cutout_p
+	CutoutInside bool    // --cutout_inside
+	MaskColor    int     // --mask_color
+
+	AreaRange  []float64 // --area_ratio_range
+	EraseP     float64   // --random_erasing_prob
+	MinAspect  float64   // --min_aspect_ratio
+	MaxAttempt int       // --max_attempt
+
+	UnmixProb float64 // --unmix_prob
+	UnmixBeta float64 // --unmix_beta
+}
+
 // NetOptions choose the encoders and where they run.
 type NetOptions struct {
 	Model     string  // --model
@@ -37,6 +65,8 @@ type NetOptions struct {
 	Device    string  // --device: auto, cpu, cuda[:N]
 	Threads   int     // --threads: compute threads; 0 is all cores
 	Direct    bool    // --deterministic_reference: no Winograd
+	AMP       bool    // --amp: only the name of the run folder
+	OptLevel  string  // --opt_level
 }
 
 // LossOptions choose the contrast.
@@ -58,6 +88,7 @@ type OptimOptions struct {
 	DecayRate   float64 // --lr_decay_rate
 	Cosine      bool    // --cosine
 	WarmEpochs  int     // --warmup_epochs
+	Warm        bool    // --warm: only the name of the run folder
 	Momentum    float64 // --momentum
 	WeightDecay float64 // --weight_decay
 	DropLast    bool    // --drop_last
@@ -67,6 +98,9 @@ type OptimOptions struct {
 type RunOptions struct {
 	ModelPath string // --model_path
 	Name      string // --run_name; empty derives the reference's name
+	Legacy    bool   // --legacy_names: the reference's name and nothing more
+	TBPath    string // --tb_path; empty writes no TensorBoard events
+	PrintFreq int    // --print_freq: steps between lines of the reference's form; 0 prints one line a second
 	Resume    string // --resume: empty, auto, or a path
 	Seed      int    // --seed
 	MaxSteps  int    // --max_steps; 0 is no limit

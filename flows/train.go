@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/contraflow/contraflow"
@@ -120,6 +121,9 @@ func (r *Run) compile() error {
 	if r.o.Method != "moco" {
 		return nil
 	}
+	if r.unmixes() {
+		r.passes = append(r.passes, stages.Pass{Tower: 0, View: 2})
+	}
 	// The key encoder starts as a copy of the query encoder's parameters; its buffers are its own.
 	key, err := r.net.device.NewParams(r.net.graphs[0])
 	if err != nil {
@@ -133,7 +137,7 @@ func (r *Run) compile() error {
 		return err
 	}
 	r.towers = append(r.towers, stages.Tower{Name: "key", Params: key, Program: p, Follows: 0, Keep: r.o.Net.Alpha})
-	r.passes = append(r.passes, stages.Pass{Tower: 1, View: 1, Shuffle: true})
+	r.passes = slices.Insert(r.passes, 1, stages.Pass{Tower: 1, View: 1, Shuffle: true})
 	return nil
 }
 
@@ -208,6 +212,9 @@ func (r *Run) workers() int {
 //	sampler ─▶ decode ─▶ views ─▶ encode ─▶ contrast ─▶ update ─▶ meter
 //	                                ▲                      │
 //	                                └────── gradients ─────┘
+//
+// With --IM a stage "partners" between sampler and decode draws the mixture, and a stage "mixture" after views carries it
+// out.
 func (r *Run) Graph() *contraflow.Graph {
 	o := r.o
 	g := contraflow.New(o.Method)
@@ -220,8 +227,17 @@ func (r *Run) Graph() *contraflow.Graph {
 		Decay: o.Optim.WeightDecay, SkipNaN: o.Run.OnNaN == "skip", Gradients: gradients}
 
 	plans := contraflow.Source(g, "sampler", r.sampler.Plans())
+	if r.mixes() {
+		plans = contraflow.Step(plans, "partners", r.newMixture().Plan)
+	}
 	crops := contraflow.Step(plans, "decode", r.decode.Run, contraflow.Workers(r.workers()))
 	batches := contraflow.Step(crops, "views", render.Run)
+	if r.mixes() {
+		batches = contraflow.Step(batches, "mixture", stages.Mix)
+	} else if r.unmixes() {
+		unmix := &stages.Unmix{Prob: o.Mix.UnmixProb, Beta: o.Mix.UnmixBeta, Seed: uint64(o.Run.Seed)}
+		batches = contraflow.Step(batches, "mixture", unmix.Run)
+	}
 	features := contraflow.Step(batches, "encode", r.encode.Run, contraflow.Finish(r.encode.Finish), contraflow.Depth(1))
 	scores := contraflow.Step(features, "contrast", contrast.Run, contraflow.Depth(1))
 	reports := contraflow.Step(scores, "update", update.Run)

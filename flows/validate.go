@@ -38,11 +38,62 @@ func Validate(o Options) error {
 	bad(o.Optim.Momentum >= 0 && o.Optim.Momentum < 1, "--momentum %v: must be in [0,1)", o.Optim.Momentum)
 	bad(o.Optim.WeightDecay >= 0, "--weight_decay %v: must not be negative", o.Optim.WeightDecay)
 	bad(o.Run.MaxSteps >= 0, "--max_steps %d: must be 0 (no limit) or more", o.Run.MaxSteps)
+	bad(o.Run.PrintFreq >= 0, "--print_freq %d: must be 0 (a line a second) or more", o.Run.PrintFreq)
 	bad(o.Run.Keep >= 0 && o.Run.SaveFreq >= 0 && o.Run.SaveSteps >= 0, "--keep, --save_freq and --save_steps must not be negative")
+	if o.Mix.On {
+		errs = append(errs, validateMix(o)...)
+	}
 	if len(errs) == 0 {
 		errs = append(errs, fits(o))
 	}
 	return errors.Join(errs...)
+}
+
+// validateMix checks the flags of the mixture that is asked for.
+func validateMix(o Options) (errs []error) {
+	m := o.Mix
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	unit := func(name string, v float64) { bad(v >= 0 && v <= 1, "--%s %v: must be in [0,1]", name, v) }
+	global := func() {
+		bad(m.GAlpha > 0 && m.GAlpha <= 1e6, "--g_alpha %v: must be positive: λ is drawn from Beta(α,α)", m.GAlpha)
+		bad(m.GNum >= 0, "--g_num %d: must not be negative", m.GNum)
+		unit("g_prob", m.GProb)
+	}
+	region := func() {
+		bad(m.RBeta <= 1e6, "--r_beta %v: must be at most 1e6", m.RBeta)
+		bad(m.RNum >= 0, "--r_num %d: must not be negative", m.RNum)
+		unit("r_prob", m.RProb)
+		unit("r_pixel_decay", m.RDecay)
+	}
+	switch m.Type {
+	case "IM":
+		global()
+		region()
+	case "global":
+		global()
+	case "region":
+		region()
+	case "Cutout":
+		size := int(m.MaskSize)
+		bad(float64(size) == m.MaskSize && size >= 1, "--mask_size %v: must be a whole number of pixels, at least 1", m.MaskSize)
+		bad(!m.CutoutInside || size <= o.Data.ImageSize, "--mask_size %v: with --cutout_inside it must fit --image_size %d", m.MaskSize, o.Data.ImageSize)
+		unit("cutout_p", m.CutoutP)
+	case "RandomErasing":
+		unit("random_erasing_prob", m.EraseP)
+		bad(len(m.AreaRange) == 2 && 0 < m.AreaRange[0] && m.AreaRange[0] <= m.AreaRange[1] && m.AreaRange[1] <= 1,
+			"--area_ratio_range %v: want two shares of the area, the smaller first, in (0,1], such as 0.02,0.4", m.AreaRange)
+		bad(m.MinAspect > 0 && m.MinAspect <= 1, "--min_aspect_ratio %v: must be in (0,1]", m.MinAspect)
+		bad(m.MaxAttempt >= 1, "--max_attempt %d: must be at least 1", m.MaxAttempt)
+	case "unmix":
+		bad(o.Method == "moco", "--IM_type unmix: only train moco has its loss")
+		bad(m.UnmixBeta > 0 && m.UnmixBeta <= 1e6, "--unmix_beta %v: must be positive: λ is drawn from Beta(β,β)", m.UnmixBeta)
+		unit("unmix_prob", m.UnmixProb)
+	}
+	return errs
 }
 
 // fits refuses negatives whose scores alone would not fit the machine's memory.

@@ -10,6 +10,8 @@ type Plan struct {
 	Batch int   // index of the batch in its epoch, from 0
 	Of    int   // batches in the epoch
 	Index []int // samples of the data set, len B; the last batch of an epoch may be short
+	// Mix is what a mixture does to the batch; nil is nothing.
+	Mix *Recipe
 }
 
 // Dataset is an ordered list of encoded images. Implementations are safe for concurrent use.
@@ -36,6 +38,8 @@ type Batch struct {
 	Shapes [][3]int    // per view C,H,W
 	// Present says which samples have view v; nil means all.
 	Present [][]bool
+	// Lambda weighs the mixed view of Un-Mix, the last one, against the sample itself.
+	Lambda float64
 	// Bad lists samples of this batch that could not be read and were substituted.
 	Bad []Substitution
 

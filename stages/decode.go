@@ -64,10 +64,14 @@ func (d *Decode) Run(ctx context.Context, p Plan) (*Crops, error) {
 	per := max(d.Crops, 1)
 	c.Plan, c.PerSample, c.Bad = p, per, nil
 	c.Labels = c.Labels[:0]
-	for len(c.Pictures) < len(p.Index)*per {
-		c.Pictures = append(c.Pictures, pixel.Picture{})
+	pictures := len(p.Index) * per
+	if p.Mix != nil {
+		pictures = p.Mix.Decoded() * per
 	}
-	c.Pictures = c.Pictures[:len(p.Index)*per]
+	if cap(c.Pictures) < pictures {
+		c.Pictures = append(c.Pictures[:cap(c.Pictures)], make([]pixel.Picture, pictures-cap(c.Pictures))...)
+	}
+	c.Pictures = c.Pictures[:pictures]
 	b, _ := d.tool.Get().(*bench)
 	if b == nil {
 		b = &bench{}
@@ -77,10 +81,23 @@ func (d *Decode) Run(ctx context.Context, p Plan) (*Crops, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if err := d.sample(ctx, b, c, slot, index); err != nil {
+		if err := d.sample(ctx, b, c, slot, index, index); err != nil {
 			return nil, err
 		}
 		c.Labels = append(c.Labels, d.Data.Label(index))
+	}
+	if p.Mix == nil {
+		return c, nil
+	}
+	slot := len(p.Index)
+	for _, donor := range p.Mix.Donors {
+		if donor.Copy >= 0 {
+			continue
+		}
+		if err := d.sample(ctx, b, c, slot, donor.Index, donor.Key); err != nil {
+			return nil, err
+		}
+		slot++
 	}
 	return c, nil
 }
@@ -88,9 +105,9 @@ func (d *Decode) Run(ctx context.Context, p Plan) (*Crops, error) {
 // Recycle takes crops back when nobody needs them any more.
 func (d *Decode) Recycle(c *Crops) { d.pool.Put(c) }
 
-// sample fills the slots of one sample. An unreadable picture is replaced by another, drawn from (seed, index) so that every
+// sample fills the slots of one sample, augmented by the draws of key. An unreadable picture is replaced by another, drawn from (seed, index) so that every
 // run and epoch takes the same one.
-func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index int) error {
+func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, key int) error {
 	d.seen.Add(1)
 	err := d.load(ctx, b, index)
 	if err != nil {
@@ -119,7 +136,7 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index int
 		}
 	}
 	for k := range c.PerSample {
-		d.render(b, &c.Pictures[slot*c.PerSample+k], c.Epoch, index, k)
+		d.render(b, &c.Pictures[slot*c.PerSample+k], c.Epoch, key, k)
 	}
 	return nil
 }
@@ -142,7 +159,7 @@ func (d *Decode) load(ctx context.Context, b *bench, index int) error {
 }
 
 // render makes crop k of the loaded picture.
-func (d *Decode) render(b *bench, dst *pixel.Picture, epoch, index, k int) {
+func (d *Decode) render(b *bench, dst *pixel.Picture, epoch, key, k int) {
 	if d.Centre {
 		w, h, box := centre(b.picture.W, b.picture.H, d.Size)
 		b.resizer.Resize(&b.scaled, &b.picture, pixel.Box{W: b.picture.W, H: b.picture.H}, w, h)
@@ -150,7 +167,7 @@ func (d *Decode) render(b *bench, dst *pixel.Picture, epoch, index, k int) {
 		return
 	}
 	// The second crop of a sample has streams of its own.
-	draw := func(p Purpose) *Rand { return &Rand{Draw(d.Seed, epoch, index+k*d.Data.Len(), p)} }
+	draw := func(p Purpose) *Rand { return &Rand{Draw(d.Seed, epoch, key+k*d.Data.Len(), p)} }
 	box := d.Rule(draw(PurposeCrop).Rand, b.picture.W, b.picture.H, d.CropLow, 1)
 	b.resizer.Resize(dst, &b.picture, box, d.Size, d.Size)
 	if d.Jitter {

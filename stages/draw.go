@@ -1,6 +1,11 @@
 package stages
 
-import "math/rand/v2"
+import (
+	"math"
+	"math/rand/v2"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
 
 // Purpose keeps the random draws of one sample apart: each has a stream of its own, so that adding a draw to one never
 // changes another.
@@ -40,3 +45,21 @@ type Rand struct{ *rand.Rand }
 
 // Between is uniform in [low, high).
 func (r *Rand) Between(low, high float64) float64 { return low + (high-low)*r.Float64() }
+
+// Int is uniform in [low, high).
+func (r *Rand) Int(low, high int) int { return low + r.IntN(high-low) }
+
+// Beta has the beta distribution of two positive parameters.
+func (r *Rand) Beta(a, b float64) float64 {
+	if a == 1 && b == 1 {
+		return r.Float64()
+	}
+	v := distuv.Beta{Alpha: a, Beta: b, Src: r.Rand}.Rand()
+	if math.IsNaN(v) { // both gammas underflowed: all of the mass is at the ends
+		v = 0
+		if r.Float64() < a/(a+b) {
+			v = 1
+		}
+	}
+	return v
+}

@@ -28,8 +28,12 @@ func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
 	if b == nil {
 		b = &Batch{}
 	}
-	n := len(c.Index)
-	b.Plan, b.Bad = c.Plan, c.Bad
+	n := len(c.Pictures) / max(c.PerSample, 1)
+	slots := n
+	if c.Mix != nil {
+		slots = c.Mix.Slots()
+	}
+	b.Plan, b.Bad, b.Lambda = c.Plan, c.Bad, 0
 	b.Labels = append(b.Labels[:0], c.Labels...)
 	b.Present = nil
 	b.release = func() { v.pool.Put(b) }
@@ -44,13 +48,14 @@ func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
 		return nil, fmt.Errorf("step %d: a batch without pictures", c.Step)
 	}
 	h, w := c.Pictures[0].H, c.Pictures[0].W
+	b.Views = b.Views[:cap(b.Views)]
 	for len(b.Views) < len(split) {
 		b.Views = append(b.Views, nil)
 	}
 	b.Views, b.Shapes = b.Views[:len(split)], b.Shapes[:0]
 	for i, channels := range split {
 		b.Shapes = append(b.Shapes, [3]int{len(channels), h, w})
-		b.Views[i] = grow(b.Views[i], n*len(channels)*h*w)
+		b.Views[i] = grow(b.Views[i], slots*len(channels)*h*w)
 	}
 	for s := range n {
 		for k := range crops {
