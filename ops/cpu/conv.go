@@ -5,6 +5,9 @@ import "unsafe"
 // l2Panels is how many bytes of packed weights one pass over the image uses: they stay in the second-level cache.
 const l2Panels = 512 << 10
 
+// longSum is how many products one sum takes before it is added to the others: rounding grows with the length of a sum.
+const longSum = 512
+
 // scratch is a worker's private memory.
 type scratch struct {
 	a       []float32 // a packed tile of A
@@ -69,7 +72,9 @@ func (d *Device) convolveRows(sc *scratch, x, y *image, wp []float32, q window, 
 		rsa: uintptr(q.s * x.c * 4), ja: uintptr((rowLen - q.kw*x.c) * 4),
 	}
 	// Rows of A a multiple of 4 KiB apart would all fall into one set of the first-level cache: copy the tile.
-	copyA := q.kh == 1 && q.kw == 1 && (q.s*x.c*4)%4096 == 0
+	copyA := q.kh == 1 && q.kw == 1 && ((q.s*x.c*4)%4096 == 0 || x.c > longSum)
+	// Long sums are cut where a row of the window ends, as the copy cuts them.
+	taps := max(1, longSum/p.ki)
 	ldc := uintptr(q.ys * y.c * 4)
 	for j0 := 0; j0 < np; j0 += block {
 		je := min(np, j0+block)
@@ -85,14 +90,12 @@ func (d *Device) convolveRows(sc *scratch, x, y *image, wp []float32, q window, 
 					kh1--
 				}
 			}
-			p.ko = kh1 - kh0
 			var xb, yb int
 			if flat {
 				xb, yb = 0, 0
 			} else {
 				xb, yb = x.at(n, i*q.s+q.h0+kh0, q.w0), y.at(n, q.y0+i*q.ys, q.x0)
 			}
-			skip := kh0 * q.kw * x.c * nr
 			for c0 := colFrom; c0 < colTo; c0 += mr {
 				m := min(mr, colTo-c0)
 				kernel := d.isa.gemm[m]
@@ -105,14 +108,17 @@ func (d *Device) convolveRows(sc *scratch, x, y *image, wp []float32, q window, 
 					d.panelsCopied(sc, y, wp, p, j0, je, k, m, a, next, yb+c0*q.ys*y.c, ldc, q.add)
 					continue
 				}
-				p.a = a
 				for j := j0; j < je; j++ {
 					p.pf = next
 					if j > j0 {
 						p.pf = ptr(wp, j*k*nr)
 					}
-					p.b = ptr(wp, j*k*nr+skip)
-					d.store(sc, &p, kernel, y, yb+c0*q.ys*y.c, j, m, ldc, q.add)
+					for o := kh0; o < kh1; o += taps {
+						p.ko = min(taps, kh1-o)
+						p.a = unsafe.Add(a, (o-kh0)*rowLen*4)
+						p.b = ptr(wp, j*k*nr+o*p.ki*nr)
+						d.store(sc, &p, kernel, y, yb+c0*q.ys*y.c, j, m, ldc, q.add || o > kh0)
+					}
 				}
 			}
 		}
@@ -121,7 +127,7 @@ func (d *Device) convolveRows(sc *scratch, x, y *image, wp []float32, q window, 
 
 // panelsCopied is the inner loop of a 1×1 convolution whose tile of A is copied in pieces first.
 func (d *Device) panelsCopied(sc *scratch, y *image, wp []float32, p gemmArgs, j0, je, k, m int, a, next unsafe.Pointer, yc int, ldc uintptr, add bool) {
-	const depth = 512
+	const depth = longSum
 	const pitch = depth + 16
 	kernel := d.isa.gemm[m]
 	for at := 0; at < k; at += depth {
