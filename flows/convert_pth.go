@@ -338,6 +338,12 @@ func optionsTo(s *checkpoint.State) (*torch.Dict, error) {
 				l.Items = append(l.Items, int64(v))
 			}
 			opt.Set(f.name, l)
+		case *floatList:
+			l := &torch.List{}
+			for _, v := range *p {
+				l.Items = append(l.Items, v)
+			}
+			opt.Set(f.name, l)
 		default:
 			return nil, fmt.Errorf("--%s has a type that no .pth can hold: %T", f.name, p)
 		}

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/contraflow/contraflow"
 	"github.com/contraflow/contraflow/io/report"
 	"github.com/contraflow/contraflow/io/synth"
@@ -38,12 +40,17 @@ func demoData(seed int) synth.Options {
 
 // DemoOptions is the recipe of the demonstration: CMC on generated scenes, a few minutes on two cores.
 func DemoOptions(seed int) Options {
-	o := Defaults("cmc")
-	o.Data.Dataset, o.Data.ImageSize, o.Data.CropLow = "imagenet100", 48, 0.5
-	o.Net.Model = "resnet18v1"
-	o.Loss.Softmax, o.Loss.K, o.Loss.T, o.Loss.M = true, 512, 0.1, 0.5
-	o.Optim.BatchSize, o.Optim.Epochs, o.Optim.LR, o.Optim.Cosine = 50, 200, 0.06, true
-	o.Run.Seed, o.Run.SaveFreq, o.Run.Name = seed, 0, "run-seed"+strconv.Itoa(seed)
+	o := Options{Method: "cmc"}
+	fs := pflag.NewFlagSet("demo", pflag.ContinueOnError)
+	Bind(fs, &o)
+	p, err := LoadPreset("demo")
+	if err == nil {
+		_, err = p.Apply(fs, "cmc")
+	}
+	if err != nil {
+		panic(err) // embedded, and tested
+	}
+	o.Run.Seed, o.Run.Name = seed, "run-seed"+strconv.Itoa(seed)
 	return o
 }
 

@@ -55,7 +55,11 @@ func (h *head) step(t *testing.T, f *golden.File, kase, c string, s int, x []flo
 	// A loss cannot be nearer than the rounding of the logits it is the difference of.
 	tol, _ := f.Tolerance(at + ".loss")
 	want := float64(f.Truth(at + ".loss").F[0])
-	note(t, kase, at+".loss", math.Abs(loss-want)/tol.Scale, max(tol.Rel, 0x1p-23*largest(logits)/tol.Scale))
+	scale := tol.Scale
+	if scale == 0 {
+		scale = largest(logits)
+	}
+	note(t, kase, at+".loss", math.Abs(loss-want)/scale, max(tol.Rel, 0x1p-23*largest(logits)/scale))
 	top1, top5 := flows.Accuracy(logits, h.labels, h.k, 1), flows.Accuracy(logits, h.labels, h.k, 5)
 	compare(t, f, kase, at+".acc", []float32{float32(100 * top1), float32(100 * top5)})
 	h.bench.p.ZeroGrad()

@@ -14,17 +14,19 @@ type Options struct {
 
 // DataOptions choose images and how they become views.
 type DataOptions struct {
-	Folder     string  // --data_folder
-	Dataset    string  // --dataset: imagenet, imagenet100; only the crop rule of the reference
-	View       string  // --view: Lab, YCbCr, RGB, …
-	Views      string  // --views: channel split, "L|ab"
-	ImageSize  int     // --image_size
-	CropLow    float64 // --crop_low (cmc), --crop (moco, insdis)
-	CropRule   string  // --crop_rule: torchvision-0.3, torchvision-0.2
-	Aug        string  // --aug: NULL, CJ
-	Decoder    string  // --decoder: auto, turbo, go
-	BadSamples float64 // --bad_samples: largest share of unreadable images
-	Workers    int     // --workers, --num_workers: decode workers; 0 picks from the cores
+	Folder     string    // --data_folder
+	Dataset    string    // --dataset: imagenet, imagenet100; only the crop rule of the reference
+	View       string    // --view: Lab, YCbCr, RGB, …
+	Views      string    // --views: channel split, "L|ab"
+	ViewMean   []float64 // --view_mean: three means; empty takes those of the space
+	ViewStd    []float64 // --view_std
+	ImageSize  int       // --image_size
+	CropLow    float64   // --crop_low (cmc), --crop (moco, insdis)
+	CropRule   string    // --crop_rule: torchvision-0.3, torchvision-0.2
+	Aug        string    // --aug: NULL, CJ
+	Decoder    string    // --decoder: auto, turbo, go
+	BadSamples float64   // --bad_samples: largest share of unreadable images
+	Workers    int       // --workers, --num_workers: decode workers; 0 picks from the cores
 }
 
 // MixOptions choose the image mixture.
@@ -101,7 +103,9 @@ type RunOptions struct {
 	Legacy    bool   // --legacy_names: the reference's name and nothing more
 	TBPath    string // --tb_path; empty writes no TensorBoard events
 	PrintFreq int    // --print_freq: steps between lines of the reference's form; 0 prints one line a second
+	Preset    string // --preset: a named set of flags
 	Resume    string // --resume: empty, auto, or a path
+	Force     bool   // --force: resume with options that change the run
 	Seed      int    // --seed
 	MaxSteps  int    // --max_steps; 0 is no limit
 	SaveFreq  int    // --save_freq, epochs

@@ -41,8 +41,13 @@ func viewsOf(o Options, m encoders.Model) (views, error) {
 	if err != nil {
 		return views{}, fmt.Errorf("--view: %w", err)
 	}
+	if len(o.Data.ViewMean) > 0 || len(o.Data.ViewStd) > 0 {
+		if space, err = space.Normalised(o.Data.ViewMean, o.Data.ViewStd); err != nil {
+			return views{}, fmt.Errorf("--view_mean, --view_std: %w", err)
+		}
+	}
 	if !space.Known {
-		return views{}, fmt.Errorf("--view %s: no mean and deviation are known for it: see contraflow data stats --view %s", space.Name, space.Name)
+		return views{}, fmt.Errorf("--view %s: no mean and deviation are known for it: give --view_mean and --view_std, which contraflow data stats --view %s prints", space.Name, space.Name)
 	}
 	split, err := stages.ParseSplit(o.Data.Views, space)
 	if err != nil {

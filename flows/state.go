@@ -25,6 +25,9 @@ func (r *Run) checkpointState(s *stages.Snapshot) (*checkpoint.State, error) {
 		return nil, err
 	}
 	out := &checkpoint.State{Step: s.Next.Step, Epoch: s.Next.Epoch - 1, Meta: map[string]json.RawMessage{"options": options}}
+	if err := r.averages.save(out.Meta); err != nil {
+		return nil, err
+	}
 	for i, t := range s.Towers {
 		for _, p := range t.Params {
 			name := r.tensorPrefix(i) + p.Spec.Name
@@ -96,12 +99,16 @@ func readParams(s *checkpoint.State, prefix string, p ops.Params, velocity bool)
 	return nil
 }
 
-// optionsOf reads the options a checkpoint was trained with.
+// optionsOf reads the options a checkpoint was trained with. Options that are younger than the file have their defaults.
 func optionsOf(s *checkpoint.State) (Options, error) {
-	var o Options
 	text, ok := s.Meta["options"]
 	if !ok {
-		return o, fmt.Errorf("the checkpoint does not say how it was trained")
+		return Options{}, fmt.Errorf("the checkpoint does not say how it was trained")
 	}
+	var first struct{ Method string }
+	if err := json.Unmarshal(text, &first); err != nil {
+		return Options{}, err
+	}
+	o := Defaults(first.Method)
 	return o, json.Unmarshal(text, &o)
 }

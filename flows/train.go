@@ -42,13 +42,16 @@ type Run struct {
 
 	// Observe, if set, is told of every step, on the goroutine of the meter stage.
 	Observe func(r *stages.Report)
+	// EndOfEpoch, if set, is told of an epoch's last step and averages, after Observe.
+	EndOfEpoch func(r *stages.Report, a Averages)
 	// Between, if set, runs on the device's goroutine before the first batch of every epoch after the first.
 	Between func(ctx context.Context, epoch int) error
 	// Stop, when closed, ends the run after the step in flight, with a checkpoint.
 	Stop <-chan struct{}
 
-	graph  *contraflow.Graph
-	encode *stages.Encode
+	graph    *contraflow.Graph
+	encode   *stages.Encode
+	averages Averages
 }
 
 // Prepare opens data, decoder and device, makes networks and bank, takes the run folder and restores a checkpoint if one is
@@ -176,6 +179,14 @@ func (r *Run) resume() error {
 	if err != nil {
 		return fmt.Errorf("--resume: %w", err)
 	}
+	if err := r.averages.load(state.Meta); err != nil {
+		return fmt.Errorf("--resume %s: %w", path, err)
+	}
+	if saved, err := optionsOf(state); err == nil && state.Step > 0 { // the reference's files hold few of them
+		if err := agrees(saved, r.o); err != nil {
+			return fmt.Errorf("--resume %s: %w", path, err)
+		}
+	}
 	step, err := r.restore(state)
 	if err != nil {
 		return fmt.Errorf("--resume %s: %w", path, err)
@@ -265,14 +276,23 @@ func (r *Run) snapshotAt(next stages.Plan) bool {
 
 // meter writes due checkpoints and passes reports on.
 func (r *Run) meter(_ context.Context, rep *stages.Report) error {
+	if rep.Snapshot != nil { // the state before this step
+		if err := r.save(rep.Snapshot); err != nil {
+			return err
+		}
+	}
+	last := r.averages.Add(rep)
 	if r.Observe != nil {
 		r.Observe(rep)
 	}
-	if rep.Snapshot == nil {
-		return nil
+	if last && r.EndOfEpoch != nil {
+		r.EndOfEpoch(rep, r.averages)
 	}
-	return r.save(rep.Snapshot)
+	return nil
 }
+
+// Averages are the means of the running epoch. Observe may call it.
+func (r *Run) Averages() *Averages { return &r.averages }
 
 func (r *Run) save(s *stages.Snapshot) error {
 	state, err := r.checkpointState(s)

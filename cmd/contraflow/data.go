@@ -1,15 +1,17 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/contraflow/contraflow/flows"
 	"github.com/contraflow/contraflow/io/synth"
 )
 
 func newData() *cobra.Command {
-	return group("data", "Make, check and convert data sets", newDataSynth())
+	return group("data", "Make, check and convert data sets", newDataSynth(), newDataStats())
 }
 
 func newDataSynth() *cobra.Command {
@@ -39,5 +41,37 @@ func newDataSynth() *cobra.Command {
 	f.IntVar(&o.Size, "size", 96, "side of an image in pixels")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of every draw")
 	f.IntVar(&o.Quality, "quality", 92, "quality of the JPEG files, 1–100")
+	return c
+}
+
+func newDataStats() *cobra.Command {
+	var folder, view, decoder string
+	var limit int
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "stats --data_folder DIR --view SPACE",
+		Short: "Measure means and deviations of a colour space over the training images",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, _, done := stopper(cmd.Context())
+			defer done()
+			s, err := flows.DataStats(ctx, folder, view, decoder, limit)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(s)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s over %d images, %d pixels (%d unreadable):\n--view_mean %.6g,%.6g,%.6g --view_std %.6g,%.6g,%.6g\n", s.View, s.Images, s.Pixels, s.Bad,
+				s.Mean[0], s.Mean[1], s.Mean[2], s.Std[0], s.Std[1], s.Std[2])
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&folder, "data_folder", "", "folder that holds train/<class>/<images>")
+	f.StringVar(&view, "view", "Lab", "colour space")
+	f.StringVar(&decoder, "decoder", "auto", "JPEG decoder: auto, turbo, go")
+	f.IntVar(&limit, "max_images", 0, "images measured, evenly spread; 0 is all")
+	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }

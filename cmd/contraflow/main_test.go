@@ -63,7 +63,7 @@ func TestMistakes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	train := []string{"train", "cmc", "--model", "resnet18v1", "--image_size", "32", "--nce_k", "4", "--batch_size", "4", "--dataset", "imagenet100", "--model_path", filepath.Join(dir, "runs")}
+	train := []string{"train", "cmc", "--model", "resnet18v1", "--image_size", "32", "--nce_k", "4", "--batch_size", "4", "--tb_path=", "--dataset", "imagenet100", "--model_path", filepath.Join(dir, "runs")}
 	for _, c := range []struct {
 		args []string
 		code int
@@ -113,8 +113,8 @@ func TestTrainAndScore(t *testing.T) {
 		t.Fatal(text)
 	}
 	code, _, text := command(t, "train", "cmc", "--data-folder", data, "--model", "resnets18v1", "--image-size", "32", "--nce-k", "4", "--batch-size", "4",
-		"--max_steps", "4", "--dataset", "imagenet100", "--model_path", dir, "--run_name", "run", "--warm", "--num_workers", "2")
-	if code != 0 || !strings.Contains(text, "--warm has no effect") {
+		"--max_steps", "4", "--tb_path=", "--dataset", "imagenet100", "--model_path", dir, "--run_name", "run", "--beta1", "0.5", "--num_workers", "2")
+	if code != 0 || !strings.Contains(text, "--beta1 has no effect") {
 		t.Fatalf("exit %d: %s", code, text)
 	}
 	code, out, text := command(t, "knn", "--model_path", filepath.Join(dir, "run"), "--data_folder", data, "--json")
@@ -138,7 +138,7 @@ func TestFiles(t *testing.T) {
 		t.Fatal(text)
 	}
 	train := []string{"train", "cmc", "--data_folder", data, "--model", "resnet18v1", "--image_size", "32", "--nce_k", "4", "--batch_size", "6",
-		"--dataset", "imagenet100", "--model_path", dir, "--quiet"}
+		"--tb_path=", "--dataset", "imagenet100", "--model_path", dir, "--quiet"}
 	for run, steps := range map[string]string{"a": "2", "b": "4"} {
 		if code, _, text := command(t, append(train, "--run_name", run, "--max_steps", steps)...); code != 0 {
 			t.Fatal(text)

@@ -23,12 +23,28 @@ type progress struct {
 	run    *flows.Run
 	bar    *progressbar.ProgressBar
 	quiet  bool
+	every  int // print the reference's line every so many steps
 	mu     sync.Mutex
 	last   time.Time
 	images int
 	stats  contraflow.Stats
 	begun  time.Time
+
+	// Of the reference's line.
+	stepEnd     time.Time
+	batch, wait mean
+	starved     time.Duration
 }
+
+// mean is a last value and the average over an epoch.
+type mean struct {
+	last, sum float64
+	n         int
+}
+
+func (m *mean) add(v float64) { m.last, m.sum, m.n = v, m.sum+v, m.n+1 }
+
+func (m *mean) String() string { return fmt.Sprintf("%.3f (%.3f)", m.last, m.sum/float64(max(m.n, 1))) }
 
 func newProgress(out io.Writer, r *flows.Run, quiet bool) *progress {
 	p := &progress{out: out, run: r, quiet: quiet, last: time.Now(), begun: time.Now()}
@@ -48,6 +64,10 @@ func (p *progress) step(rep *flows.StepReport) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.images += rep.Samples
+	if p.every > 0 {
+		p.referenceLine(rep)
+		return
+	}
 	if p.bar != nil {
 		p.bar.Set(rep.Plan.Step + 1)
 	}
@@ -70,6 +90,41 @@ func (p *progress) step(rep *flows.StepReport) {
 		fmt.Fprintln(p.out, line)
 	}
 	p.last, p.images, p.stats = now, 0, stats
+}
+
+// referenceLine prints what the reference prints every --print_freq batches: seconds a batch, seconds waiting for data, loss
+// and probability, each with its average over the epoch.
+func (p *progress) referenceLine(rep *flows.StepReport) {
+	now, starved := time.Now(), time.Duration(0)
+	for _, s := range p.run.Stats().Stages {
+		if s.Name == "encode" {
+			starved = s.Starved
+		}
+	}
+	if p.stepEnd.IsZero() {
+		p.stepEnd = p.begun
+	}
+	if rep.Plan.Batch == 0 {
+		p.batch, p.wait = mean{}, mean{}
+	}
+	p.batch.add(now.Sub(p.stepEnd).Seconds())
+	p.wait.add((starved - p.starved).Seconds())
+	p.stepEnd, p.starved = now, starved
+	if (rep.Plan.Batch+1)%p.every != 0 {
+		return
+	}
+	a := p.run.Averages()
+	fmt.Fprintf(p.out, "Train: [%d][%d/%d]\tBT %v\tDT %v\tloss %.3f (%.3f)", rep.Plan.Epoch, rep.Plan.Batch+1, rep.Plan.Of, &p.batch, &p.wait, rep.Loss, a.Mean("loss"))
+	for _, v := range rep.Values {
+		if name, ok := strings.CutSuffix(v.Name, "_prob"); ok {
+			name += "_p"
+			if name == "ins_p" {
+				name = "prob"
+			}
+			fmt.Fprintf(p.out, "\t%s %.3f (%.3f)", name, v.V, a.Mean(v.Name))
+		}
+	}
+	fmt.Fprintln(p.out)
 }
 
 func (p *progress) end() {

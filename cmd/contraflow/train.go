@@ -37,6 +37,16 @@ func newTrainMethod(method, short string) *cobra.Command {
 	flows.Bind(c.Flags(), &o)
 	c.Flags().SortFlags = false
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		var fromPreset []string
+		if o.Run.Preset != "" {
+			p, err := flows.LoadPreset(o.Run.Preset)
+			if err == nil {
+				fromPreset, err = p.Apply(cmd.Flags(), method)
+			}
+			if err != nil {
+				return usageError{err}
+			}
+		}
 		log := logger(cmd.ErrOrStderr(), o.Run.Quiet)
 		for _, w := range flows.Warnings(cmd.Flags(), &o) {
 			log.Warn().Msg(w)
@@ -46,14 +56,15 @@ func newTrainMethod(method, short string) *cobra.Command {
 		}
 		ctx, stop, done := stopper(cmd.Context())
 		defer done()
-		return train(ctx, o, stop, cmd.OutOrStdout(), log)
+		settings := flows.Settings(cmd.Flags(), method, o.Run.Preset, fromPreset)
+		return train(ctx, o, settings, stop, cmd.OutOrStdout(), log)
 	}
 	c.SetUsageFunc(func(cmd *cobra.Command) error { return groupedUsage(cmd) })
 	return c
 }
 
 // train runs one method with a status line a second.
-func train(ctx context.Context, o flows.Options, stop <-chan struct{}, out io.Writer, log zerolog.Logger) error {
+func train(ctx context.Context, o flows.Options, settings map[string]flows.Setting, stop <-chan struct{}, out io.Writer, log zerolog.Logger) error {
 	r, err := flows.Prepare(o)
 	if err != nil {
 		return err
@@ -66,20 +77,31 @@ func train(ctx context.Context, o flows.Options, stop <-chan struct{}, out io.Wr
 	r.OnBad(func(name, by string, err error) {
 		log.Warn().Str("image", name).Str("instead", by).Msg("could not be read: " + err.Error())
 	})
+	if err := r.WriteManifest(os.Args, settings); err != nil {
+		return err
+	}
 	m, err := flows.NewMetrics(r.Dir, r.Start())
 	if err != nil {
 		return err
 	}
+	scalars, err := flows.NewScalars(o)
+	if err != nil {
+		return fmt.Errorf("--tb_path: %w", err)
+	}
 	log.Info().Str("run", r.Dir).Msg(r.Describe())
 	p := newProgress(out, r, o.Run.Quiet)
+	p.every = o.Run.PrintFreq
+	r.EndOfEpoch = scalars.Epoch
 	r.Observe = func(rep *flows.StepReport) {
 		m.Write(rep)
 		p.step(rep)
 	}
 	err = r.Train(ctx)
 	p.end()
-	if closeErr := m.Close(); err == nil {
-		err = closeErr
+	for _, closeErr := range []error{m.Close(), scalars.Close()} {
+		if err == nil {
+			err = closeErr
+		}
 	}
 	if err == flows.ErrStopped {
 		fmt.Fprintf(os.Stderr, "stopped after a checkpoint; go on with:\n  %s\n", resumeCommand())

@@ -61,6 +61,20 @@ func LookupSpace(name string) (Space, error) {
 	return Space{}, fmt.Errorf("there is no colour space %q: choose one of %s", name, strings.Join(SpaceNames(), ", "))
 }
 
+// Normalised is the space with constants of its own, three each.
+func (s Space) Normalised(mean, std []float64) (Space, error) {
+	if len(mean) != 3 || len(std) != 3 {
+		return s, fmt.Errorf("%d means and %d deviations: want three of each", len(mean), len(std))
+	}
+	for c := range 3 {
+		if !(std[c] > 0) {
+			return s, fmt.Errorf("a deviation of %v: all must be positive", std[c])
+		}
+	}
+	s.Mean, s.Std, s.Known = [3]float64(mean), [3]float64(std), true
+	return s, nil
+}
+
 // Convert is the colour of one pixel, not normalised. Its first step multiplies by 1/255.
 func (s Space) Convert(r, g, b byte) [3]float64 {
 	const unit = 1.0 / 255

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Every command of the documents names a command that exists and flags that it has.
+func TestDocumentedCommands(t *testing.T) {
+	found := 0
+	for _, file := range []string{"../../README.md", "../../docs/reference.md"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("(?m)(?:`|^|\\./)contraflow ([^`\n#|]+)").FindAllStringSubmatch(string(text), -1) {
+			args := strings.Fields(m[1])
+			if len(args) == 0 || !regexp.MustCompile(`^[a-z]+$`).MatchString(args[0]) || args[0] == "is" {
+				continue
+			}
+			cmd, rest, err := newRoot().Find(args)
+			if err != nil || !cmd.HasParent() {
+				t.Errorf("%s: contraflow %s: there is no such command", file, m[1])
+				continue
+			}
+			found++
+			for _, a := range rest {
+				if name, ok := strings.CutPrefix(a, "--"); ok && name != "help" {
+					name, _, _ = strings.Cut(name, "=")
+					if cmd.Flags().Lookup(name) == nil {
+						t.Errorf("%s: contraflow %s: no flag --%s", file, m[1], name)
+					}
+				}
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d commands were found", found)
+	}
+}

@@ -1,0 +1,42 @@
+package flows
+
+import (
+	"fmt"
+	"strings"
+)
+
+// harmless are flags that do not change what a run computes, or only how long and where it does.
+var harmless = map[string]bool{
+	"data_folder": true, "decoder": true, "bad_samples": true, "workers": true, "device": true, "threads": true, "tb_path": true,
+	"print_freq": true, "model_path": true, "run_name": true, "legacy_names": true, "preset": true, "resume": true, "force": true,
+	"max_steps": true, "save_freq": true, "save_steps": true, "keep": true, "on_nan": true, "quiet": true, "warm": true,
+	"amp": true, "opt_level": true, "knn_every": true, "metrics_addr": true,
+}
+
+// changes lists the flags whose values differ between the run that wrote a checkpoint and the one that goes on from it, and
+// would make it another run. Epochs count with the cosine schedule only, which stretches over them.
+func changes(saved, now Options) []string {
+	var out []string
+	for _, f := range flagTable() {
+		if !f.applies(now.Method) || harmless[f.name] || (f.name == "epochs" && !now.Optim.Cosine) {
+			continue
+		}
+		a, b := valueOf(f.value(&saved)).String(), valueOf(f.value(&now)).String()
+		if a != b {
+			out = append(out, fmt.Sprintf("--%s was %s, is %s", f.name, a, b))
+		}
+	}
+	return out
+}
+
+// agrees refuses to go on with options that change the run, unless forced.
+func agrees(saved, now Options) error {
+	if saved.Method != now.Method {
+		return fmt.Errorf("it is a run of train %s, not train %s", saved.Method, now.Method)
+	}
+	diff := changes(saved, now)
+	if len(diff) == 0 || now.Run.Force {
+		return nil
+	}
+	return fmt.Errorf("options differ from the checkpoint's: %s: give the old values, or --force to go on with the new ones", strings.Join(diff, "; "))
+}
