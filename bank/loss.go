@@ -5,6 +5,8 @@ import (
 	"math"
 	"runtime"
 	"sync"
+
+	"github.com/contraflow/contraflow/ops/cpu"
 )
 
 // Loss scores queries against a positive and K negatives, and gives the gradient of the queries.
@@ -85,13 +87,12 @@ func (l *Loss) Score(b Batch, grad, scores []float32) Result {
 			}
 		})
 	}
-	// Z needs every score first; otherwise a query's rows are used twice while they are in the cache.
-	early := !l.Softmax && (l.Z < 0 || l.ZDecay > 0)
-	if early {
+	// Z needs every score first.
+	if !l.Softmax && (l.Z < 0 || l.ZDecay > 0) {
 		sums := make([]float64, n)
 		all(func(q int) {
 			row := l.scores[q*width:][:width]
-			b.score(row, q)
+			b.score(row, q, 0, width)
 			for _, s := range row {
 				sums[q] += math.Exp(float64(s) / l.T)
 			}
@@ -102,31 +103,99 @@ func (l *Loss) Score(b Batch, grad, scores []float32) Result {
 	if w == 0 {
 		w = 1
 	}
-	losses, probs := make([]float64, n), make([]float64, n)
+	queries := make([]query, n)
 	all(func(q int) {
-		row := l.scores[q*width:][:width]
-		if !early {
-			b.score(row, q)
-		}
-		var out []float32
-		if scores != nil {
-			out = scores[q*width:][:width]
-		}
-		if l.Softmax {
-			losses[q], probs[q] = l.softmax(row, out, w/float64(count))
-		} else {
-			losses[q], probs[q] = l.nce(row, out, b.K, w/float64(count))
-		}
-		b.spread(grad[q*b.D:][:b.D], row, q)
+		queries[q] = l.query(&b, q, l.scores[q*width:][:width], grad[q*b.D:][:b.D], scores, w/float64(count))
 	})
 	var r Result
-	for q := range n {
-		r.Loss += losses[q]
-		r.Prob += probs[q]
+	for _, q := range queries {
+		r.Loss += q.loss
+		r.Prob += q.prob
 	}
 	r.Loss *= w / float64(count)
 	r.Prob /= float64(count)
 	return r
+}
+
+// query is what one query adds to the result.
+type query struct{ loss, prob float64 }
+
+// blockRows is how many rows are scored and summed while they are in the second-level cache.
+const blockRows = 512
+
+// query scores a query block by block: similarities, what the loss makes of them, and their part of the gradient. Softmax goes
+// with the largest logit so far; a larger one scales down what there is.
+func (l *Loss) query(b *Batch, q int, row, grad []float32, scores []float32, scale float64) (r query) {
+	width := len(row)
+	sum := make([]float32, b.D) // of this query alone
+	most, total := math.Inf(-1), 0.0
+	for from := 0; from < width; from += blockRows {
+		to := min(width, from+blockRows)
+		block := row[from:to]
+		b.score(block, q, from, to)
+		if scores != nil {
+			l.outputs(scores[q*width+from:], block)
+		}
+		if from == 0 {
+			r.prob = l.probability(block[0])
+		}
+		if l.Softmax {
+			top := most
+			for _, s := range block {
+				top = max(top, float64(s)/l.T)
+			}
+			if top > most && from > 0 {
+				shrink := math.Exp(most - top)
+				total *= shrink
+				for k := range sum {
+					sum[k] *= float32(shrink)
+				}
+			}
+			most = top
+			total += exponentials(block, l.T, most)
+		} else {
+			r.loss += l.nce(block, from == 0, b.K)
+		}
+		b.spread(sum, block, q, from, to)
+	}
+	factor := float32(scale / l.T)
+	if !l.Softmax {
+		for k, v := range sum {
+			grad[k] += factor * v
+		}
+		return r
+	}
+	r.loss = most + math.Log(total) - r.prob
+	norm := float32(1 / total)
+	for k, v := range b.row(q, 0) {
+		grad[k] += factor * (norm*sum[k] - v)
+	}
+	return r
+}
+
+// probability is what the reference logs of column 0.
+func (l *Loss) probability(s float32) float64 {
+	if l.Softmax {
+		return float64(s) / l.T
+	}
+	return math.Exp(float64(s)/l.T) / l.Z
+}
+
+// outputs are the reference's output matrix: exp(s/T)/Z, or s/T with softmax.
+func (l *Loss) outputs(out, block []float32) {
+	for j, s := range block {
+		out[j] = float32(l.probability(s))
+	}
+}
+
+// exponentials replaces similarities by exp(s/T - most) and returns their sum.
+func exponentials(block []float32, t, most float64) (sum float64) {
+	for j, s := range block {
+		e := math.Exp(float64(s)/t - most)
+		sum += e
+		block[j] = float32(e)
+	}
+	return sum
 }
 
 // setZ sets, or moves, Z from the sums of exp(s/T) over count scores.
@@ -158,93 +227,75 @@ func (b *Batch) row(q, j int) []float32 {
 	}
 }
 
-// score fills a query's similarities.
-func (b *Batch) score(out []float32, q int) {
+// score fills a query's similarities of columns [from,to).
+func (b *Batch) score(out []float32, q, from, to int) {
 	x := b.Queries[q*b.D:][:b.D]
-	for j := range out {
-		out[j] = dot(x, b.row(q, j))
+	if b.Index == nil && from == 0 {
+		one := [1]int32{}
+		cpu.GatherDot(out, x, b.Positives[q*b.D:], one[:])
+		out, from = out[1:], 1
 	}
+	cpu.GatherDot(out, x, b.Rows, b.columns(q, from, to))
 }
 
-// spread adds Σ_j coef[j]·row_j to grad.
-func (b *Batch) spread(grad, coef []float32, q int) {
-	for j, c := range coef {
-		if c != 0 {
-			axpy(grad, c, b.row(q, j))
-		}
+// columns are the rows behind columns [from,to) of query q, of which column 0 is in the bank with an index only.
+func (b *Batch) columns(q, from, to int) []int32 {
+	if b.Index != nil {
+		return b.Index[q*(b.K+1):][from:to]
 	}
+	return identity(b.K)[from-1 : to-1]
 }
 
-// nce turns similarities into coefficients of the gradient, in place, and returns the query's loss and probability:
-// -ln(P₀/(P₀+c)) - Σ_j ln(c₀/(P_j+c)), P = exp(s/T)/Z, c₀ = K/N, c = c₀+eps.
-func (l *Loss) nce(row, out []float32, k int, scale float64) (loss, prob float64) {
+// spread adds Σ_j coef[j]·row_j of columns [from,to) to sum.
+func (b *Batch) spread(sum, coef []float32, q, from, to int) {
+	if b.Index == nil && from == 0 {
+		one := [1]int32{}
+		cpu.GatherSum(sum, coef[:1], b.Positives[q*b.D:], one[:])
+		coef, from = coef[1:], 1
+	}
+	cpu.GatherSum(sum, coef, b.Rows, b.columns(q, from, to))
+}
+
+// identity is 0, 1, … n-1.
+func identity(n int) []int32 {
+	identityLock.Lock()
+	defer identityLock.Unlock()
+	for len(identities) < n {
+		identities = append(identities, int32(len(identities)))
+	}
+	return identities[:n]
+}
+
+var (
+	identityLock sync.Mutex
+	identities   []int32
+)
+
+// nce turns similarities into coefficients, in place, and returns their part of the loss:
+// -ln(P₀/(P₀+c)) - Σ_j ln(c₀/(P_j+c)), P = exp(s/T)/Z, c₀ = K/N, c = c₀+eps. Logarithms are taken of products of eight.
+func (l *Loss) nce(block []float32, first bool, k int) (loss float64) {
 	c0 := float64(k) / float64(l.N)
 	c := c0 + eps
-	for j, s := range row {
-		p := math.Exp(float64(s)/l.T) / l.Z
-		if out != nil {
-			out[j] = float32(p)
+	invT, invZ := 1/l.T, 1/l.Z
+	start := 0
+	if first {
+		p := math.Exp(float64(block[0])/l.T) / l.Z
+		loss -= math.Log(p / (p + c))
+		block[0] = float32(-c / (p + c))
+		start = 1
+	}
+	product := 1.0
+	for j := start; j < len(block); j++ {
+		p := math.Exp(float64(block[j])*invT) * invZ
+		d := 1 / (p + c)
+		product *= c0 * d
+		if j%8 == 7 {
+			loss -= math.Log(product)
+			product = 1
 		}
-		if j == 0 {
-			prob = p
-			loss -= math.Log(p / (p + c))
-			row[j] = float32(-scale / l.T * c / (p + c))
-			continue
-		}
-		loss -= math.Log(c0 / (p + c))
-		row[j] = float32(scale / l.T * p / (p + c))
+		block[j] = float32(p * d)
 	}
-	return loss, prob
-}
-
-// softmax is the same for cross entropy with label 0.
-func (l *Loss) softmax(row, out []float32, scale float64) (loss, logit float64) {
-	most := math.Inf(-1)
-	for j, s := range row {
-		z := float64(s) / l.T
-		if out != nil {
-			out[j] = float32(z)
-		}
-		most = max(most, z)
-	}
-	var sum float64
-	for _, s := range row {
-		sum += math.Exp(float64(s)/l.T - most)
-	}
-	logit = float64(row[0]) / l.T
-	loss = most + math.Log(sum) - logit
-	for j, s := range row {
-		p := math.Exp(float64(s)/l.T-most) / sum
-		if j == 0 {
-			p--
-		}
-		row[j] = float32(scale / l.T * p)
-	}
-	return loss, logit
-}
-
-// dot is Σ a·b in four interleaved sums.
-func dot(a, b []float32) float32 {
-	var s0, s1, s2, s3 float32
-	for len(a) >= 4 && len(b) >= 4 {
-		s0 += a[0] * b[0]
-		s1 += a[1] * b[1]
-		s2 += a[2] * b[2]
-		s3 += a[3] * b[3]
-		a, b = a[4:], b[4:]
-	}
-	for i, v := range a {
-		s0 += v * b[i]
-	}
-	return (s0 + s1) + (s2 + s3)
-}
-
-// axpy is y += c·x.
-func axpy(y []float32, c float32, x []float32) {
-	x = x[:len(y)]
-	for i := range y {
-		y[i] += c * x[i]
-	}
+	return loss - math.Log(product)
 }
 
 // parallel runs f for every index on all cores; which core gets which is left to chance.

@@ -25,7 +25,7 @@ func NewMemory(n, d int, momentum float64, seed uint64) (*Memory, error) {
 	if !(momentum >= 0 && momentum <= 1) {
 		return nil, fmt.Errorf("bank: memory momentum %v: must be in [0,1]", momentum)
 	}
-	m := &Memory{N: n, D: d, Momentum: momentum, rows: make([]float32, n*d)}
+	m := &Memory{N: n, D: d, Momentum: momentum, rows: newRows(n * d)}
 	noise(m.rows, d, seed)
 	return m, nil
 }

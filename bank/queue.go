@@ -16,7 +16,7 @@ func NewQueue(k, d int, seed uint64) (*Queue, error) {
 	if k < 1 || d < 1 {
 		return nil, fmt.Errorf("bank: a queue of %d rows of %d: both must be positive", k, d)
 	}
-	q := &Queue{K: k, D: d, rows: make([]float32, k*d)}
+	q := &Queue{K: k, D: d, rows: newRows(k * d)}
 	noise(q.rows, d, seed)
 	return q, nil
 }

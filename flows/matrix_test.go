@@ -100,7 +100,9 @@ func TestMixtureResume(t *testing.T) {
 				t.Error("resumed parameters differ")
 			}
 			type document struct {
-				State struct{ Meta struct{ Meters flows.Averages } }
+				State struct {
+					Meta struct{ Meters flows.Averages }
+				}
 			}
 			var a, b document
 			for o, v := range map[*flows.Options]any{&straight: &a, &second: &b} {
@@ -150,13 +152,15 @@ func TestResumeChanged(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	data := images(t)
 	for flag, change := range map[string]func(o *flows.Options){
-		"--g_alpha":               func(o *flows.Options) { o.Mix.On, o.Mix.GAlpha = true, 0 },
-		"--g_prob":                func(o *flows.Options) { o.Mix.On, o.Mix.GProb = true, 1.5 },
-		"--r_prob":                func(o *flows.Options) { o.Mix.On, o.Mix.RProb = true, -0.1 },
-		"--r_pixel_decay":         func(o *flows.Options) { o.Mix.On, o.Mix.RDecay = true, 2 },
-		"--cutout_p":              func(o *flows.Options) { o.Mix.On, o.Mix.Type, o.Mix.CutoutP = true, "Cutout", 7 },
-		"--mask_size":             func(o *flows.Options) { o.Mix.On, o.Mix.Type, o.Mix.MaskSize = true, "Cutout", 10.5 },
-		"--area_ratio_range":      func(o *flows.Options) { o.Mix.On, o.Mix.Type, o.Mix.AreaRange = true, "RandomErasing", []float64{0.5, 0.1} },
+		"--g_alpha":       func(o *flows.Options) { o.Mix.On, o.Mix.GAlpha = true, 0 },
+		"--g_prob":        func(o *flows.Options) { o.Mix.On, o.Mix.GProb = true, 1.5 },
+		"--r_prob":        func(o *flows.Options) { o.Mix.On, o.Mix.RProb = true, -0.1 },
+		"--r_pixel_decay": func(o *flows.Options) { o.Mix.On, o.Mix.RDecay = true, 2 },
+		"--cutout_p":      func(o *flows.Options) { o.Mix.On, o.Mix.Type, o.Mix.CutoutP = true, "Cutout", 7 },
+		"--mask_size":     func(o *flows.Options) { o.Mix.On, o.Mix.Type, o.Mix.MaskSize = true, "Cutout", 10.5 },
+		"--area_ratio_range": func(o *flows.Options) {
+			o.Mix.On, o.Mix.Type, o.Mix.AreaRange = true, "RandomErasing", []float64{0.5, 0.1}
+		},
 		"--min_aspect_ratio":      func(o *flows.Options) { o.Mix.On, o.Mix.Type, o.Mix.MinAspect = true, "RandomErasing", 0 },
 		"--IM_type unmix":         func(o *flows.Options) { o.Mix.On, o.Mix.Type = true, "unmix" },
 		"--nce_k 0":               func(o *flows.Options) { o.Loss.K = 0 },

@@ -100,7 +100,7 @@ func (r *Run) open() error {
 	if err := r.compile(); err != nil {
 		return err
 	}
-	if err := r.newObjective(); err != nil {
+	if err := r.objectiveOf(r.data.Len(), r.towers[0].Program.OutputShape(0).Len()); err != nil {
 		return err
 	}
 	r.Dir = filepath.Join(o.Run.ModelPath, RunName(o))
@@ -144,8 +144,8 @@ func (r *Run) compile() error {
 	return nil
 }
 
-func (r *Run) newObjective() (err error) {
-	d, n := r.towers[0].Program.OutputShape(0).Len(), r.data.Len()
+// objectiveOf makes the loss and the bank for n images and embeddings of dimension d.
+func (r *Run) objectiveOf(n, d int) (err error) {
 	switch r.o.Method {
 	case "cmc":
 		r.objective, err = NewCMC(r.o, r.views.names, n, d)

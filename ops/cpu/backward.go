@@ -174,8 +174,6 @@ func backL2(dx, x, u, g []float32, add bool) {
 }
 
 func (pr *program) backwardConv(s *step, x, dy *image, n int) {
-	d := pr.d
-	dw := pr.p.tensors[s.weight].grad
 	if s.bias >= 0 {
 		db := pr.p.tensors[s.bias].grad
 		for b := range n {
@@ -186,33 +184,45 @@ func (pr *program) backwardConv(s *step, x, dy *image, n int) {
 			}
 		}
 	}
+	pr.backWeights(s, x, dy, n)
+	pr.backInput(s, dy, n)
+}
+
+// backWeights adds to the gradient of a convolution's weights.
+func (pr *program) backWeights(s *step, x, dy *image, n int) {
+	dw := pr.p.tensors[s.weight].grad
+	switch {
+	case s.kind == ops.Linear:
+		pr.d.backWeight(dw, asPixels(x, n), asPixels(dy, n), 1, 1, 1, 0)
+	case s.node.Groups > 1:
+		pr.d.groupedBackWeight(dw, x, dy, n, s.node)
+	case s.winoWeight:
+		pr.d.winoBackWeight(dw, x, dy, n)
+	default:
+		pr.d.backWeight(dw, x, dy, n, s.node.Kernel, s.node.Stride, s.node.Pad)
+	}
+}
+
+// backInput writes, or adds, the gradient of a convolution's input.
+func (pr *program) backInput(s *step, dy *image, n int) {
 	if s.kind == ops.Conv && s.node.Groups > 1 {
-		d.groupedBackWeight(dw, x, dy, n, s.node)
 		if dx, _ := pr.into(s, 0, n, true); dx != nil {
-			d.groupedBackData(dx, dy, n, pr.p.tensors[s.weight].value, s.node)
+			pr.d.groupedBackData(dx, dy, n, pr.p.tensors[s.weight].value, s.node)
 		}
 		return
 	}
-	kernel, stride, pad := 1, 1, 0
-	if s.kind == ops.Conv {
-		kernel, stride, pad = s.node.Kernel, s.node.Stride, s.node.Pad
-	} else {
-		x, dy = asPixels(x, n), asPixels(dy, n)
-	}
-	maps := n
-	if s.kind == ops.Linear {
-		maps = 1
-	}
-	d.backWeight(dw, x, dy, maps, kernel, stride, pad)
 	dx, add := pr.into(s, 0, n, false)
-	if dx == nil {
-		return
+	switch {
+	case dx == nil:
+	case s.kind == ops.Linear:
+		pr.d.backData(asPixels(dx, n), asPixels(dy, n), 1, s.backward, s.phases, 1, add)
+	case s.winoBack != nil:
+		dy.clearHalo(n)
+		s.winoBack.convolve(pr.d, dy, dx, n, add)
+	default:
+		dy.clearHalo(n)
+		pr.d.backData(dx, dy, n, s.backward, s.phases, s.node.Stride, add)
 	}
-	if s.kind == ops.Linear {
-		dx = asPixels(dx, n)
-	}
-	dy.clearHalo(maps)
-	d.backData(dx, dy, maps, s.backward, s.phases, stride, add)
 }
 
 // backwardNorm gives the norm's input its gradient, and the other summand the gradient of the sum.

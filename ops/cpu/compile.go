@@ -21,6 +21,8 @@ type step struct {
 	phases []phase
 
 	forward, backward []float32 // packed weights
+	wino, winoBack    *winograd // nil: direct
+	winoWeight        bool
 	version           int       // of the parameters they were packed from
 }
 
@@ -208,6 +210,10 @@ func (pr *program) measureHalos() {
 				s.phases = phases(n.Kernel, n.Stride, n.Pad)
 				k := n.Kernel * n.Kernel
 				s.forward = aligned(panels(n.Out.C, pr.d.isa.nr)*pr.d.isa.nr*k*in.C + slack)
+				if !pr.o.Direct && n.Kernel == 3 && n.Stride == 1 && n.Pad == 1 && winoPays(pr.o.Batch, n.Out.H, n.Out.W, in.C, n.Out.C) {
+					s.wino = &winograd{block: winoBlock(pr.d.isa.mr, in.C, n.Out.C)}
+					s.winoWeight = true
+				}
 			}
 			f := 2 * float64(n.Kernel*n.Kernel*in.C/n.Groups) * float64(n.Out.Len())
 			pr.flops[0] += f
@@ -253,6 +259,9 @@ func (pr *program) planGradients() {
 			at += len(s.phases[j].taps) * n.Out.C * panels(in.C, pr.d.isa.nr) * pr.d.isa.nr
 		}
 		s.backward = aligned(at + slack)
+		if s.wino != nil {
+			s.winoBack = &winograd{block: winoBlock(pr.d.isa.mr, n.Out.C, in.C)}
+		}
 		halo[s.out] = max(gradHalo(s.phases, max(n.Stride, 1), in.H, n.Out.H), gradHalo(s.phases, max(n.Stride, 1), in.W, n.Out.W))
 	}
 	pr.grads = make([]*image, len(nodes))

@@ -13,6 +13,8 @@ type scratch struct {
 	a       []float32 // a packed tile of A
 	tile    []float32 // a tile of C whose columns go past the last channel
 	tileSum []float32
+
+	tmp, edge, v, m []float32 // of Winograd: a tile in transit, a tile at the border, transformed tiles, products
 }
 
 // window is a convolution as the row kernel sees it:

@@ -14,6 +14,8 @@ type Device struct {
 	packed  []float32 // the packed gradient chunk of backWeight
 	sums    []float64
 	coef    []float32
+
+	winoV, winoY, winoU []float32 // of winoBackWeight
 }
 
 var _ ops.Device = (*Device)(nil)
@@ -41,6 +43,9 @@ func newDevice(threads int, k isa) *Device {
 func (d *Device) Name() string {
 	return fmt.Sprintf("cpu (%s, %d threads)", d.isa.name, d.pool.threads)
 }
+
+// ISA is the set of kernels in use: avx512, avx2 or generic.
+func (d *Device) ISA() string { return d.isa.name }
 
 // Close ends the threads.
 func (d *Device) Close() error {

@@ -78,6 +78,10 @@ func (pr *program) forward(s *step, t *tape, n int) {
 		} else {
 			pr.pack(s)
 			k := s.node.Kernel
+			if s.wino != nil {
+				s.wino.convolve(d, x, y, n, false)
+				break
+			}
 			d.convolve(x, y, n, s.forward, window{kh: k, kw: k, s: s.node.Stride, h0: -s.node.Pad, w0: -s.node.Pad, oh: y.h, ow: y.w, ys: 1})
 		}
 		pr.addBias(s, y, n)
@@ -162,9 +166,16 @@ func (pr *program) pack(s *step) {
 	s.version = pr.p.version
 	w, ic, oc := pr.p.tensors[s.weight].value, pr.graph.Nodes[s.in[0]].Out.C, s.node.Out.C
 	k := max(s.node.Kernel, 1)
+	nr := pr.d.isa.nr
 	pr.d.packForward(s.forward, w, k*k*ic, oc)
+	if s.wino != nil {
+		s.wino.weights(pr.d, s.forward, ic, panels(oc, nr))
+	}
 	if s.backward == nil {
 		return
+	}
+	if s.winoBack != nil {
+		defer func() { s.winoBack.weights(pr.d, s.backward, oc, panels(ic, nr)) }()
 	}
 	for _, p := range s.phases {
 		if len(p.taps) > 0 {

@@ -22,3 +22,23 @@ func bnBackSumsAsm(sum, dot, dout, out, x, mean unsafe.Pointer, pixels, c int) {
 func bnBackApplyAsm(dx, dres, dout, out, x, coef unsafe.Pointer, pixels, c, add int) {
 	panic("ops: no assembly")
 }
+func winoInputAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer) {
+	panic("ops: no assembly")
+}
+func winoGradAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer) {
+	panic("ops: no assembly")
+}
+func winoWeightAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer) {
+	panic("ops: no assembly")
+}
+func winoWeightGradAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer) {
+	panic("ops: no assembly")
+}
+func winoOutputAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer, rd uintptr) {
+	panic("ops: no assembly")
+}
+func gatherDotAsm(out, x, rows, index unsafe.Pointer, n, c int)    { panic("ops: no assembly") }
+func gatherSumAsm(sum, coef, rows, index unsafe.Pointer, n, c int) { panic("ops: no assembly") }
+func maxPoolAsm(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
+	panic("ops: no assembly")
+}

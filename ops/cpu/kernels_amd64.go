@@ -114,3 +114,44 @@ func bnBackApplyAsm(dx, dres, dout, out, x, coef unsafe.Pointer, pixels, c, add 
 //
 //go:noescape
 func sgdAsm(p, grad, v, h unsafe.Pointer, n int)
+
+// winoInputAsm is Bᵀ·X·B of 6×6 pixels; k are the constants of winoConstants.
+//
+//go:noescape
+func winoInputAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoOutputAsm is Aᵀ·M·A, 4×4 pixels; k are the constants of winoConstants.
+//
+//go:noescape
+func winoOutputAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer, rd uintptr)
+
+// winoGradAsm is A·Y·Aᵀ of 4×4 pixels of an output's gradient; k are the constants of winoConstants.
+//
+//go:noescape
+func winoGradAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeightAsm is G·W·Gᵀ of 3×3 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeightAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeightGradAsm is Gᵀ·U·G, added to 3×3 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeightGradAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer)
+
+// gatherDotAsm is out[j] = Σ_k x[k]·rows[index[j]·c+k] for n indices, c a multiple of 32.
+//
+//go:noescape
+func gatherDotAsm(out, x, rows, index unsafe.Pointer, n, c int)
+
+// gatherSumAsm is sum[k] += Σ_j coef[j]·rows[index[j]·c+k] for n indices, c a multiple of 64.
+//
+//go:noescape
+func gatherSumAsm(sum, coef, rows, index unsafe.Pointer, n, c int)
+
+// maxPoolAsm is the maximum over rows×cols pixels rs and 4·c bytes apart, and the place of the first: at + row·w + col. A NaN wins
+// over every number. c is a multiple of 8.
+//
+//go:noescape
+func maxPoolAsm(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)

@@ -1,6 +1,9 @@
 package cpu
 
-import "math"
+import (
+	"math"
+	"unsafe"
+)
 
 // bins is the half-open range of inputs behind output o of a pool along one axis.
 type bins func(o int) (from, to int)
@@ -25,12 +28,16 @@ func (d *Device) maxPool(y, x *image, n int, rows, cols bins, at []int32) {
 			for j := range y.w {
 				c0, c1 := cols(j)
 				out := y.data[y.at(b, i, j):][:c]
-				for k := range out {
-					out[k] = float32(math.Inf(-1))
-				}
 				var idx []int32
 				if at != nil {
 					idx = at[((b*y.h+i)*y.w+j)*c:][:c]
+				}
+				if d.vectors(c) {
+					maxPoolAsm(ptr(out, 0), maybeInt(idx), ptr(x.data, x.at(b, r0, c0)), uintptr(4*(x.w+2*x.halo)*c), r1-r0, c1-c0, c, r0*x.w+c0, x.w)
+					continue
+				}
+				for k := range out {
+					out[k] = float32(math.Inf(-1))
 				}
 				for r := r0; r < r1; r++ {
 					for q := c0; q < c1; q++ {
@@ -54,6 +61,13 @@ func (d *Device) maxPool(y, x *image, n int, rows, cols bins, at []int32) {
 			}
 		}
 	})
+}
+
+func maybeInt(s []int32) unsafe.Pointer {
+	if len(s) == 0 {
+		return nil
+	}
+	return unsafe.Pointer(&s[0])
 }
 
 // maxPoolBack adds each gradient to the pixel that won.

@@ -25,6 +25,9 @@ func main() {
 	gemmFamily(&a, &d, "gemm2", 6, avx2)
 	packs(&a, &d)
 	streams(&a, &d)
+	winograd(&a, &d)
+	gathers(&a, &d)
+	pools(&a, &d)
 	write(filepath.Join(dir, "kernels_amd64.s"), a.String())
 	write(filepath.Join(dir, "kernels_amd64.go"), strings.TrimRight(d.String(), "\n")+"\n")
 }

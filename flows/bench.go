@@ -1,0 +1,243 @@
+package flows
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// StepBench says what to measure: whole training steps of a flow on random images, without loading.
+type StepBench struct {
+	Flow, Model      string
+	Batch, ImageSize int
+	K, N             int // negatives, and images in the memory
+	Threads, Steps   int
+	Softmax, Direct  bool
+	Peak             bool // measure the machine first
+}
+
+// StepResult is what was measured. Times are of whole steps: forward, loss, backward, SGD, memory update.
+type StepResult struct {
+	ImagesPerS  float64  `json:"images_per_s"` // by the median step
+	StepMS      float64  `json:"step_ms"`      // median
+	StepMSMin   float64  `json:"step_ms_min"`
+	StepMSMax   float64  `json:"step_ms_max"`
+	QueryStepMS float64  `json:"query_step_ms,omitempty"` // MoCo without its key encoder, median
+	PeakRSSMB   float64  `json:"peak_rss_mb"`
+	GFLOPS      float64  `json:"gflops"`        // of convolutions and linear layers, counted directly
+	ShareOfPeak *float64 `json:"share_of_peak"` // of the measured multiply-add rate; null without Peak
+	PeakGFLOPS  *float64 `json:"peak_gflops,omitempty"`
+	PeakGBs     *float64 `json:"peak_gb_s,omitempty"`
+	ISA         string   `json:"isa"`
+	Threads     int      `json:"threads"`
+}
+
+// peaker is a device that can measure its own limits.
+type peaker interface {
+	Peak() (flops, bandwidth float64)
+	ISA() string
+}
+
+// Run measures.
+func (s StepBench) Run() (StepResult, error) {
+	res := StepResult{}
+	o := Defaults(s.Flow)
+	o.Net.Model, o.Net.Threads, o.Net.Direct, o.Data.ImageSize = s.Model, s.Threads, s.Direct, s.ImageSize
+	o.Optim.BatchSize, o.Loss.K, o.Loss.Softmax = s.Batch, s.K, s.Softmax
+	if err := Validate(o); err != nil {
+		return res, err
+	}
+	if s.N < s.Batch || s.Steps < 1 {
+		return res, fmt.Errorf("--n_data %d, --steps %d: want at least a batch of %d, and one step", s.N, s.Steps, s.Batch)
+	}
+	if s.Threads > 0 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(s.Threads))
+	}
+	r := &Run{o: o}
+	model, err := modelOf(o)
+	if err != nil {
+		return res, err
+	}
+	if r.views, err = viewsOf(o, model); err != nil {
+		return res, err
+	}
+	device, err := openDevice(o)
+	if err != nil {
+		return res, err
+	}
+	defer device.Close()
+	p, measures := device.(peaker)
+	if measures {
+		res.ISA = p.ISA()
+	}
+	var flops float64
+	if s.Peak && measures {
+		var bandwidth float64
+		flops, bandwidth = p.Peak()
+		flops, bandwidth = flops/1e9, bandwidth/1e9
+		res.PeakGFLOPS, res.PeakGBs = &flops, &bandwidth
+	}
+	if r.net, err = newNetwork(o, device, model, r.views.channels()); err != nil {
+		return res, err
+	}
+	if err := r.compile(); err != nil {
+		return res, err
+	}
+	d := r.towers[0].Program.OutputShape(0).Len()
+	if err := r.objectiveOf(s.N, d); err != nil {
+		return res, err
+	}
+	b := newStepper(r, s)
+	whole, err := b.time(s.Steps, false)
+	if err != nil {
+		return res, err
+	}
+	res.Threads = runtime.GOMAXPROCS(0)
+	res.StepMS, res.StepMSMin, res.StepMSMax = median(whole), slices.Min(whole), slices.Max(whole)
+	res.ImagesPerS = 1000 * float64(s.Batch) / res.StepMS
+	res.GFLOPS = b.flops() / 1e6 / res.StepMS
+	if s.Flow == "moco" {
+		query, err := b.time(s.Steps, true)
+		if err != nil {
+			return res, err
+		}
+		res.QueryStepMS = median(query)
+	}
+	if flops > 0 {
+		share := res.GFLOPS / flops
+		res.ShareOfPeak = &share
+	}
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err == nil {
+		res.PeakRSSMB = float64(usage.Maxrss) / 1024
+	}
+	return res, nil
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	if n := len(v); n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[len(v)/2]
+}
+
+// stepper does the steps of a run one after another, without a graph.
+type stepper struct {
+	r     *Run
+	batch *stages.Batch
+	rng   *rand.Rand
+	n     int
+	key   []float32
+	step  int
+}
+
+func newStepper(r *Run, s StepBench) *stepper {
+	b := &stepper{r: r, rng: rand.New(rand.NewPCG(1, 2)), n: s.N, batch: &stages.Batch{}}
+	for _, g := range r.net.graphs {
+		shape := g.Shape(g.Input())
+		for range max(1, r.views.crops) {
+			x := make([]float32, s.Batch*shape.Len())
+			for i := range x {
+				x[i] = float32(b.rng.NormFloat64())
+			}
+			b.batch.Views = append(b.batch.Views, x)
+		}
+	}
+	b.batch.Index = make([]int, s.Batch)
+	return b
+}
+
+// flops of a step: three times the forward of every trained tower, once that of a momentum encoder.
+func (b *stepper) flops() (sum float64) {
+	for _, t := range b.r.towers {
+		s := t.Program.Stats()
+		sum += s.ForwardFLOPs
+		if t.Follows < 0 {
+			sum += s.BackwardFLOPs
+		}
+	}
+	return sum
+}
+
+// time returns the milliseconds of every step after one to warm up. query leaves momentum encoders out.
+func (b *stepper) time(steps int, query bool) ([]float64, error) {
+	var out []float64
+	for i := range steps + 1 {
+		t := time.Now()
+		if err := b.once(query); err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			out = append(out, 1000*time.Since(t).Seconds())
+		}
+	}
+	return out, nil
+}
+
+func (b *stepper) once(query bool) error {
+	for i := range b.batch.Index {
+		b.batch.Index[i] = b.rng.IntN(b.n)
+	}
+	b.batch.Step = b.step
+	b.step++
+	towers := b.r.towers
+	tapes := make([]ops.Tape, len(b.r.passes))
+	f := &stages.Features{Batch: b.batch, Out: make([][]float32, len(b.r.passes))}
+	for i, p := range b.r.passes {
+		t := towers[p.Tower]
+		if t.Follows >= 0 && query {
+			f.Out[i] = b.key
+			continue
+		}
+		tape, err := t.Program.Forward(b.batch.Views[p.View], len(b.batch.Index))
+		if err != nil {
+			return err
+		}
+		f.Out[i], tapes[i] = tape.Output(0), tape
+		if t.Follows >= 0 {
+			b.key = append(b.key[:0], f.Out[i]...)
+		}
+	}
+	s := &stages.Scores{Features: f}
+	if err := b.r.objective.Score(s); err != nil {
+		return err
+	}
+	for _, t := range towers {
+		if t.Follows < 0 {
+			t.Params.ZeroGrad()
+		}
+	}
+	for i, tape := range tapes {
+		switch {
+		case tape == nil:
+		case s.D[i] == nil:
+			tape.Release()
+		default:
+			if _, err := tape.Backward(s.D[i]); err != nil {
+				return err
+			}
+		}
+	}
+	o := b.r.o.Optim
+	for _, t := range towers {
+		if t.Follows < 0 {
+			t.Params.SGD(o.LR, o.Momentum, o.WeightDecay)
+		}
+	}
+	for _, t := range towers {
+		if t.Follows >= 0 && !query {
+			if err := t.Params.Average(towers[t.Follows].Params, t.Keep); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

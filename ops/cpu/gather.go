@@ -1,0 +1,63 @@
+package cpu
+
+import (
+	"sync"
+	"unsafe"
+)
+
+// gatherVector says whether the gathering kernels run in assembly, chosen once as for a device.
+var gatherVector = sync.OnceValue(func() bool {
+	k, err := pick()
+	return err == nil && k.vector
+})
+
+// GatherDot is out[j] = x·row index[j] of rows [·,len(x)], for every index.
+func GatherDot(out, x, rows []float32, index []int32) {
+	c := len(x)
+	if len(index) == 0 {
+		return
+	}
+	_ = out[len(index)-1]
+	if c%32 == 0 && c > 0 && gatherVector() {
+		gatherDotAsm(ptr(out, 0), ptr(x, 0), ptr(rows, 0), unsafe.Pointer(&index[0]), len(index), c)
+		return
+	}
+	for j, r := range index {
+		out[j] = dot(x, rows[int(r)*c:][:c])
+	}
+}
+
+// GatherSum is sum += Σ_j coef[j]·row index[j] of rows [·,len(sum)].
+func GatherSum(sum, coef, rows []float32, index []int32) {
+	c := len(sum)
+	if len(index) == 0 {
+		return
+	}
+	_ = coef[len(index)-1]
+	if c%64 == 0 && c > 0 && gatherVector() {
+		gatherSumAsm(ptr(sum, 0), ptr(coef, 0), ptr(rows, 0), unsafe.Pointer(&index[0]), len(index), c)
+		return
+	}
+	for j, r := range index {
+		f := coef[j]
+		for k, v := range rows[int(r)*c:][:c] {
+			sum[k] += f * v
+		}
+	}
+}
+
+// dot is Σ a·b in four interleaved sums.
+func dot(a, b []float32) float32 {
+	var s0, s1, s2, s3 float32
+	for len(a) >= 4 && len(b) >= 4 {
+		s0 += a[0] * b[0]
+		s1 += a[1] * b[1]
+		s2 += a[2] * b[2]
+		s3 += a[3] * b[3]
+		a, b = a[4:], b[4:]
+	}
+	for i, v := range a {
+		s0 += v * b[i]
+	}
+	return (s0 + s1) + (s2 + s3)
+}

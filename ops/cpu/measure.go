@@ -1,0 +1,102 @@
+package cpu
+
+import (
+	"time"
+
+	"github.com/contraflow/contraflow/ops"
+)
+
+// Peak measures what the device's threads can do at best: multiply-adds on data in the first-level cache, in
+// floating-point operations a second, and reads of memory that no cache holds, in bytes a second.
+func (d *Device) Peak() (flops, bandwidth float64) {
+	k := d.isa
+	const depth, rounds = 128, 20000
+	type bench struct{ a, b, c []float32 }
+	work := make([]bench, d.pool.threads)
+	for w := range work {
+		work[w] = bench{aligned(k.mr * depth), aligned(depth * k.nr), aligned(k.mr * k.nr)}
+	}
+	best := time.Duration(1 << 62)
+	for range 5 {
+		t := time.Now()
+		d.pool.run(d.pool.threads, func(_, c int) {
+			b := &work[c]
+			p := gemmArgs{ki: depth, ko: 1, a: ptr(b.a, 0), rsa: depth * 4, csa: 4, b: ptr(b.b, 0), c: ptr(b.c, 0), ldc: uintptr(k.nr * 4), pf: ptr(b.a, 0)}
+			for range rounds {
+				k.gemm[k.mr](&p)
+			}
+		})
+		best = min(best, time.Since(t))
+	}
+	flops = float64(d.pool.threads) * rounds * 2 * depth * float64(k.mr*k.nr) / best.Seconds()
+
+	const n = 32 << 20 // floats: 128 MiB
+	x := aligned(n)
+	for i := range x {
+		x[i] = 1
+	}
+	zero, sums := aligned(1024), make([][]float32, 64)
+	for i := range sums {
+		sums[i] = aligned(2048)
+	}
+	best = 1 << 62
+	for range 5 {
+		t := time.Now()
+		d.pool.run(64, func(_, c int) {
+			r0, r1 := span(n/1024, 64, c)
+			d.sumPixels(sums[c][:1024], sums[c][1024:], x[r0*1024:], zero, r1-r0)
+		})
+		best = min(best, time.Since(t))
+	}
+	return flops, 4 * n / best.Seconds()
+}
+
+// ConvTime is how long the three passes of one convolution take, without converting layouts; the smallest of several runs.
+type ConvTime struct {
+	Forward, Data, Weight time.Duration
+	FLOPs                 float64 // of one pass, counted directly
+}
+
+// TimeConv measures a convolution of a batch, weight packing included, as a training step does it. direct leaves Winograd out.
+func (d *Device) TimeConv(in ops.Shape, c ops.ConvOptions, batch, runs int, direct bool) (ConvTime, error) {
+	g := ops.NewGraph(in)
+	x := g.Input()
+	g.Conv(x, "conv", c)
+	if err := g.Err(); err != nil {
+		return ConvTime{}, err
+	}
+	p, err := d.NewParams(g)
+	if err != nil {
+		return ConvTime{}, err
+	}
+	compiled, err := d.Compile(g, p, ops.Options{Batch: batch, Train: true, InputGrad: true, Direct: direct})
+	if err != nil {
+		return ConvTime{}, err
+	}
+	pr := compiled.(*program)
+	t := pr.take()
+	s := &pr.steps[0]
+	out := ConvTime{FLOPs: pr.flops[0], Forward: 1 << 62, Data: 1 << 62, Weight: 1 << 62}
+	fill(t.maps[s.in[0]].data)
+	fill(pr.grads[s.out].data)
+	for range runs {
+		pr.p.version++
+		begin := time.Now()
+		pr.forward(s, t, batch)
+		a := time.Now()
+		pr.backWeights(s, &t.maps[s.in[0]], pr.grads[s.out], batch)
+		b := time.Now()
+		pr.has[s.in[0]] = false
+		pr.backInput(s, pr.grads[s.out], batch)
+		c := time.Now()
+		out.Forward, out.Weight, out.Data = min(out.Forward, a.Sub(begin)), min(out.Weight, b.Sub(a)), min(out.Data, c.Sub(b))
+	}
+	return out, nil
+}
+
+// fill writes numbers that are neither zero nor denormal.
+func fill(x []float32) {
+	for i := range x {
+		x[i] = float32(i%61)/61 - 0.5
+	}
+}

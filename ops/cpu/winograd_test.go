@@ -1,0 +1,122 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/contraflow/contraflow/ops"
+)
+
+// Winograd gives what the direct sums give, on every set of kernels, whatever the shape: forward, input and weight gradients,
+// overwritten and added to.
+func TestWinograd(t *testing.T) {
+	for _, k := range available() {
+		for _, c := range []struct{ ic, oc, h, w, n int }{{8, 8, 4, 4, 1}, {16, 40, 7, 7, 3}, {32, 32, 14, 14, 2}, {24, 48, 13, 9, 2}, {64, 16, 5, 6, 1}, {8, 72, 3, 3, 2}} {
+			t.Run(fmt.Sprintf("%s/%+v", k.name, c), func(t *testing.T) {
+				d := newDevice(2, k)
+				defer d.Close()
+				g := ops.NewGraph(ops.Shape{C: c.ic, H: c.h, W: c.w})
+				x := g.Input()
+				a := g.Conv(x, "a", ops.ConvOptions{Out: c.oc, Kernel: 3, Pad: 1})
+				b := g.Conv(x, "b", ops.ConvOptions{Out: c.oc, Kernel: 3, Pad: 1})
+				g.Mark("sum", g.Add(a, b)) // two readers of x: the second gradient is added
+				run := func(wino bool) (out [][]float32) {
+					p, err := d.NewParams(g)
+					if err != nil {
+						t.Fatal(err)
+					}
+					r := rand.New(rand.NewPCG(1, 2))
+					random := func(n int) []float32 {
+						v := make([]float32, n)
+						for i := range v {
+							v[i] = float32(r.NormFloat64())
+						}
+						return v
+					}
+					for _, s := range p.Specs() {
+						if err := p.Write(s.Name, random(s.Len())); err != nil {
+							t.Fatal(err)
+						}
+					}
+					compiled, err := d.Compile(g, p, ops.Options{Batch: c.n, Train: true, InputGrad: true, Direct: true})
+					if err != nil {
+						t.Fatal(err)
+					}
+					pr := compiled.(*program)
+					for i := range pr.steps {
+						if s := &pr.steps[i]; wino && s.kind == ops.Conv {
+							s.wino, s.winoBack = &winograd{block: k.mr}, &winograd{block: 2 * k.mr}
+							s.winoWeight = true
+						}
+					}
+					tape, err := pr.Forward(random(c.n*c.ic*c.h*c.w), c.n)
+					if err != nil {
+						t.Fatal(err)
+					}
+					out = append(out, append([]float32(nil), tape.Output(0)...))
+					p.ZeroGrad()
+					dx, err := tape.Backward(random(c.n * c.oc * c.h * c.w))
+					if err != nil {
+						t.Fatal(err)
+					}
+					out = append(out, append([]float32(nil), dx...))
+					for _, s := range p.Specs() {
+						v := make([]float32, s.Len())
+						if err := p.ReadGrad(s.Name, v); err != nil {
+							t.Fatal(err)
+						}
+						out = append(out, v)
+					}
+					return out
+				}
+				want, got := run(false), run(true)
+				for i, name := range []string{"output", "input gradient", "weight gradient", "weight gradient"} {
+					var worst, scale float64
+					for j, v := range want[i] {
+						worst = max(worst, math.Abs(float64(v-got[i][j])))
+						scale = max(scale, math.Abs(float64(v)))
+					}
+					if !(worst < 1e-4*scale) {
+						t.Errorf("%s: off by %.2g of %.3g", name, worst, scale)
+					}
+				}
+			})
+		}
+	}
+}
+
+// The vector kernels equal the Go loops on every length, and leave what lies beside untouched.
+func TestMaxPoolKernel(t *testing.T) {
+	for _, k := range available() {
+		if !k.vector {
+			continue
+		}
+		fast, slow := newDevice(1, k), newDevice(1, generic)
+		for _, c := range []int{8, 16, 40} {
+			r := rand.New(rand.NewPCG(3, uint64(c)))
+			x := &image{n: 2, h: 9, w: 7, c: c, halo: 1}
+			x.data = aligned(x.size())
+			for i := range x.data {
+				x.data[i] = float32(r.IntN(9)) - 4 // many ties
+			}
+			x.data[x.at(1, 3, 3)+2] = float32(math.NaN())
+			run := func(d *Device) (*image, []int32) {
+				y := &image{n: 2, h: 5, w: 4, c: c}
+				y.data = aligned(y.size())
+				at := make([]int32, 2*5*4*c)
+				d.maxPool(y, x, 2, windows(3, 2, 1, 9), windows(3, 2, 1, 7), at)
+				return y, at
+			}
+			y, at := run(fast)
+			wantY, wantAt := run(slow)
+			for i := range at {
+				same := y.data[i] == wantY.data[i] || y.data[i] != y.data[i] && wantY.data[i] != wantY.data[i]
+				if !same || at[i] != wantAt[i] {
+					t.Fatalf("%s: %d channels: value %d is %v at %d, want %v at %d", k.name, c, i, y.data[i], at[i], wantY.data[i], wantAt[i])
+				}
+			}
+		}
+	}
+}
