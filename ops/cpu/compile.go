@@ -23,7 +23,7 @@ type step struct {
 	forward, backward []float32 // packed weights
 	wino, winoBack    *winograd // nil: direct
 	winoWeight        bool
-	version           int       // of the parameters they were packed from
+	version           int // of the parameters they were packed from
 }
 
 // program is a compiled graph.
