@@ -36,7 +36,7 @@ func mustRead(t *testing.T, path string) *checkpoint.State {
 }
 
 // mocoState is what a MoCo run of ours saves: every tensor float32.
-func mocoState(t *testing.T) *checkpoint.State {
+func mocoState(t testing.TB) *checkpoint.State {
 	t.Helper()
 	o := Defaults("moco")
 	o.Optim.DecayEpochs = []int{2, 4}

@@ -101,12 +101,17 @@ func newNetwork(o Options, d ops.Device, m encoders.Model, channels []int) (*net
 		if err != nil {
 			return nil, err
 		}
-		if err := encoders.Init(p, seedOf(o, stages.PurposeInit)+uint64(v), o.Net.AlexGamma); err != nil {
+		if err := initialise(o, p, v); err != nil {
 			return nil, err
 		}
 		n.graphs, n.params = append(n.graphs, g), append(n.params, p)
 	}
 	return n, nil
+}
+
+// initialise draws the weights of tower v.
+func initialise(o Options, p ops.Params, v int) error {
+	return encoders.Init(p, seedOf(o, stages.PurposeInit)+uint64(v), o.Net.AlexGamma)
 }
 
 // modelOf finds the model of a run, with the stem it asks for.

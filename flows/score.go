@@ -2,10 +2,7 @@ package flows
 
 import (
 	"context"
-	"errors"
 	"fmt"
-
-	"github.com/contraflow/contraflow/io/jpeg"
 )
 
 // Scores are the kNN accuracies of a trained encoder and of a freshly initialised one of the same shape, in [0,1].
@@ -20,47 +17,14 @@ type Scores struct {
 // ScoreKNN loads the encoder at path, a checkpoint or run folder, and scores it on data_folder: validation images by the
 // features of the training images, every view's features scaled to length one and concatenated.
 func ScoreKNN(ctx context.Context, path, folder string, k KNN, threads int) (Scores, error) {
-	state, err := ReadState(path)
+	e, err := OpenEncoder(path, Open{Threads: threads})
 	if err != nil {
 		return Scores{}, fmt.Errorf("--model_path: %w", err)
 	}
-	o, err := optionsOf(state)
-	if err != nil {
-		return Scores{}, fmt.Errorf("--model_path %s: %w", path, err)
-	}
-	o.Data.Folder, o.Net.Threads, o.Run.Seed = folder, threads, max(o.Run.Seed, 1)
-	model, err := modelOf(o)
-	if err != nil {
-		return Scores{}, err
-	}
-	v, err := viewsOf(o, model)
-	if err != nil {
-		return Scores{}, err
-	}
-	device, err := openDevice(o)
-	if err != nil {
-		return Scores{}, err
-	}
-	defer device.Close()
-	net, err := newNetwork(o, device, model, v.channels())
-	if err != nil {
-		return Scores{}, err
-	}
-	decoder, err := jpeg.Open(o.Data.Decoder)
-	if err != nil {
-		return Scores{}, err
-	}
+	defer e.Close()
 	var sets [2]*Embedder
 	for i, half := range []string{"train", "val"} {
-		data, err := openData(o, half, true)
-		if err != nil {
-			return Scores{}, err
-		}
-		decode, err := newDecode(o, data, decoder, v, true)
-		if err != nil {
-			return Scores{}, err
-		}
-		if sets[i], err = newEmbedder(o, net, v, decode, model.Features()); err != nil {
+		if sets[i], err = e.Embedder(folder, half, ""); err != nil {
 			return Scores{}, err
 		}
 	}
@@ -79,16 +43,12 @@ func ScoreKNN(ctx context.Context, path, folder string, k KNN, threads int) (Sco
 		return k.Top1(train, val)
 	}
 	s := Scores{K: min(k.K, sets[0].decode.Data.Len()), Train: sets[0].decode.Data.Len(), Val: sets[1].decode.Data.Len()}
-	if s.Untrained, err = score(); err != nil {
+	if s.KNN, err = score(); err != nil {
 		return s, err
 	}
-	var errs []error
-	for i, p := range net.params {
-		errs = append(errs, readParams(state, model.Prefix(i), p, false))
+	if err := e.Reset(); err != nil {
+		return s, err
 	}
-	if err := errors.Join(errs...); err != nil {
-		return s, fmt.Errorf("--model_path %s: %w", path, err)
-	}
-	s.KNN, err = score()
+	s.Untrained, err = score()
 	return s, err
 }

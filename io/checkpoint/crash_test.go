@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -287,6 +288,18 @@ func overwrite(t *testing.T, fs checkpoint.FS, name string, b []byte) {
 	}
 }
 
+// within fails the test when f allocates more, freed or not, than 4 MiB and factor times the size of its input.
+func within(t *testing.T, size, factor int, f func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	if got, limit := after.TotalAlloc-before.TotalAlloc, uint64(4<<20+factor*size); got > limit {
+		t.Fatalf("allocated %d bytes for a file of %d, limit %d", got, size, limit)
+	}
+}
+
 // FuzzLoad changes the two files of a checkpoint: Load must return sound tensors or an error of one line.
 func FuzzLoad(f *testing.F) {
 	mem := &faultfs.Mem{}
@@ -319,7 +332,9 @@ func FuzzLoad(f *testing.F) {
 		}
 		overwrite(t, mem, filepath.Join(saved.Path, names[0]), a)
 		overwrite(t, mem, filepath.Join(saved.Path, names[1]), b)
-		s, err := checkpoint.Load(mem, saved.Path)
+		var s *checkpoint.State
+		var err error
+		within(t, len(a)+len(b), 64, func() { s, err = checkpoint.Load(mem, saved.Path) })
 		if err != nil {
 			if strings.Contains(err.Error(), "\n") {
 				t.Fatalf("error of more than one line: %q", err)

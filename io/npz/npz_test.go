@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -218,20 +219,37 @@ np.savez_compressed(sys.argv[2], c=a, f=np.asfortranarray(a), big=a.astype('>f8'
 	}
 }
 
+// within fails the test when f allocates more, freed or not, than 4 MiB and factor times the size of its input.
+func within(t *testing.T, size, factor int, f func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	if got, limit := after.TotalAlloc-before.TotalAlloc, uint64(4<<20+factor*size); got > limit {
+		t.Fatalf("allocated %d bytes for a file of %d, limit %d", got, size, limit)
+	}
+}
+
 func FuzzFile(f *testing.F) {
 	f.Add(archive(f, sample()))
 	f.Add(archive(f, nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		z, err := NewFile(bytes.NewReader(b), int64(len(b)))
+		var z *File
+		var err error
+		within(t, len(b), 64, func() { z, err = NewFile(bytes.NewReader(b), int64(len(b))) })
 		if err != nil {
 			return
 		}
 		for _, n := range z.Names {
-			if x, err := z.Read(n); err == nil {
-				if err := x.Check(); err != nil {
-					t.Fatal(err)
+			// An array may be as large as its compressed bytes can stand for, and memory grows towards it by doubling.
+			within(t, len(b), 4*maxRatio, func() {
+				if x, err := z.Read(n); err == nil {
+					if err := x.Check(); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
+			})
 		}
 	})
 }
@@ -240,15 +258,17 @@ func FuzzArray(f *testing.F) {
 	f.Add(npy(1, "{'descr': '>i2', 'fortran_order': True, 'shape': (2, 1), }\n", "\x01\x00\xff\xff"))
 	f.Add(npy(2, "{'descr': '<f4', 'fortran_order': False, 'shape': (), }\n", "1234"))
 	f.Fuzz(func(t *testing.T, s string) {
-		x, err := ReadArray(strings.NewReader(s))
-		if err != nil {
-			return
-		}
-		if err := x.Check(); err != nil {
-			t.Fatal(err)
-		}
-		if len(x.Data) > len(s) {
-			t.Fatalf("%d bytes of elements out of %d", len(x.Data), len(s))
-		}
+		within(t, len(s), 64, func() {
+			x, err := ReadArray(strings.NewReader(s))
+			if err != nil {
+				return
+			}
+			if err := x.Check(); err != nil {
+				t.Fatal(err)
+			}
+			if len(x.Data) > len(s) {
+				t.Fatalf("%d bytes of elements out of %d", len(x.Data), len(s))
+			}
+		})
 	})
 }

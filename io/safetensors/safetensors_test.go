@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -158,6 +159,18 @@ func TestWriteRefuses(t *testing.T) {
 	}
 }
 
+// within fails the test when f allocates more, freed or not, than 4 MiB and factor times the size of its input.
+func within(t *testing.T, size, factor int, f func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	if got, limit := after.TotalAlloc-before.TotalAlloc, uint64(4<<20+factor*size); got > limit {
+		t.Fatalf("allocated %d bytes for a file of %d, limit %d", got, size, limit)
+	}
+}
+
 func FuzzFile(f *testing.F) {
 	var b bytes.Buffer
 	if err := Write(&b, sample(), map[string]string{"k": "v"}); err != nil {
@@ -166,7 +179,9 @@ func FuzzFile(f *testing.F) {
 	f.Add(b.Bytes())
 	f.Add(file(`{"a":{"dtype":"I8","shape":[1],"data_offsets":[0,1]}}`, "1"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := NewFile(bytes.NewReader(b), int64(len(b)))
+		var s *File
+		var err error
+		within(t, len(b), 64, func() { s, err = NewFile(bytes.NewReader(b), int64(len(b))) })
 		if err != nil {
 			return
 		}
