@@ -19,11 +19,7 @@ import (
 
 // pthGolden is a checkpoint that PyTorch wrote.
 func pthGolden(name string) string {
-	dir := filepath.Join("..", "testdata", "golden")
-	if d := os.Getenv("CONTRAFLOW_GOLDEN"); d != "" {
-		dir = d
-	}
-	return filepath.Join(dir, "pth", name)
+	return filepath.Join("..", "testdata", "golden", "pth", name)
 }
 
 func mustRead(t *testing.T, path string) *checkpoint.State {

@@ -26,20 +26,50 @@ func TestGoldenHash(t *testing.T) {
 		}
 	}
 	note(t, "hash", "h", 0, 0)
+	base := func(name string) (seed, tensor uint64) {
+		doc := f.Doc(name)
+		return uint64(stated(t, f, doc, "seed")), uint64(stated(t, f, doc, "t"))
+	}
 	for name, a := range f.Arrays {
 		param, ok := strings.CutPrefix(name, "param:")
 		if !ok {
 			continue
 		}
 		v := make([]float32, a.Len())
-		golden.Param(v, 100, 3, param, a.Shape)
+		seed, tensor := base(name)
+		golden.Param(v, seed, tensor, param, a.Shape)
 		note(t, "hash", name, maxDiff(v, a.F), 0)
 	}
 	image := f.Arrays["image_input"]
+	seed, tensor := base("image_input")
 	s := image.Shape
-	note(t, "hash", "image_input", maxDiff(golden.Image(100, 100000, s[0], s[1], s[2], s[3]), image.F), 0)
+	note(t, "hash", "image_input", maxDiff(golden.Image(seed, tensor, s[0], s[1], s[2], s[3]), image.F), 0)
 	bank := f.Arrays["mem_init"]
-	note(t, "hash", "mem_init", maxDiff(golden.Memory(100, 200000, bank.Shape[0], bank.Shape[1]), bank.F), 0)
+	seed, tensor = base("mem_init")
+	note(t, "hash", "mem_init", maxDiff(golden.Memory(seed, tensor, bank.Shape[0], bank.Shape[1]), bank.F), 0)
+	perms := f.Arrays["perm_13"]
+	for r := range pairs.Shape[0] {
+		for i, v := range golden.Perm(uint64(pairs.I[2*r]), uint64(pairs.I[2*r+1]), perms.Shape[1]) {
+			if int64(v) != perms.I[r*perms.Shape[1]+i] {
+				t.Fatalf("permutation of seed %d tensor %d: place %d is %d", pairs.I[2*r], pairs.I[2*r+1], i, v)
+			}
+		}
+	}
+	note(t, "hash", "perm_13", 0, 0)
+}
+
+// stated reads "name=12" or "name = 12" out of a file's prose.
+func stated(t *testing.T, f *golden.File, text, name string) int {
+	t.Helper()
+	m := regexp.MustCompile(`\b` + name + `\s*=\s*(\d+)`).FindStringSubmatch(text)
+	if m == nil {
+		t.Fatalf("%s: %q does not say what %s is", f.Name, text, name)
+	}
+	v, err := strconv.Atoi(m[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
 }
 
 // Every colour space of the file, raw and normalised, and the pass that training uses.
@@ -72,13 +102,7 @@ func TestGoldenColour(t *testing.T) {
 		if len(parts) == 3 { // normalised, CHW
 			out := make([]float32, 3*h*w)
 			s.Render([3][]float32{out[:h*w], out[h*w : 2*h*w], out[2*h*w:]}, p)
-			tol := 0.0
-			if s.Name == "Lab" {
-				tol = 2e-5 // by table
-			}
-			want := f.Truth(name)
-			stated, _ := f.Tolerance(name)
-			note(t, kase, name, maxDiff(out, want.F)/max(stated.Scale, 1), max(stated.Rel, tol))
+			compare(t, f, kase, name, out)
 		} else {
 			var out []float32
 			for i := range h * w {

@@ -17,11 +17,11 @@ import (
 func trajectoryImages(t *testing.T, lab bool) (pixels []float32, side int) {
 	t.Helper()
 	f := open(t, "06_traj_data.npz")
+	a := f.Arrays["lab"]
 	if lab {
-		a := f.Arrays["lab"]
 		return a.F, a.Shape[2]
 	}
-	const seed, n = 600, 64
+	seed, n := uint64(stated(t, f, strings.Join(f.Meta.Notes, " "), "seed")), a.Shape[0]
 	side = f.Arrays["pixels"].Shape[1]
 	out := make([]float32, n*3*side*side)
 	mean, std := [3]float64{0.485, 0.456, 0.406}, [3]float64{0.229, 0.224, 0.225}

@@ -10,7 +10,7 @@ import (
 
 func openGolden(t *testing.T, name string) (*File, *Checkpoint) {
 	t.Helper()
-	f, err := Open(filepath.Join(goldenDir(), name))
+	f, err := Open(filepath.Join(repositoryGolden, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,8 +37,7 @@ func TestPrefixes(t *testing.T) {
 		t.Fatalf("prefix %q, first name %q", want.Prefix, want.Model[0].Name)
 	}
 	for name, prefix := range map[string]string{
-		"cmc_tiny_nomodule_zip.pth": "encoder.", "cmc_tiny_nomodule_legacy.pth": "encoder.",
-		"cmc_tiny_outermodule_zip.pth": "module.encoder.module.", "cmc_tiny_outermodule_legacy.pth": "module.encoder.module.",
+		"cmc_tiny_nomodule_legacy.pth": "encoder.", "cmc_tiny_outermodule_zip.pth": "module.encoder.module.",
 		"cmc_tiny_cuda_legacy.pth": ReferencePrefix, "cmc_tiny_2019style_legacy.pth": ReferencePrefix, "cmc_tiny_proto4_zip.pth": ReferencePrefix,
 	} {
 		_, got := openGolden(t, name)

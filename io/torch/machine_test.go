@@ -271,7 +271,7 @@ func TestContainers(t *testing.T) {
 
 // TestDamagedStorage flips a byte of a storage: reading the tensor, or a view of a part, must say so.
 func TestDamagedStorage(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join(goldenDir(), "odd_tensors_zip.pth"))
+	b, err := os.ReadFile(filepath.Join(repositoryGolden, "odd_tensors_zip.pth"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func TestDamagedStorage(t *testing.T) {
 // FuzzOpen feeds whole files. Whatever opens must read within what the file backs, and write again.
 func FuzzOpen(f *testing.F) {
 	for _, name := range []string{"odd_tensors_zip.pth", "odd_tensors_legacy.pth"} {
-		b, err := os.ReadFile(filepath.Join(goldenDir(), name))
+		b, err := os.ReadFile(filepath.Join(repositoryGolden, name))
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -1,6 +1,10 @@
 package golden
 
-import "math"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
 
 // The deterministic generator of the files: splitmix64 streams numbered by seed and tensor.
 
@@ -82,4 +86,14 @@ func Param(dst []float32, s, t uint64, name string, shape []int) {
 		}
 		dst[i] = v
 	}
+}
+
+// Perm is the permutation of n that sorts the first n hashes, as unsigned integers; equal ones keep their order.
+func Perm(s, t uint64, n int) []int {
+	out, h := make([]int, n), make([]uint64, n)
+	for i := range out {
+		out[i], h[i] = i, Hash(s, t, uint64(i))
+	}
+	slices.SortStableFunc(out, func(a, b int) int { return cmp.Compare(h[a], h[b]) })
+	return out
 }

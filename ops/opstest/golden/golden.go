@@ -50,7 +50,11 @@ type File struct {
 
 // Manifest is what manifest/<file>.json says: notes, the order of grouped tensors, and tolerances by array or group.
 type Manifest struct {
-	Notes      []string                   `json:"notes"`
+	Notes  []string `json:"notes"`
+	Arrays []struct {
+		Name string `json:"name"`
+		Doc  string `json:"doc"`
+	} `json:"arrays"`
 	Names      map[string][]string        `json:"names"`
 	Tolerances map[string]json.RawMessage `json:"tolerances"`
 }
@@ -59,6 +63,16 @@ type Manifest struct {
 type Tolerance struct {
 	Rel   float64 `json:"suggest_rel_max"`
 	Scale float64 `json:"scale"`
+}
+
+// Doc is what the manifest says of an array.
+func (f *File) Doc(name string) string {
+	for _, a := range f.Meta.Arrays {
+		if a.Name == name {
+			return a.Doc
+		}
+	}
+	return ""
 }
 
 // Tolerance of one array; an array without one is exact data.
