@@ -26,6 +26,8 @@ type flag struct {
 const (
 	ref  = "reference"
 	ours = "contraflow"
+
+	contrasts = "cmc moco insdis" // methods with negatives
 )
 
 // flagTable lists every flag of the training commands, in the order of the help.
@@ -34,14 +36,14 @@ func flagTable() []flag {
 		{name: "data_folder", group: "Data", help: "folder that holds train/<class>/<images> and, for judging, val/", origin: ref, value: func(o *Options) any { return &o.Data.Folder }},
 		{name: "image_size", group: "Data", help: "side of the crops in pixels, at least 32", origin: ref, def: "224", value: func(o *Options) any { return &o.Data.ImageSize }},
 		{name: "dataset", group: "Data", help: "only the crop rule of the reference: imagenet and no AlexNet sets the lower bound to 0.08", origin: ref, def: "imagenet100", defs: map[string]string{"cmc": "imagenet"}, choices: []string{"imagenet", "imagenet100"}, value: func(o *Options) any { return &o.Data.Dataset }},
-		{name: "view", group: "Data", only: "cmc", help: "colour space of the views", origin: ref, def: "Lab", value: func(o *Options) any { return &o.Data.View }},
-		{name: "views", group: "Data", only: "cmc", help: `channels of every view, "L|ab" or "0|1,2"; empty is the first and the other two`, origin: ref, value: func(o *Options) any { return &o.Data.Views }},
-		{name: "view_mean", group: "Data", only: "cmc", help: "three means that normalise --view, as contraflow data stats prints them; empty takes the known ones", origin: ours, value: func(o *Options) any { return (*floatList)(&o.Data.ViewMean) }},
-		{name: "view_std", group: "Data", only: "cmc", help: "three deviations that normalise --view", origin: ours, value: func(o *Options) any { return (*floatList)(&o.Data.ViewStd) }},
-		{name: "crop_low", group: "Data", only: "cmc", help: "lower bound of a crop's share of the area, in (0,1]", origin: ref, def: "0.1", value: func(o *Options) any { return &o.Data.CropLow }},
+		{name: "view", group: "Data", only: "cmc predict supervised", help: "colour space of the views", origin: ref, def: "Lab", value: func(o *Options) any { return &o.Data.View }},
+		{name: "views", group: "Data", only: "cmc predict supervised", help: `channels of every view, "L|ab" or "0|1,2"; empty is the first and the other two; train predict predicts the others from the first`, origin: ref, value: func(o *Options) any { return &o.Data.Views }},
+		{name: "view_mean", group: "Data", only: "cmc predict supervised", help: "three means that normalise --view, as contraflow data stats prints them; empty takes the known ones", origin: ours, value: func(o *Options) any { return (*floatList)(&o.Data.ViewMean) }},
+		{name: "view_std", group: "Data", only: "cmc predict supervised", help: "three deviations that normalise --view", origin: ours, value: func(o *Options) any { return (*floatList)(&o.Data.ViewStd) }},
+		{name: "crop_low", group: "Data", only: "cmc predict supervised", help: "lower bound of a crop's share of the area, in (0,1]", origin: ref, def: "0.1", value: func(o *Options) any { return &o.Data.CropLow }},
 		{name: "crop", group: "Data", only: "moco insdis", help: "lower bound of a crop's share of the area, in (0,1]", origin: ref, def: "0.1", value: func(o *Options) any { return &o.Data.CropLow }},
 		{name: "crop_rule", group: "Data", help: "generation of RandomResizedCrop", origin: ours, def: "torchvision-0.3", choices: []string{"torchvision-0.3", "torchvision-0.2"}, value: func(o *Options) any { return &o.Data.CropRule }},
-		{name: "aug", group: "Data", only: "moco insdis", help: "augmentation: NULL crops and flips, CJ adds grayscale and colour jitter", origin: ref, def: "CJ", choices: []string{"NULL", "CJ"}, value: func(o *Options) any { return &o.Data.Aug }},
+		{name: "aug", group: "Data", only: "moco insdis supervised", help: "augmentation: NULL crops and flips, CJ adds grayscale and colour jitter to colour images", origin: ref, def: "CJ", defs: map[string]string{"supervised": "NULL"}, choices: []string{"NULL", "CJ"}, value: func(o *Options) any { return &o.Data.Aug }},
 		{name: "decoder", group: "Data", help: "JPEG decoder", origin: ours, def: "auto", choices: []string{"auto", "turbo", "go"}, value: func(o *Options) any { return &o.Data.Decoder }},
 		{name: "bad_samples", group: "Data", help: "largest share of unreadable images, each replaced by another; more end the run", origin: ours, def: "0.001", value: func(o *Options) any { return &o.Data.BadSamples }},
 		{name: "workers", group: "Data", aliases: []string{"num_workers"}, help: "decode workers; 0 takes half the cores", origin: ours, def: "0", value: func(o *Options) any { return &o.Data.Workers }},
@@ -67,11 +69,11 @@ func flagTable() []flag {
 		{name: "unmix_prob", group: "Mixture", only: "moco", help: "unmix: probability of a blend, otherwise boxes change places", origin: "Un-Mix", def: "0.5", value: func(o *Options) any { return &o.Mix.UnmixProb }},
 		{name: "unmix_beta", group: "Mixture", only: "moco", help: "unmix: weights are drawn from Beta(β,β), > 0", origin: "Un-Mix", def: "1", value: func(o *Options) any { return &o.Mix.UnmixBeta }},
 
-		{name: "model", group: "Encoders", help: "network, see contraflow models", origin: ref, def: "resnet50", defs: map[string]string{"cmc": "alexnet"}, value: func(o *Options) any { return &o.Net.Model }},
+		{name: "model", group: "Encoders", help: "network, see contraflow models", origin: ref, def: "resnet50", defs: map[string]string{"cmc": "alexnet", "predict": "alexnet", "supervised": "alexnet"}, value: func(o *Options) any { return &o.Net.Model }},
 		{name: "feat_dim", group: "Encoders", help: "dimension of the embedding", origin: ref, def: "128", value: func(o *Options) any { return &o.Net.FeatDim }},
 		{name: "stem", group: "Encoders", help: "first layers of ResNets: small is 3×3 without pooling, for images of about 32 pixels", origin: ours, def: "imagenet", choices: []string{"imagenet", "small"}, value: func(o *Options) any { return &o.Net.Stem }},
 		{name: "bn_groups", group: "Encoders", help: "batch-norm groups: one device computes what so many would", origin: ours, def: "1", value: func(o *Options) any { return &o.Net.BNGroups }},
-		{name: "alexnet_uniform_gamma", group: "Encoders", only: "cmc", help: "draw AlexNet's batch-norm scales from U(0,1), as PyTorch up to 1.1 did", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.AlexGamma }},
+		{name: "alexnet_uniform_gamma", group: "Encoders", only: "cmc predict supervised", help: "draw AlexNet's batch-norm scales from U(0,1), as PyTorch up to 1.1 did", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.AlexGamma }},
 		{name: "alpha", group: "Encoders", only: "moco", help: "weight of the old key encoder in its moving average, in [0,1]", origin: ref, def: "0.999", value: func(o *Options) any { return &o.Net.Alpha }},
 		{name: "device", group: "Encoders", help: "where the encoders run", origin: ours, def: "auto", value: func(o *Options) any { return &o.Net.Device }},
 		{name: "threads", group: "Encoders", help: "compute threads; 0 is one a core", origin: ours, def: "0", value: func(o *Options) any { return &o.Net.Threads }},
@@ -79,12 +81,14 @@ func flagTable() []flag {
 		{name: "amp", group: "Encoders", help: "accepted: the cpu device computes in float32; the run folder is named for it", origin: ref, def: "false", value: func(o *Options) any { return &o.Net.AMP }},
 		{name: "opt_level", group: "Encoders", help: "accepted, with --amp part of the run folder's name", origin: ref, def: "O2", choices: []string{"O1", "O2"}, value: func(o *Options) any { return &o.Net.OptLevel }},
 
-		{name: "softmax", group: "Contrast", help: "softmax cross entropy (InfoNCE) instead of noise-contrastive estimation", origin: ref, def: "false", value: func(o *Options) any { return &o.Loss.Softmax }},
-		{name: "nce_k", group: "Contrast", help: "negatives of every positive; length of MoCo's queue", origin: ref, def: "16384", value: func(o *Options) any { return &o.Loss.K }},
-		{name: "nce_t", group: "Contrast", help: "temperature, > 0", origin: ref, def: "0.07", value: func(o *Options) any { return &o.Loss.T }},
+		{name: "softmax", group: "Contrast", only: contrasts, help: "softmax cross entropy (InfoNCE) instead of noise-contrastive estimation", origin: ref, def: "false", value: func(o *Options) any { return &o.Loss.Softmax }},
+		{name: "nce_k", group: "Contrast", only: contrasts, help: "negatives of every positive; length of MoCo's queue", origin: ref, def: "16384", value: func(o *Options) any { return &o.Loss.K }},
+		{name: "nce_t", group: "Contrast", only: contrasts, help: "temperature, > 0", origin: ref, def: "0.07", value: func(o *Options) any { return &o.Loss.T }},
 		{name: "nce_m", group: "Contrast", only: "cmc insdis", help: "weight of the old row in the memory's moving average, in [0,1]", origin: ref, def: "0.5", value: func(o *Options) any { return &o.Loss.M }},
-		{name: "nce_z_ema", group: "Contrast", help: "weight of the old Z in a moving average of NCE's constant; 0 sets it once, as the reference does", origin: ours, def: "0", value: func(o *Options) any { return &o.Loss.ZDecay }},
+		{name: "nce_z_ema", group: "Contrast", only: contrasts, help: "weight of the old Z in a moving average of NCE's constant; 0 sets it once, as the reference does", origin: ours, def: "0", value: func(o *Options) any { return &o.Loss.ZDecay }},
 		{name: "graph", group: "Contrast", only: "cmc", help: "pairs of views: full takes all, core the first with every other", origin: "CMC paper", def: "full", choices: []string{"core", "full"}, value: func(o *Options) any { return &o.Loss.Graph }},
+
+		{name: "predict_loss", group: "Prediction", only: "predict", help: "mean distance of a predicted value: L1 is |p-v|, L2 is (p-v)²", origin: "CMC paper", def: "L2", choices: []string{"L1", "L2"}, value: func(o *Options) any { return &o.Loss.Predict }},
 
 		{name: "batch_size", group: "Optimiser", help: "images a step", origin: ref, def: "128", value: func(o *Options) any { return &o.Optim.BatchSize }},
 		{name: "epochs", group: "Optimiser", help: "passes over the data", origin: ref, def: "600", value: func(o *Options) any { return &o.Optim.Epochs }},
@@ -143,7 +147,7 @@ func Defaults(method string) Options {
 // Bind adds a method's flags to a flag set, with their defaults in o.
 func Bind(fs *pflag.FlagSet, o *Options) {
 	o.Loss.Graph, o.Data.CropLow, o.Loss.M, o.Net.Alpha, o.Data.Aug = "full", 0.1, 0.5, 0.999, "NULL"
-	o.Data.View, o.Mix.UnmixProb, o.Mix.UnmixBeta = "RGB", 0.5, 1
+	o.Data.View, o.Mix.UnmixProb, o.Mix.UnmixBeta, o.Loss.K, o.Loss.T = "RGB", 0.5, 1, 1, 1
 	for _, f := range flagTable() {
 		if !f.applies(o.Method) {
 			continue

@@ -15,14 +15,18 @@ func RunName(o Options) string {
 	if o.Loss.Softmax {
 		loss = "softmax"
 	}
-	common := loss + "_" + strconv.Itoa(o.Loss.K) + "_" + o.Net.Model + "_lr_" + pyFloat(o.Optim.LR) +
-		"_decay_" + pyFloat(o.Optim.WeightDecay) + "_bsz_" + strconv.Itoa(o.Optim.BatchSize)
+	optim := o.Net.Model + "_lr_" + pyFloat(o.Optim.LR) + "_decay_" + pyFloat(o.Optim.WeightDecay) + "_bsz_" + strconv.Itoa(o.Optim.BatchSize)
+	common := loss + "_" + strconv.Itoa(o.Loss.K) + "_" + optim
 	var name string
 	switch o.Method {
 	case "cmc":
 		name = "memory_" + common + amp(o) + "_view_" + o.Data.View
 	case "moco":
 		name = "MoCo" + pyFloat(o.Net.Alpha) + "_" + common + insSuffix(o)
+	case "predict":
+		name = "predict_" + o.Loss.Predict + "_" + optim + viewSuffix(o)
+	case "supervised":
+		name = "supervised_" + optim + viewSuffix(o)
 	default:
 		name = "InsDis_" + common + insSuffix(o)
 	}
@@ -30,6 +34,15 @@ func RunName(o Options) string {
 		name += mixName(o.Mix)
 	}
 	return name
+}
+
+// viewSuffix tells runs of the baselines apart by what their encoders see.
+func viewSuffix(o Options) string {
+	name := "_view_" + o.Data.View
+	if o.Data.Views != "" {
+		name += "_" + strings.NewReplacer("|", "-", ",", "", " ", "").Replace(o.Data.Views)
+	}
+	return name + amp(o)
 }
 
 func amp(o Options) string {

@@ -3,7 +3,7 @@ package flows
 // Options are everything a training run can be told. They are grouped by the stage that reads them; flag names,
 // defaults and their origins live in one table (flags.go), from which the command line and its help are derived.
 type Options struct {
-	Method string // cmc, moco, insdis
+	Method string // cmc, moco, insdis, predict, supervised
 	Data   DataOptions
 	Mix    MixOptions
 	Net    NetOptions
@@ -79,6 +79,7 @@ type LossOptions struct {
 	M       float64 // --nce_m
 	ZDecay  float64 // --nce_z_ema: moving average of Z; 0 is the reference's one-shot Z
 	Graph   string  // --graph: core, full
+	Predict string  // --predict_loss: L1, L2
 }
 
 // OptimOptions are SGD and its schedule.

@@ -25,6 +25,8 @@ type views struct {
 	split [][]int // nil: the crops of a sample, all channels
 	crops int     // a sample
 	names []string
+	// encoded is how many of the views, from the first, have an encoder; the others are only predicted.
+	encoded int
 }
 
 // viewsOf resolves the colour space and the channel split. Methods with one encoder see RGB crops.
@@ -49,7 +51,7 @@ func viewsOf(o Options, m encoders.Model) (views, error) {
 	if !space.Known {
 		return views{}, fmt.Errorf("--view %s: no mean and deviation are known for it: give --view_mean and --view_std, which contraflow data stats --view %s prints", space.Name, space.Name)
 	}
-	split, err := stages.ParseSplit(o.Data.Views, space)
+	split, err := splitOf(o, space)
 	if err != nil {
 		return views{}, err
 	}
@@ -57,7 +59,20 @@ func viewsOf(o Options, m encoders.Model) (views, error) {
 	for v := 2; v < len(split); v++ {
 		names = append(names, encoders.TowerName(v))
 	}
-	return views{space: space, split: split, crops: 1, names: names}, nil
+	v := views{space: space, split: split, crops: 1, names: names[:len(split)]}
+	v.encoded = len(split)
+	if o.Method == "predict" {
+		v.encoded = 1
+	}
+	return v, nil
+}
+
+// splitOf reads --views. One view is enough for labels.
+func splitOf(o Options, space pixel.Space) ([][]int, error) {
+	if o.Method == "supervised" {
+		return stages.ParseChannels(o.Data.Views, space)
+	}
+	return stages.ParseSplit(o.Data.Views, space)
 }
 
 // channels are the input channels of every encoder.
@@ -65,6 +80,11 @@ func (v views) channels() []int {
 	if v.split == nil {
 		return []int{3}
 	}
+	return v.widths()[:v.encoded]
+}
+
+// widths are the channels of every view.
+func (v views) widths() []int {
 	var out []int
 	for _, s := range v.split {
 		out = append(out, len(s))
@@ -91,10 +111,19 @@ func openDevice(o Options) (ops.Device, error) {
 
 // newNetwork builds the towers of a model and draws their weights.
 func newNetwork(o Options, d ops.Device, m encoders.Model, channels []int) (*network, error) {
+	return newHeaded(o, d, m, channels, nil)
+}
+
+// newHeaded is newNetwork with something on top of every tower, unless head is nil.
+func newHeaded(o Options, d ops.Device, m encoders.Model, channels []int, head func(g *ops.Graph) error) (*network, error) {
 	n := &network{model: m, device: d}
 	for v, c := range channels {
 		g := m.Net.Tower(c, o.Data.ImageSize)
-		if err := g.Err(); err != nil {
+		err := g.Err()
+		if err == nil && head != nil {
+			err = head(g)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("--model %s at --image_size %d: %w", m.Name, o.Data.ImageSize, err)
 		}
 		p, err := d.NewParams(g)
@@ -132,8 +161,8 @@ func modelOf(o Options) (encoders.Model, error) {
 	default:
 		return m, fmt.Errorf("--stem %q: choose imagenet or small", o.Net.Stem)
 	}
-	if multi := o.Method == "cmc"; multi != m.Multi {
-		kind := map[bool]string{true: "a pair of towers for the views of CMC", false: "one encoder of colour images"}
+	if multi := o.Method == "cmc" || o.Method == "predict"; multi != m.Multi && o.Method != "supervised" {
+		kind := map[bool]string{true: "a tower a view", false: "one encoder of colour images"}
 		return m, fmt.Errorf("--model %s is %s, and %s needs %s", m.Name, kind[m.Multi], o.Method, kind[multi])
 	}
 	return m, nil

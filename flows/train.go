@@ -74,7 +74,7 @@ func (r *Run) open() error {
 	if r.views, err = viewsOf(o, model); err != nil {
 		return err
 	}
-	if r.data, err = openData(o, "train", false); err != nil {
+	if r.data, err = openData(o, "train", o.Method == "supervised"); err != nil {
 		return err
 	}
 	r.sampler = stages.Sampler{N: r.data.Len(), Batch: o.Optim.BatchSize, Epochs: o.Optim.Epochs, Seed: uint64(o.Run.Seed),
@@ -93,7 +93,7 @@ func (r *Run) open() error {
 		return err
 	}
 	r.net = &network{device: device}
-	if r.net, err = newNetwork(o, device, model, r.views.channels()); err != nil {
+	if r.net, err = newHeaded(o, device, model, r.views.channels(), r.head(model)); err != nil {
 		device.Close()
 		return err
 	}
@@ -112,7 +112,7 @@ func (r *Run) open() error {
 
 // compile plans the training programs and lists the passes of a step.
 func (r *Run) compile() error {
-	o := ops.Options{Batch: r.o.Optim.BatchSize, Train: true, BNGroups: r.o.Net.BNGroups, Outputs: []string{r.net.model.Embedding()}, Direct: r.o.Net.Direct}
+	o := ops.Options{Batch: r.o.Optim.BatchSize, Train: true, BNGroups: r.o.Net.BNGroups, Outputs: []string{r.output()}, Direct: r.o.Net.Direct}
 	for i, g := range r.net.graphs {
 		p, err := r.net.device.Compile(g, r.net.params[i], o)
 		if err != nil {
@@ -153,8 +153,12 @@ func (r *Run) objectiveOf(n, d int) (err error) {
 		r.objective, err = NewMoCo(r.o, n, d)
 	case "insdis":
 		r.objective, err = NewInsDis(r.o, n, d)
+	case "predict":
+		r.objective = NewPredictive(r.o.Loss.Predict == "L1")
+	case "supervised":
+		r.objective = NewSupervised(len(r.data.Classes()))
 	default:
-		err = fmt.Errorf("there is no method %q: choose cmc, moco or insdis", r.o.Method)
+		err = fmt.Errorf("there is no method %q: choose cmc, moco, insdis, predict or supervised", r.o.Method)
 	}
 	return err
 }

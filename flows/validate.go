@@ -99,6 +99,9 @@ func validateMix(o Options) (errs []error) {
 // fits refuses negatives whose scores alone would not fit the machine's memory.
 func fits(o Options) error {
 	have := availableMemory()
+	if o.Method == "predict" || o.Method == "supervised" {
+		return nil
+	}
 	need := float64(o.Optim.BatchSize) * float64(o.Loss.K+1) * 8
 	if o.Method == "moco" {
 		need += float64(o.Loss.K) * float64(o.Net.FeatDim) * 4

@@ -81,10 +81,15 @@ func (d *Decode) Run(ctx context.Context, p Plan) (*Crops, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		bad := len(c.Bad)
 		if err := d.sample(ctx, b, c, slot, index, index); err != nil {
 			return nil, err
 		}
-		c.Labels = append(c.Labels, d.Data.Label(index))
+		shown := index
+		if len(c.Bad) > bad { // the label is of what is seen
+			shown = c.Bad[bad].By
+		}
+		c.Labels = append(c.Labels, d.Data.Label(shown))
 	}
 	if p.Mix == nil {
 		return c, nil

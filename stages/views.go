@@ -83,8 +83,17 @@ func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
 var DefaultSplit = [][]int{{0}, {1, 2}}
 
 // ParseSplit reads a channel split such as "0|1,2" or, in the letters of a space, "L|ab", "Y|Cb|Cr". Every channel belongs to
-// one view at most.
+// one view at most, and there are at least two views to contrast.
 func ParseSplit(text string, space pixel.Space) ([][]int, error) {
+	out, err := ParseChannels(text, space)
+	if err == nil && len(out) < 2 {
+		return nil, fmt.Errorf("--views %q: contrast needs at least two views, separated by |", text)
+	}
+	return out, err
+}
+
+// ParseChannels is ParseSplit for any number of views.
+func ParseChannels(text string, space pixel.Space) ([][]int, error) {
 	if text == "" {
 		return DefaultSplit, nil
 	}
@@ -116,9 +125,6 @@ func ParseSplit(text string, space pixel.Space) ([][]int, error) {
 			return nil, fmt.Errorf("--views %q: a view without channels", text)
 		}
 		out = append(out, view)
-	}
-	if len(out) < 2 {
-		return nil, fmt.Errorf("--views %q: contrast needs at least two views, separated by |", text)
 	}
 	return out, nil
 }

@@ -22,9 +22,9 @@ func newModels() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				channels, method := []int{3}, "moco, insdis"
+				channels, method := []int{3}, "moco, insdis, supervised"
 				if m.Multi {
-					channels, method = []int{1, 2}, "cmc"
+					channels, method = []int{1, 2}, "cmc, predict, supervised"
 				}
 				n := 0
 				for _, c := range channels {

@@ -17,10 +17,12 @@ var methods = []struct{ name, short string }{
 	{"cmc", "Contrastive multiview coding over colour views"},
 	{"moco", "Momentum contrast: two crops, a momentum encoder, a queue"},
 	{"insdis", "Instance discrimination: every image a class, kept in a memory"},
+	{"predict", "Predictive baseline: the other views from the first, by L1 or L2"},
+	{"supervised", "Supervised baseline: the same encoders, cross entropy on the labels"},
 }
 
 func newTrain() *cobra.Command {
-	c := group("train", "Train encoders by contrast")
+	c := group("train", "Train encoders by contrast, and the baselines")
 	for _, m := range methods {
 		c.AddCommand(newTrainMethod(m.name, m.short))
 	}

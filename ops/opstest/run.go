@@ -45,8 +45,13 @@ func graphs() map[string]func() *ops.Graph {
 		"average pool":      start(3, 7, 8, func(g *ops.Graph, x ops.Value) { g.AvgPool(x, 3, 2) }),
 		"adaptive max":      start(3, 7, 9, func(g *ops.Graph, x ops.Value) { g.AdaptiveMaxPool(x, 4) }),
 		"adaptive average":  start(3, 7, 9, func(g *ops.Graph, x ops.Value) { g.AdaptiveAvgPool(x, 4) }),
-		"flatten, linear":   start(3, 2, 2, func(g *ops.Graph, x ops.Value) { g.Linear(g.Flatten(x), "fc", 7, true) }),
-		"l2 norm":           start(13, 1, 1, func(g *ops.Graph, x ops.Value) { g.L2Norm(x) }),
+		"adaptive average, more bins than pixels": start(5, 3, 3, func(g *ops.Graph, x ops.Value) { g.AdaptiveAvgPool(x, 6) }),
+		"upsampling, conv, norm": start(6, 3, 3, func(g *ops.Graph, x ops.Value) {
+			x = g.Conv(g.AdaptiveAvgPool(x, 6), "conv", ops.ConvOptions{Out: 8, Kernel: 3, Pad: 1})
+			g.Conv(g.AdaptiveAvgPool(g.ReLU(g.BatchNorm(x, "bn")), 12), "out", ops.ConvOptions{Out: 2, Kernel: 3, Pad: 1, Bias: true})
+		}),
+		"flatten, linear": start(3, 2, 2, func(g *ops.Graph, x ops.Value) { g.Linear(g.Flatten(x), "fc", 7, true) }),
+		"l2 norm":         start(13, 1, 1, func(g *ops.Graph, x ops.Value) { g.L2Norm(x) }),
 		"basic block": start(8, 6, 6, func(g *ops.Graph, x ops.Value) {
 			y := g.ReLU(g.BatchNorm(g.Conv(x, "a", ops.ConvOptions{Out: 8, Kernel: 3, Pad: 1}), "bn1"))
 			y = g.BatchNorm(g.Conv(y, "b", ops.ConvOptions{Out: 8, Kernel: 3, Pad: 1}), "bn2")
