@@ -33,7 +33,9 @@ const (
 // flagTable lists every flag of the training commands, in the order of the help.
 func flagTable() []flag {
 	return []flag{
-		{name: "data_folder", group: "Data", help: "folder that holds train/<class>/<images> and, for judging, val/", origin: ref, value: func(o *Options) any { return &o.Data.Folder }},
+		{name: "data_folder", group: "Data", help: "images: a folder with train/<class>/<files> and, for judging, val/; tar shards there or at a URL; STL-10 or CIFAR binaries; parquet files (docs/data.md)", origin: ref, value: func(o *Options) any { return &o.Data.Folder }},
+		{name: "split", group: "Data", help: "images to train on: train, or STL-10's unlabeled or train+unlabeled; empty is train", origin: ours, value: func(o *Options) any { return &o.Data.Split }},
+		{name: "class_list", group: "Data", help: "only these classes: imagenet100, or a file with one name a line; empty takes all", origin: ours, value: func(o *Options) any { return &o.Data.ClassList }},
 		{name: "image_size", group: "Data", help: "side of the crops in pixels, at least 32", origin: ref, def: "224", value: func(o *Options) any { return &o.Data.ImageSize }},
 		{name: "dataset", group: "Data", help: "only the crop rule of the reference: imagenet and no AlexNet sets the lower bound to 0.08", origin: ref, def: "imagenet100", defs: map[string]string{"cmc": "imagenet"}, choices: []string{"imagenet", "imagenet100"}, value: func(o *Options) any { return &o.Data.Dataset }},
 		{name: "view", group: "Data", only: "cmc predict supervised", help: "colour space of the views", origin: ref, def: "Lab", value: func(o *Options) any { return &o.Data.View }},

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/pflag"
+
+	"github.com/contraflow/contraflow/stages"
 )
 
 // Setting is the value of one flag and where it comes from: "command line", "preset NAME", or the origin of its default.
@@ -52,6 +54,7 @@ type Manifest struct {
 	Method   string             `json:"method"`
 	Device   string             `json:"device"`
 	Decoder  string             `json:"decoder"`
+	Format   string             `json:"format"` // how the images are stored
 	Images   int                `json:"images"`
 	Classes  int                `json:"classes"`
 	Command  []string           `json:"command"`
@@ -62,7 +65,7 @@ type Manifest struct {
 // WriteManifest writes run.json into the run folder, whole or not at all.
 func (r *Run) WriteManifest(command []string, settings map[string]Setting) error {
 	m := Manifest{Version: Version(), Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(),
-		Method: r.o.Method, Device: r.net.device.Name(), Decoder: r.decoder.Name(), Images: r.data.Len(),
+		Method: r.o.Method, Device: r.net.device.Name(), Decoder: r.decoder.Name(), Format: stages.Format(r.data), Images: r.data.Len(),
 		Classes: len(r.data.Classes()), Command: command, Start: r.sampler.Start, Settings: settings}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {

@@ -22,8 +22,14 @@ func NewMonitor(r *Run, limit int, ctx context.Context) (*Monitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Monitor{Classes: r.data.Classes(), trainData: r.data, valData: val}
-	for i, half := range []stages.Dataset{r.data, val} {
+	train := r.data
+	if r.o.Data.Split != "" { // what it trains on may have no labels
+		if train, err = openData(r.o, "train", true); err != nil {
+			return nil, err
+		}
+	}
+	m := &Monitor{Classes: train.Classes(), trainData: train, valData: val}
+	for i, half := range []stages.Dataset{train, val} {
 		decode, err := newDecode(r.o, half, r.decoder, r.views, true)
 		if err != nil {
 			return nil, err

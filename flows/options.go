@@ -14,7 +14,9 @@ type Options struct {
 
 // DataOptions choose images and how they become views.
 type DataOptions struct {
-	Folder     string    // --data_folder
+	Folder     string    // --data_folder: a folder, a URL, or two of either with a comma between
+	Split      string    // --split: what to train on; empty is train
+	ClassList  string    // --class_list: imagenet100 or a file; empty takes all classes
 	Dataset    string    // --dataset: imagenet, imagenet100; only the crop rule of the reference
 	View       string    // --view: Lab, YCbCr, RGB, …
 	Views      string    // --views: channel split, "L|ab"
@@ -27,6 +29,8 @@ type DataOptions struct {
 	Decoder    string    // --decoder: auto, turbo, go
 	BadSamples float64   // --bad_samples: largest share of unreadable images
 	Workers    int       // --workers, --num_workers: decode workers; 0 picks from the cores
+	Rank       int       // --rank of --ranks: this process takes every Ranks-th sample of a global batch, from Rank on
+	Ranks      int       // 0 is 1
 }
 
 // MixOptions choose the image mixture.

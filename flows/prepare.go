@@ -1,12 +1,9 @@
 package flows
 
 import (
-	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/contraflow/contraflow/encoders"
-	"github.com/contraflow/contraflow/io/imagefolder"
 	"github.com/contraflow/contraflow/io/jpeg"
 	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/ops/cpu"
@@ -166,19 +163,6 @@ func modelOf(o Options) (encoders.Model, error) {
 		return m, fmt.Errorf("--model %s is %s, and %s needs %s", m.Name, kind[m.Multi], o.Method, kind[multi])
 	}
 	return m, nil
-}
-
-// openData opens one half of a data set, "train" or "val". One class is enough for training, which looks at no label, but
-// gives nothing to judge by.
-func openData(o Options, half string, judge bool) (stages.Dataset, error) {
-	if o.Data.Folder == "" {
-		return nil, errors.New("--data_folder is missing: give the folder that holds train/<class>/<images>")
-	}
-	f, err := imagefolder.Open(filepath.Join(o.Data.Folder, half), nil)
-	if err != nil && (judge || !errors.Is(err, imagefolder.ErrOneClass)) {
-		return nil, fmt.Errorf("--data_folder: %w", err)
-	}
-	return f, nil
 }
 
 // newDecode is the loading stage of one half of a data set.

@@ -78,7 +78,7 @@ func (r *Run) open() error {
 		return err
 	}
 	r.sampler = stages.Sampler{N: r.data.Len(), Batch: o.Optim.BatchSize, Epochs: o.Optim.Epochs, Seed: uint64(o.Run.Seed),
-		MaxSteps: o.Run.MaxSteps, DropLast: o.Optim.DropLast}
+		MaxSteps: o.Run.MaxSteps, DropLast: o.Optim.DropLast, Rank: o.Data.Rank, World: o.Data.Ranks}
 	if err := r.sampler.Check(); err != nil {
 		return err
 	}
@@ -369,8 +369,8 @@ func (r *Run) Start() int { return r.sampler.Start }
 
 // Describe is one line on what is about to happen.
 func (r *Run) Describe() string {
-	return fmt.Sprintf("%s: %d images, %s (%.1f M parameters), batch %d, %d steps, on %s, decoder %s",
-		r.o.Method, r.data.Len(), r.net.model.Name, float64(r.net.parameterCount())/1e6, r.o.Optim.BatchSize, r.sampler.Steps(),
+	return fmt.Sprintf("%s: %d images (%s), %s (%.1f M parameters), batch %d, %d steps, on %s, decoder %s",
+		r.o.Method, r.data.Len(), stages.Format(r.data), r.net.model.Name, float64(r.net.parameterCount())/1e6, r.o.Optim.BatchSize, r.sampler.Steps(),
 		r.net.device.Name(), r.decoder.Name())
 }
 

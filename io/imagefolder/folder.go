@@ -60,8 +60,10 @@ func Open(dir string, only []string) (*Folder, error) {
 		}
 	}
 	sort.Strings(f.classes)
-	for c := range wanted {
-		return nil, fmt.Errorf("%s has no folder for class %q (%d of %d listed classes are missing)", dir, c, len(wanted), len(only))
+	for _, c := range only {
+		if wanted[c] {
+			return nil, fmt.Errorf("%s has no folder for class %q (%d of %d listed classes are missing)", dir, c, len(wanted), len(only))
+		}
 	}
 	if len(f.classes) == 0 {
 		return nil, fmt.Errorf("%s holds no sub-folder: want one folder of images a class", dir)
@@ -114,6 +116,9 @@ func (f *Folder) walk(dir string, label int) error {
 	}
 	return nil
 }
+
+// Format says how the images are stored.
+func (f *Folder) Format() string { return "folder of classes" }
 
 // Len is the number of images.
 func (f *Folder) Len() int { return len(f.paths) }
