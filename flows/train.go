@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -48,6 +49,9 @@ type Run struct {
 	Between func(ctx context.Context, epoch int) error
 	// Stop, when closed, ends the run after the step in flight, with a checkpoint.
 	Stop <-chan struct{}
+
+	// Moved is where an earlier run of the same name was put, whose folder this run takes; empty if there was none.
+	Moved string
 
 	graph    *contraflow.Graph
 	encode   *stages.Encode
@@ -107,7 +111,34 @@ func (r *Run) open() error {
 	if r.lock, err = checkpoint.Acquire(r.Dir); err != nil {
 		return fmt.Errorf("--model_path: %w", err)
 	}
+	if o.Run.Resume == "" {
+		if r.Moved, r.lock, err = makeRoom(r.Dir, r.lock); err != nil {
+			return fmt.Errorf("--model_path: %w", err)
+		}
+	}
 	return r.resume()
+}
+
+// makeRoom puts an earlier run out of the way of a new one that has its name, so that nothing of it is overwritten: runs/a
+// becomes runs/a.1, or the first number that is free.
+func makeRoom(dir string, lock *checkpoint.Lock) (moved string, _ *checkpoint.Lock, err error) {
+	if _, err := os.Stat(filepath.Join(dir, "metrics.jsonl")); err != nil {
+		return "", lock, nil
+	}
+	if err := lock.Release(); err != nil {
+		return "", nil, err
+	}
+	for n := 1; ; n++ {
+		moved = fmt.Sprintf("%s.%d", dir, n)
+		if _, err := os.Lstat(moved); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	if err := os.Rename(dir, moved); err != nil {
+		return "", nil, fmt.Errorf("%s holds an earlier run, and it cannot be moved out of the way: %w", dir, err)
+	}
+	lock, err = checkpoint.Acquire(dir)
+	return moved, lock, err
 }
 
 // compile plans the training programs and lists the passes of a step.

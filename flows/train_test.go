@@ -248,6 +248,30 @@ func TestBadImages(t *testing.T) {
 	}
 }
 
+// A second run of the same name touches nothing of the first.
+func TestSecondRun(t *testing.T) {
+	o := small(t, "cmc", images(t))
+	run(t, o)
+	dir := filepath.Join(o.Run.ModelPath, flows.RunName(o))
+	before, err := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Run.MaxSteps = 1
+	r, err := flows.Prepare(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	after, err := os.ReadFile(filepath.Join(dir+".1", "metrics.jsonl"))
+	if err != nil || string(after) != string(before) || r.Moved != dir+".1" {
+		t.Errorf("moved to %q, %v: want the first run's files in %s.1", r.Moved, err, dir)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "step-*")); err != nil || len(left) > 0 {
+		t.Errorf("the new run's folder holds %v", left)
+	}
+}
+
 // A trained checkpoint is scored beside a fresh encoder.
 func TestScoreKNN(t *testing.T) {
 	data := images(t)

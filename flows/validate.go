@@ -43,6 +43,11 @@ func Validate(o Options) error {
 	if o.Mix.On {
 		errs = append(errs, validateMix(o)...)
 	}
+	if m, err := modelOf(o); err != nil {
+		errs = append(errs, err)
+	} else if _, err := viewsOf(o, m); err != nil {
+		errs = append(errs, err)
+	}
 	if len(errs) == 0 {
 		errs = append(errs, fits(o))
 	}

@@ -53,6 +53,9 @@ func newTrainMethod(method, short string) *cobra.Command {
 		for _, w := range flows.Warnings(cmd.Flags(), &o) {
 			log.Warn().Msg(w)
 		}
+		if o.Data.Folder == "" {
+			return usagef("--data_folder is missing: give the folder that holds train/<class>/<images>")
+		}
 		if err := flows.Validate(o); err != nil {
 			return usageError{err}
 		}
@@ -89,6 +92,9 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	scalars, err := flows.NewScalars(o)
 	if err != nil {
 		return fmt.Errorf("--tb_path: %w", err)
+	}
+	if r.Moved != "" {
+		log.Warn().Msgf("%s held an earlier run: it is now %s; --resume auto would have gone on with it", r.Dir, r.Moved)
 	}
 	log.Info().Str("run", r.Dir).Msg(r.Describe())
 	p := newProgress(out, r, o.Run.Quiet)

@@ -23,7 +23,7 @@ type Lock struct{ f *os.File }
 // error matches ErrInUse and says which process.
 func Acquire(dir string) (*Lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("no run folder can be made there, choose one that can be written: %w", err)
 	}
 	path := filepath.Join(dir, lockFile)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
