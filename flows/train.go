@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 
 	"github.com/contraflow/contraflow"
+	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/io/checkpoint"
 	"github.com/contraflow/contraflow/io/jpeg"
 	"github.com/contraflow/contraflow/ops"
@@ -33,6 +33,7 @@ type Run struct {
 	data      stages.Dataset
 	decoder   *jpeg.Decoder
 	views     views
+	model     encoders.Model
 	net       *network
 	towers    []stages.Tower
 	passes    []stages.Pass
@@ -70,34 +71,16 @@ func Prepare(o Options) (*Run, error) {
 }
 
 func (r *Run) open() error {
+	if err := r.openLoading(); err != nil {
+		return err
+	}
 	o := r.o
-	model, err := modelOf(o)
-	if err != nil {
-		return err
-	}
-	if r.views, err = viewsOf(o, model); err != nil {
-		return err
-	}
-	if r.data, err = openData(o, "train", o.Method == "supervised"); err != nil {
-		return err
-	}
-	r.sampler = stages.Sampler{N: r.data.Len(), Batch: o.Optim.BatchSize, Epochs: o.Optim.Epochs, Seed: uint64(o.Run.Seed),
-		MaxSteps: o.Run.MaxSteps, DropLast: o.Optim.DropLast, Rank: o.Data.Rank, World: o.Data.Ranks}
-	if err := r.sampler.Check(); err != nil {
-		return err
-	}
-	if r.decoder, err = jpeg.Open(o.Data.Decoder); err != nil {
-		return err
-	}
-	if r.decode, err = newDecode(o, r.data, r.decoder, r.views, false); err != nil {
-		return err
-	}
 	device, err := openDevice(o)
 	if err != nil {
 		return err
 	}
 	r.net = &network{device: device}
-	if r.net, err = newHeaded(o, device, model, r.views.channels(), r.head(model)); err != nil {
+	if r.net, err = newHeaded(o, device, r.model, r.views.channels(), r.head(r.model)); err != nil {
 		device.Close()
 		return err
 	}
@@ -245,14 +228,6 @@ func (r *Run) Close() error {
 	return errors.Join(errs...)
 }
 
-// workers is how many decode workers run: what was asked for, or half the cores.
-func (r *Run) workers() int {
-	if r.o.Data.Workers > 0 {
-		return r.o.Data.Workers
-	}
-	return max(1, runtime.GOMAXPROCS(0)/2)
-}
-
 // Graph builds the run's graph:
 //
 //	sampler ─▶ decode ─▶ views ─▶ encode ─▶ contrast ─▶ update ─▶ meter
@@ -262,34 +237,26 @@ func (r *Run) workers() int {
 // With --IM a stage "partners" between sampler and decode draws the mixture, and a stage "mixture" after views carries it
 // out.
 func (r *Run) Graph() *contraflow.Graph {
+	g := contraflow.New(r.o.Method)
+	r.compute(g, r.loading(g))
+	r.graph = g
+	return g
+}
+
+// compute adds the half of the graph that learns: encode, contrast, update and meter.
+func (r *Run) compute(g *contraflow.Graph, batches contraflow.Port[*stages.Batch]) {
 	o := r.o
-	g := contraflow.New(o.Method)
 	gradients := contraflow.Loop[*stages.Gradients](g, "gradients", 1).Between("update", "encode")
-	render := &stages.Views{Space: r.views.space, Split: r.views.split, Recycle: r.decode.Recycle}
 	r.encode = &stages.Encode{Towers: r.towers, Passes: r.passes, Gradients: gradients, Seed: uint64(o.Run.Seed),
 		Between: r.between, SnapshotAt: r.snapshotAt}
 	contrast := &stages.Contrast{Objective: r.objective}
 	update := &stages.Update{LR: func(p stages.Plan) float64 { return o.Optim.Rate(p.Epoch) }, Momentum: o.Optim.Momentum,
 		Decay: o.Optim.WeightDecay, SkipNaN: o.Run.OnNaN == "skip", Gradients: gradients}
 
-	plans := contraflow.Source(g, "sampler", r.sampler.Plans())
-	if r.mixes() {
-		plans = contraflow.Step(plans, "partners", r.newMixture().Plan)
-	}
-	crops := contraflow.Step(plans, "decode", r.decode.Run, contraflow.Workers(r.workers()))
-	batches := contraflow.Step(crops, "views", render.Run)
-	if r.mixes() {
-		batches = contraflow.Step(batches, "mixture", stages.Mix)
-	} else if r.unmixes() {
-		unmix := &stages.Unmix{Prob: o.Mix.UnmixProb, Beta: o.Mix.UnmixBeta, Seed: uint64(o.Run.Seed)}
-		batches = contraflow.Step(batches, "mixture", unmix.Run)
-	}
 	features := contraflow.Step(batches, "encode", r.encode.Run, contraflow.Finish(r.encode.Finish), contraflow.Depth(1))
 	scores := contraflow.Step(features, "contrast", contrast.Run, contraflow.Depth(1))
 	reports := contraflow.Step(scores, "update", update.Run)
 	contraflow.Each(reports, "meter", r.meter)
-	r.graph = g
-	return g
 }
 
 func (r *Run) between(ctx context.Context, next stages.Plan) error {
