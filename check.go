@@ -34,7 +34,7 @@ func (g *Graph) Check() error {
 type leg struct {
 	holds   int   // items it keeps before the first comes out
 	room    int   // items it takes without anything coming out
-	unknown *node // a foreign flow that does not say what it holds
+	unknown *node // a foreign flow that does not say what it holds, or a filter
 }
 
 // checkDiamonds refuses a fork and a zip between which one leg keeps more items than the other has room for: the fork
@@ -51,7 +51,10 @@ func (n *node) checkDiamonds() (errs []error) {
 		}
 		for i, pair := range [2][2]leg{{a, b}, {b, a}} {
 			long, short := pair[0], pair[1]
-			if long.unknown != nil {
+			if long.unknown != nil && long.unknown.kind == "filter" {
+				errs = append(errs, fmt.Errorf("%s: filter %q leaves items out between fork %q and zip %q: the zip would pair the wrong ones",
+					long.unknown.site, long.unknown.name, n.name, zip.name))
+			} else if long.unknown != nil {
 				errs = append(errs, fmt.Errorf("%s: stage %q is between fork %q and zip %q: say with Holds how many items it keeps, or the graph could deadlock",
 					long.unknown.site, long.unknown.name, n.name, zip.name))
 			} else if long.holds > short.room {
@@ -77,7 +80,7 @@ func (e *edge) walk(l leg, zips map[*node]leg) {
 		zips[n] = l
 	}
 	switch {
-	case n.kind == "through" && n.holds < 0:
+	case n.kind == "through" && n.holds < 0, n.kind == "filter":
 		l.unknown = n
 	case n.kind == "through":
 		l.holds += n.holds

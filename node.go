@@ -11,7 +11,7 @@ import (
 type node struct {
 	g       *Graph
 	name    string
-	kind    string // source, step, fork, zip, each, through, from, to
+	kind    string // source, step, filter, fork, zip, each, through, from, to
 	site    string // the user's line
 	ins     []*edge
 	outs    []*edge

@@ -112,6 +112,7 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 		say("epoch %d/%d: kNN %.3f (untrained %.3f, histogram %.3f)", epoch, o.Optim.Epochs, v, res.Untrained, res.Histogram)
 		return nil
 	}
+	r.BeforeSave = metrics.Sync
 	r.Graph()
 	window := r.Window(time.Second)
 	if err := errors.Join(r.Train(ctx), metrics.Close()); err != nil {

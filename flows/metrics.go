@@ -75,6 +75,14 @@ func (m *Metrics) Write(r *StepReport) {
 	}
 }
 
+// Sync makes what was written survive a power cut, as a checkpoint of a later step will. It may be called while Write is.
+func (m *Metrics) Sync() error {
+	if err := m.f.Sync(); err != nil {
+		return fmt.Errorf("metrics.jsonl: %w", err)
+	}
+	return nil
+}
+
 // number is a JSON number; what JSON cannot say becomes a string.
 func number(v float64) string {
 	text, err := json.Marshal(v)

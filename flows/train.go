@@ -48,6 +48,10 @@ type Run struct {
 	EndOfEpoch func(r *stages.Report, a Averages)
 	// Between, if set, runs on the device's goroutine before the first batch of every epoch after the first.
 	Between func(ctx context.Context, epoch int) error
+	// BeforeSave, if set, runs before a checkpoint is written, on the goroutine that writes it.
+	BeforeSave func() error
+	// FS is where checkpoints are written; nil is the disk.
+	FS checkpoint.FS
 	// Stop, when closed, ends the run after the step in flight, with a checkpoint.
 	Stop <-chan struct{}
 
@@ -57,6 +61,7 @@ type Run struct {
 	graph    *contraflow.Graph
 	encode   *stages.Encode
 	averages Averages
+	spares   chan *stages.Snapshot
 }
 
 // Prepare opens data, decoder and device, makes networks and bank, takes the run folder and restores a checkpoint if one is
@@ -230,7 +235,7 @@ func (r *Run) Close() error {
 
 // Graph builds the run's graph:
 //
-//	sampler ─▶ decode ─▶ views ─▶ encode ─▶ contrast ─▶ update ─▶ meter
+//	sampler ─▶ decode ─▶ views ─▶ encode ─▶ contrast ─▶ update ─▶ meter ─▶ save
 //	                                ▲                      │
 //	                                └────── gradients ─────┘
 //
@@ -243,12 +248,13 @@ func (r *Run) Graph() *contraflow.Graph {
 	return g
 }
 
-// compute adds the half of the graph that learns: encode, contrast, update and meter.
+// compute adds the half of the graph that learns: encode, contrast, update, meter and save.
 func (r *Run) compute(g *contraflow.Graph, batches contraflow.Port[*stages.Batch]) {
 	o := r.o
+	r.spares = make(chan *stages.Snapshot, 1)
 	gradients := contraflow.Loop[*stages.Gradients](g, "gradients", 1).Between("update", "encode")
 	r.encode = &stages.Encode{Towers: r.towers, Passes: r.passes, Gradients: gradients, Seed: uint64(o.Run.Seed),
-		Between: r.between, SnapshotAt: r.snapshotAt}
+		Between: r.between, SnapshotAt: r.snapshotAt, Spare: r.spare}
 	contrast := &stages.Contrast{Objective: r.objective}
 	update := &stages.Update{LR: func(p stages.Plan) float64 { return o.Optim.Rate(p.Epoch) }, Momentum: o.Optim.Momentum,
 		Decay: o.Optim.WeightDecay, SkipNaN: o.Run.OnNaN == "skip", Gradients: gradients}
@@ -256,7 +262,8 @@ func (r *Run) compute(g *contraflow.Graph, batches contraflow.Port[*stages.Batch
 	features := contraflow.Step(batches, "encode", r.encode.Run, contraflow.Finish(r.encode.Finish), contraflow.Depth(1))
 	scores := contraflow.Step(features, "contrast", contrast.Run, contraflow.Depth(1))
 	reports := contraflow.Step(scores, "update", update.Run)
-	contraflow.Each(reports, "meter", r.meter)
+	due := contraflow.Filter(reports, "meter", r.meter, contraflow.Depth(1))
+	contraflow.Each(due, "save", r.write)
 }
 
 func (r *Run) between(ctx context.Context, next stages.Plan) error {
@@ -266,21 +273,13 @@ func (r *Run) between(ctx context.Context, next stages.Plan) error {
 	return r.Between(ctx, next.Epoch-1)
 }
 
-// snapshotAt says before which batches a checkpoint is due.
-func (r *Run) snapshotAt(next stages.Plan) bool {
-	if next.Step == r.sampler.Start {
-		return false
-	}
-	o := r.o.Run
-	epoch := next.Batch == 0 && o.SaveFreq > 0 && (next.Epoch-1)%o.SaveFreq == 0
-	return epoch || (o.SaveSteps > 0 && next.Step%o.SaveSteps == 0)
-}
-
-// meter writes due checkpoints and passes reports on.
-func (r *Run) meter(_ context.Context, rep *stages.Report) error {
+// meter counts a step, tells whoever listens, and hands a due checkpoint on.
+func (r *Run) meter(_ context.Context, rep *stages.Report) (*saving, bool, error) {
+	var due *saving
 	if rep.Snapshot != nil { // the state before this step
-		if err := r.save(rep.Snapshot); err != nil {
-			return err
+		var err error
+		if due, err = r.savingOf(rep.Snapshot); err != nil {
+			return nil, false, err
 		}
 	}
 	last := r.averages.Add(rep)
@@ -290,20 +289,11 @@ func (r *Run) meter(_ context.Context, rep *stages.Report) error {
 	if last && r.EndOfEpoch != nil {
 		r.EndOfEpoch(rep, r.averages)
 	}
-	return nil
+	return due, due != nil, nil
 }
 
 // Averages are the means of the running epoch. Observe may call it.
 func (r *Run) Averages() *Averages { return &r.averages }
-
-func (r *Run) save(s *stages.Snapshot) error {
-	state, err := r.checkpointState(s)
-	if err != nil {
-		return err
-	}
-	_, err = checkpoint.Save(checkpoint.Disk{}, r.Dir, state, checkpoint.Options{Keep: r.o.Run.Keep})
-	return err
-}
 
 // Train runs the graph to its end and saves the last state. After Stop it returns ErrStopped.
 func (r *Run) Train(ctx context.Context) error {
@@ -342,12 +332,7 @@ func (r *Run) Train(ctx context.Context) error {
 	default:
 	}
 	last.Epoch = last.Step/r.sampler.PerEpoch() + 1
-	s, err := stages.TakeSnapshot(r.towers, last)
-	if err != nil {
-		return err
-	}
-	s.Bank = r.objective.State()
-	if err := r.save(s); err != nil {
+	if err := r.saveNow(last); err != nil {
 		return err
 	}
 	if stopped {

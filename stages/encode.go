@@ -67,6 +67,8 @@ type Encode struct {
 	Between func(ctx context.Context, next Plan) error
 	// SnapshotAt, if set, says before which plans the state is copied into Features.Snapshot.
 	SnapshotAt func(next Plan) bool
+	// Spare, if set, gives back the memory of a snapshot that nobody needs any more, or nil.
+	Spare func() *Snapshot
 	// GradNorm, if set, is told the gradient norm of every applied step; an error ends the run.
 	GradNorm func(step int, norm float64) error
 
@@ -90,7 +92,11 @@ func (e *Encode) Run(ctx context.Context, b *Batch) (*Features, error) {
 	}
 	f := &Features{Batch: b, Out: make([][]float32, len(e.Passes))}
 	if e.SnapshotAt != nil && e.SnapshotAt(b.Plan) {
-		s, err := TakeSnapshot(e.Towers, b.Plan)
+		var old *Snapshot
+		if e.Spare != nil {
+			old = e.Spare()
+		}
+		s, err := TakeSnapshot(e.Towers, b.Plan, old)
 		if err != nil {
 			return nil, err
 		}

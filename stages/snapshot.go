@@ -31,18 +31,26 @@ type BankTensor struct {
 	Data  []float32
 }
 
-// TakeSnapshot copies the state of towers.
-func TakeSnapshot(towers []Tower, next Plan) (*Snapshot, error) {
+// TakeSnapshot copies the state of towers, into the memory of an old snapshot of the same towers if there is one.
+func TakeSnapshot(towers []Tower, next Plan, old *Snapshot) (*Snapshot, error) {
 	s := &Snapshot{Next: next}
-	for _, t := range towers {
+	if old == nil || len(old.Towers) != len(towers) {
+		old = &Snapshot{Towers: make([]TowerState, len(towers))}
+	}
+	for k, t := range towers {
 		state := TowerState{Name: t.Name}
-		for _, spec := range t.Params.Specs() {
-			ts := TensorState{Spec: spec, Value: make([]float32, spec.Len())}
+		specs := t.Params.Specs()
+		if len(old.Towers[k].Params) != len(specs) {
+			old.Towers[k].Params = make([]TensorState, len(specs))
+		}
+		for i, spec := range specs {
+			was := old.Towers[k].Params[i]
+			ts := TensorState{Spec: spec, Value: grow(was.Value, spec.Len())}
 			if err := t.Params.Read(spec.Name, ts.Value); err != nil {
 				return nil, err
 			}
 			if spec.Role.Trainable() && t.Follows < 0 {
-				ts.Velocity = make([]float32, spec.Len())
+				ts.Velocity = grow(was.Velocity, spec.Len())
 				if err := t.Params.ReadVelocity(spec.Name, ts.Velocity); err != nil {
 					return nil, err
 				}

@@ -99,7 +99,7 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	log.Info().Str("run", r.Dir).Msg(r.Describe())
 	p := newProgress(out, r, o.Run.Quiet)
 	p.every = o.Run.PrintFreq
-	r.EndOfEpoch = scalars.Epoch
+	r.EndOfEpoch, r.BeforeSave = scalars.Epoch, m.Sync
 	r.Observe = func(rep *flows.StepReport) {
 		m.Write(rep)
 		p.step(rep)
