@@ -144,3 +144,16 @@ func stopper(ctx context.Context) (_ context.Context, stop <-chan struct{}, done
 		})
 	}
 }
+
+// stopOnFirst ends the context on the first interrupt, for commands that have nothing to save.
+func stopOnFirst(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}

@@ -20,17 +20,17 @@ type Kind struct {
 	Folder string   // of the archive
 	Train  []string // files of the training half
 	Test   []string
-	names  string // file of class names
+	Names  string // file of class names
 	header int    // label bytes of a record; the last is the class
 	count  int    // classes
 }
 
 // The two data sets. CIFAR-100 is labelled by its 100 fine classes.
 var (
-	CIFAR10 = Kind{Name: "CIFAR-10", Folder: "cifar-10-batches-bin", names: "batches.meta.txt", header: 1, count: 10,
+	CIFAR10 = Kind{Name: "CIFAR-10", Folder: "cifar-10-batches-bin", Names: "batches.meta.txt", header: 1, count: 10,
 		Train: []string{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"},
 		Test:  []string{"test_batch.bin"}}
-	CIFAR100 = Kind{Name: "CIFAR-100", Folder: "cifar-100-binary", names: "fine_label_names.txt", header: 2, count: 100,
+	CIFAR100 = Kind{Name: "CIFAR-100", Folder: "cifar-100-binary", Names: "fine_label_names.txt", header: 2, count: 100,
 		Train: []string{"train.bin"}, Test: []string{"test.bin"}}
 )
 
@@ -71,7 +71,7 @@ func Open(dir string, kind Kind, half string) (*Set, error) {
 	default:
 		return nil, fmt.Errorf("%s has no split %q: choose train or test", kind.Name, half)
 	}
-	if err := s.readClasses(filepath.Join(dir, kind.names)); err != nil {
+	if err := s.readClasses(filepath.Join(dir, kind.Names)); err != nil {
 		return nil, err
 	}
 	for _, name := range files {

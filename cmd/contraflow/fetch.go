@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/contraflow/contraflow/flows"
+	"github.com/contraflow/contraflow/io/fetch"
+)
+
+func newDataFetch() *cobra.Command {
+	var out, mirror string
+	var o fetch.Options
+	var quiet bool
+	c := &cobra.Command{
+		Use:   "fetch stl10|cifar10|cifar100 --out DIR",
+		Short: "Download a published data set, going on where an earlier download stopped, and check its sum",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("fetch takes one data set, stl10, cifar10 or cifar100, found %d arguments: see %s --help", len(args), cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return usagef("--out is missing: give the folder to download into")
+			}
+			ctx, stop, done := stopper(cmd.Context())
+			defer done()
+			ctx, cancel := stopOnFirst(ctx, stop)
+			defer cancel()
+			if !quiet && term.IsTerminal(int(os.Stderr.Fd())) {
+				var bar *progressbar.ProgressBar
+				o.Progress = func(now, total int64) {
+					if bar == nil {
+						bar = progressbar.DefaultBytes(total, args[0])
+					}
+					bar.Set64(now)
+				}
+			}
+			folder, err := flows.Fetch(ctx, args[0], out, mirror, o)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is complete: train with --data_folder %s\n", folder, out)
+			return err
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&out, "out", "", "folder to download into")
+	f.StringVar(&mirror, "url", "", "address of the archive; empty is its publisher's")
+	f.BoolVar(&o.Keep, "keep_archive", false, "keep the archive beside the unpacked folder")
+	f.BoolVar(&quiet, "quiet", false, "no progress bar")
+	return c
+}
