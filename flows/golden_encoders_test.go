@@ -178,6 +178,7 @@ type groupTolerance struct {
 // compareGroup checks every tensor of a group: strided samples by relative L2, sums and norms by the statistics.
 func compareGroup(t *testing.T, f *golden.File, kase, group string, get func(name string) []float32) {
 	t.Helper()
+	mark(f, group)
 	names := f.Meta.Names[group]
 	if len(names) == 0 {
 		t.Fatalf("%s lists no tensors of group %s", f.Name, group)
@@ -378,8 +379,12 @@ func goldenStep(t *testing.T, f *golden.File) {
 		}
 		copy(c.Memory.Rows(), golden.Memory(seed, 200000, data, d))
 		ids := ints(f.Arrays["y"])
+		index := int32s(f.Arrays["idx"])
+		out, z := make([]float32, len(index)), *c.Loss
+		z.Score(bank.Batch{Queries: feats[0], Rows: c.Memory.Rows(), D: d, K: k, Index: index}, make([]float32, len(feats[0])), out)
+		compare(t, f, kase, "out", out)
 		s := scored(t, ids, feats...)
-		if err := c.ScoreWith(s, int32s(f.Arrays["idx"])); err != nil {
+		if err := c.ScoreWith(s, index); err != nil {
 			t.Fatal(err)
 		}
 		grads, values, loss = s.D, s.Values, s.Loss
@@ -400,6 +405,9 @@ func goldenStep(t *testing.T, f *golden.File) {
 			t.Fatal(err)
 		}
 		copy(c.Queue.Rows(), golden.Memory(seed, 200000, k, d))
+		out, z := make([]float32, n*(k+1)), *c.Loss
+		z.Score(bank.Batch{Queries: feats[0], Positives: keys, Rows: c.Queue.Rows(), D: d, K: k}, make([]float32, len(feats[0])), out)
+		compare(t, f, kase, "out", out)
 		s := scored(t, make([]int, n), feats[0], keys)
 		if err := c.Score(s); err != nil {
 			t.Fatal(err)
@@ -422,6 +430,11 @@ func goldenStep(t *testing.T, f *golden.File) {
 		}
 	}
 	compareGroup(t, f, kase, "grads", func(name string) []float32 { return net.tensor(t, name, true) })
+	for array := range f.Arrays {
+		if name, ok := strings.CutPrefix(array, "grad:"); ok && !strings.HasSuffix(name, "__f64") {
+			compare(t, f, kase, array, net.tensor(t, name, true))
+		}
+	}
 	for _, p := range net.params {
 		p.SGD(float64(hyper[2]), float64(hyper[3]), float64(hyper[4]))
 	}

@@ -52,6 +52,7 @@ func (h *head) step(t *testing.T, f *golden.File, kase, c string, s int, x []flo
 	loss := ops.SoftmaxCrossEntropy(d, logits, h.labels, h.k)
 	at := c + ".s" + strconv.Itoa(s)
 	compare(t, f, kase, at+".logits", logits)
+	mark(f, at+".loss")
 	// A loss cannot be nearer than the rounding of the logits it is the difference of.
 	tol, _ := f.Tolerance(at + ".loss")
 	want := float64(f.Truth(at + ".loss").F[0])

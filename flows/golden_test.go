@@ -12,11 +12,14 @@ import (
 	"github.com/contraflow/contraflow/ops/opstest/golden"
 )
 
-// goldens collects what every golden test compared, for the table at the end.
+// goldens collects what every golden test compared: for the table at the end, and to find what a test that opened a file
+// left out.
 var goldens = struct {
 	sync.Mutex
-	rows map[string]*goldenRow
-}{rows: map[string]*goldenRow{}}
+	rows     map[string]*goldenRow
+	opened   map[string]*golden.File
+	compared map[string]bool // file and array, or group of arrays
+}{rows: map[string]*goldenRow{}, opened: map[string]*golden.File{}, compared: map[string]bool{}}
 
 type goldenRow struct {
 	arrays     int
@@ -38,7 +41,32 @@ func TestMain(m *testing.M) {
 			fmt.Printf("%-44s %7d %12.2e %12.2e  %s\n", c, r.arrays, r.worst, r.tol, r.name)
 		}
 	}
+	if left := leftOut(); code == 0 && len(left) > 0 {
+		fmt.Printf("golden: %d results of the files were compared with nothing: %s\n", len(left), strings.Join(left, ", "))
+		code = 1
+	}
 	os.Exit(code)
+}
+
+// leftOut lists the results with a stated tolerance, in files that a test opened, that nothing was compared with.
+func leftOut() []string {
+	var left []string
+	for name, f := range goldens.opened {
+		for array := range f.Meta.Tolerances {
+			if (f.Arrays[array] != nil || f.Meta.Names[array] != nil) && !goldens.compared[name+" "+array] {
+				left = append(left, name+" "+array)
+			}
+		}
+	}
+	sort.Strings(left)
+	return left
+}
+
+// mark says that a file's array, or group of arrays, was compared.
+func mark(f *golden.File, array string) {
+	goldens.Lock()
+	goldens.compared[f.Name+" "+array] = true
+	goldens.Unlock()
 }
 
 // note records a comparison and fails the test when it is beyond its tolerance.
@@ -80,6 +108,7 @@ func compare(t *testing.T, f *golden.File, kase, name string, got []float32) {
 			scale = max(scale, math.Abs(float64(v)))
 		}
 	}
+	mark(f, name)
 	note(t, kase, name, maxDiff(got, want.F)/max(scale, 1e-30), tol.Rel)
 }
 
@@ -101,6 +130,9 @@ func open(t *testing.T, name string) *golden.File {
 	if err != nil {
 		t.Fatal(err)
 	}
+	goldens.Lock()
+	goldens.opened[name] = f
+	goldens.Unlock()
 	return f
 }
 
