@@ -1,0 +1,211 @@
+package flows_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/contraflow/contraflow/flows"
+	"github.com/contraflow/contraflow/io/synth"
+)
+
+// encoderRun trains one step and returns data and run folder.
+func encoderRun(t *testing.T, method string) (data, dir string) {
+	t.Helper()
+	data = images(t)
+	o := small(t, method, data)
+	o.Run.MaxSteps, o.Run.Name = 1, "encoder"
+	run(t, o)
+	return data, filepath.Join(o.Run.ModelPath, "encoder")
+}
+
+// smallProbe are options of a probe that takes less than a second.
+func smallProbe(t *testing.T, data, dir string) flows.ProbeOptions {
+	t.Helper()
+	o := flows.DefaultProbe()
+	o.ModelPath, o.DataFolder, o.SavePath, o.TBPath, o.Decoder = dir, data, t.TempDir(), "", "go"
+	o.BatchSize, o.Epochs, o.LR, o.DecayEpochs, o.Dataset = 10, 2, 0.01, []int{1}, "imagenet100"
+	return o
+}
+
+func probe(t *testing.T, o flows.ProbeOptions) *flows.ProbeResult {
+	t.Helper()
+	res, err := flows.Probe(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+// lastTensors are the bytes of the newest checkpoint's tensors.
+func lastTensors(t *testing.T, dir string) []byte {
+	t.Helper()
+	step, err := os.ReadFile(filepath.Join(dir, "latest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, strings.TrimSpace(string(step)), "tensors.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// One, two, three and four replicas give the same parameters to the bit, with SGD and Adam; with batch norm too when it is
+// synchronised, and others when every replica normalises its own rows.
+func TestProbeReplicas(t *testing.T) {
+	data, dir := encoderRun(t, "cmc")
+	for name, set := range map[string]func(o *flows.ProbeOptions){
+		"sgd":     func(*flows.ProbeOptions) {},
+		"adam":    func(o *flows.ProbeOptions) { o.Adam, o.LR = true, 0.001 },
+		"sync_bn": func(o *flows.ProbeOptions) { o.FeatureBN, o.SyncBN = true, true },
+		"bn":      func(o *flows.ProbeOptions) { o.FeatureBN = true },
+	} {
+		var first []byte
+		for _, n := range []int{1, 2, 3, 4} {
+			o := smallProbe(t, data, dir)
+			o.Replicas, o.Epochs, o.Layer = n, 1, 4
+			set(&o)
+			got := lastTensors(t, probe(t, o).Dir)
+			if first == nil {
+				first = got
+			}
+			if same := bytes.Equal(first, got); same != (name != "bn" || n == 1) {
+				t.Errorf("%s: %d replicas and 1: equal parameters: %v", name, n, same)
+			}
+		}
+	}
+}
+
+// A probe that stops in the middle of an epoch, of training or of validation, goes on to the same bits. So does one with cached
+// features, whose result is that of the images.
+func TestProbeResume(t *testing.T) {
+	data, dir := encoderRun(t, "cmc")
+	for _, adam := range []bool{false, true} {
+		straight := smallProbe(t, data, dir)
+		straight.Augment, straight.Adam, straight.FeatureBN = false, adam, adam
+		want := probe(t, straight)
+		cached := straight
+		cached.Cache, cached.SavePath = true, t.TempDir()
+		if got := probe(t, cached); !bytes.Equal(lastTensors(t, want.Dir), lastTensors(t, got.Dir)) {
+			t.Error("cached features give other parameters")
+		}
+		for _, at := range []int{1, 2, 3, 4, 5} { // items: three training batches and two validation batches an epoch
+			o := straight
+			o.SavePath, o.Resume = t.TempDir(), "auto"
+			r, err := flows.PrepareProbe(context.Background(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stop := make(chan struct{})
+			r.Stop = stop
+			seen := 0
+			r.Observe = func(*flows.ProbeStep) {
+				if seen++; seen == at {
+					close(stop)
+				}
+			}
+			if _, err := r.Run(context.Background()); err != nil && !errors.Is(err, flows.ErrStopped) {
+				t.Fatal(err)
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			got := probe(t, o)
+			if !bytes.Equal(lastTensors(t, want.Dir), lastTensors(t, got.Dir)) {
+				t.Errorf("adam %v: stopped after item %d: other parameters", adam, at)
+			}
+			if want.Top1 != got.Top1 || want.Best != got.Best || want.LastTop1 != got.LastTop1 {
+				t.Errorf("adam %v: stopped after item %d: %+v, straight %+v", adam, at, got, want)
+			}
+			a, b := probeLines(t, want.Dir), probeLines(t, got.Dir)
+			if !slices.Equal(a, b) {
+				t.Errorf("adam %v: stopped after item %d: metrics differ:\n%s\n%s", adam, at, strings.Join(a, "\n"), strings.Join(b, "\n"))
+			}
+		}
+	}
+}
+
+// probeLines is metrics.jsonl without times.
+func probeLines(t *testing.T, dir string) []string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, l := range strings.Split(strings.TrimSpace(string(raw)), "\n") {
+		l, _, _ = strings.Cut(l, `,"images_per_s"`)
+		l, _, _ = strings.Cut(l, `,"seconds"`)
+		out = append(out, l)
+	}
+	return out
+}
+
+// Every layer of encoders of every kind can be probed, and one tower alone.
+func TestProbeLayers(t *testing.T) {
+	for _, method := range []string{"cmc", "moco"} {
+		data, dir := encoderRun(t, method)
+		for layer := 1; layer <= 7; layer++ {
+			o := smallProbe(t, data, dir)
+			o.Layer, o.Epochs, o.Augment = layer, 1, false
+			if res := probe(t, o); res.Features < 64 || res.Layer != layer {
+				t.Errorf("%s layer %d: %+v", method, layer, res)
+			}
+		}
+		if method == "cmc" {
+			o := smallProbe(t, data, dir)
+			o.Epochs, o.Towers = 1, []int{1}
+			if res := probe(t, o); res.Features != 256 {
+				t.Errorf("one tower has %d features, want 256", res.Features)
+			}
+		}
+	}
+}
+
+// What does not fit gets one clear line.
+func TestProbeMistakes(t *testing.T) {
+	data, dir := encoderRun(t, "cmc")
+	noVal, other := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
+	for _, d := range []string{noVal, other} {
+		if err := synth.Write(context.Background(), d, synth.Options{Classes: 3, PerClass: 2, ValPerClass: 2, Size: 48, Seed: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, err := os.ReadDir(filepath.Join(other, "val"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.RemoveAll(filepath.Join(noVal, "val")), os.Rename(filepath.Join(other, "val", names[0].Name()), filepath.Join(other, "val", "zebra"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		set  func(o *flows.ProbeOptions)
+		want string
+	}{
+		{func(o *flows.ProbeOptions) { o.DataFolder = noVal }, "has no folder val"},
+		{func(o *flows.ProbeOptions) { o.DataFolder = other }, "they must be the same: " + names[0].Name() + " only in train; zebra only in val"},
+		{func(o *flows.ProbeOptions) { o.Layer = 9 }, "--layer 9: resnet18v1 has layers 1 to 7"},
+		{func(o *flows.ProbeOptions) { o.Model = "alexnet" }, "--model alexnet: " + dir + " holds the encoder of resnet18v1"},
+		{func(o *flows.ProbeOptions) { o.View = "YCbCr" }, "was trained on Lab"},
+		{func(o *flows.ProbeOptions) { o.Towers = []int{2} }, "--towers 2"},
+		{func(o *flows.ProbeOptions) { o.ModelPath = data }, "--model_path"},
+		{func(o *flows.ProbeOptions) { o.Cache = true }, "--cache_features"},
+		{func(o *flows.ProbeOptions) { o.SyncBN = true }, "--sync_bn"},
+		{func(o *flows.ProbeOptions) { o.Replicas = 9 }, "--replicas 9"},
+		{func(o *flows.ProbeOptions) { o.LR = 1e38; o.Epochs = 9 }, "lower --learning_rate"},
+	} {
+		o := smallProbe(t, data, dir)
+		c.set(&o)
+		_, err := flows.Probe(context.Background(), o)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(strings.Split(fmt.Sprint(err), "\n")[0], "panic") {
+			t.Errorf("got %v, want a message with %q", err, c.want)
+		}
+	}
+}

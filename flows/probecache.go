@@ -1,0 +1,110 @@
+package flows
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/contraflow/contraflow"
+	"github.com/contraflow/contraflow/io/features"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// probeCache holds the frozen features of one half of a data set: row i is image i.
+type probeCache struct{ *features.Matrix }
+
+// openCache maps the features of both halves, computing what is not there yet. The file's name is a fingerprint of all
+// that the features depend on, so that probes of one layer with other rates and schedules share it.
+func (r *ProbeRun) openCache(ctx context.Context) error {
+	dir := filepath.Join(r.o.SavePath, "features")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("--save_path: %w", err)
+	}
+	for i, half := range r.halves {
+		path := filepath.Join(dir, r.fingerprint(i)+".npy")
+		m, err := features.Open(path, half.data.Len(), r.frozen.Dim)
+		if errors.Is(err, fs.ErrNotExist) {
+			m, err = r.fillCache(ctx, i, path)
+		}
+		if err != nil {
+			return fmt.Errorf("--cache_features: %w", err)
+		}
+		r.cached[i] = &probeCache{m}
+	}
+	return nil
+}
+
+// fillCache computes the features of one half into a new file.
+func (r *ProbeRun) fillCache(ctx context.Context, half int, path string) (*features.Matrix, error) {
+	m, err := features.Create(path, r.halves[half].data.Len(), r.frozen.Dim)
+	if err != nil {
+		return nil, err
+	}
+	s := stages.Sampler{N: m.N, Batch: min(r.o.BatchSize, m.N), Epochs: 1, Ordered: true}
+	g := contraflow.New("features")
+	plans := contraflow.Source(g, "sampler", func(yield func(probePlan, error) bool) {
+		for p, err := range s.Plans() {
+			if !yield(probePlan{p, half}, err) {
+				return
+			}
+		}
+	})
+	crops := contraflow.Step(plans, "decode", r.decode, contraflow.Workers(decodeWorkers(r.o.Workers)))
+	batches := contraflow.Step(crops, "views", r.render)
+	contraflow.Each(batches, "encode", func(_ context.Context, b probeBatch) error {
+		err := r.frozen.Run(m.Values()[b.Index[0]*m.D:][:len(b.Index)*m.D], b.Batch)
+		b.Release()
+		return err
+	})
+	if err := g.Run(ctx); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	if err := m.Commit(); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// gather is the stage that stands for decode, views and encode when features are cached.
+func (r *ProbeRun) gather(_ context.Context, p probePlan) (*probeRows, error) {
+	rows := r.newRows(p.Plan, p.half)
+	rows.labels = rows.labels[:0]
+	d := r.frozen.Dim
+	for i, id := range p.Index {
+		copy(rows.x[i*d:][:d], r.cached[p.half].Row(id))
+		rows.labels = append(rows.labels, r.halves[p.half].data.Label(id))
+	}
+	return rows, nil
+}
+
+// fingerprint names the features of one half: encoder, layer, pool, size, view, decoder, and the files with sizes and times.
+func (r *ProbeRun) fingerprint(half int) string {
+	h, o := sha256.New(), r.o
+	fmt.Fprintln(h, r.encoder.Model.Name, o.Layer, o.Pool, o.Towers, o.ImageSize, o.View, r.encoder.Options.Data.Views, r.encoder.Options.Data.ViewMean,
+		r.encoder.Options.Data.ViewStd, r.encoder.decoder.Name(), r.encoder.Options.Net.Direct, r.encoder.Options.Net.Stem)
+	hashTensors(h, r.encoder)
+	data := r.halves[half].data
+	for i := range data.Len() {
+		fmt.Fprintln(h, data.Name(i), data.Label(i))
+		if info, err := os.Stat(data.Name(i)); err == nil {
+			fmt.Fprintln(h, info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return map[int]string{0: "train-", 1: "val-"}[half] + hex.EncodeToString(h.Sum(nil))[:24]
+}
+
+func hashTensors(h hash.Hash, e *Encoder) {
+	for i := range e.net.params {
+		for _, spec := range e.net.graphs[i].Params {
+			if t := e.state.Tensor(e.Model.Prefix(i) + spec.Name); t != nil {
+				h.Write(t.Data)
+			}
+		}
+	}
+}

@@ -1,0 +1,318 @@
+package flows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/contraflow/contraflow"
+	"github.com/contraflow/contraflow/io/tensorboard"
+	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// The items of a probe's graph. Training batches of an epoch and then the validation batches flow through one graph, in that
+// order, so that decoding runs ahead across both.
+type (
+	probePlan struct {
+		stages.Plan
+		half int // 0 train, 1 val
+	}
+	probeCrops struct {
+		*stages.Crops
+		half int
+	}
+	probeBatch struct {
+		*stages.Batch
+		half int
+	}
+	probeRows struct {
+		stages.Plan
+		half   int
+		labels []int
+		bad    []stages.Substitution
+		x      []float32 // [B,Dim]
+	}
+)
+
+// plans gives the batches from the resumed step on.
+func (r *ProbeRun) plans() iter.Seq2[probePlan, error] {
+	return func(yield func(probePlan, error) bool) {
+		validate := func(epoch, step int) bool {
+			for p, err := range r.sampler[1].Plans() {
+				p.Epoch, p.Step = epoch, step
+				if !yield(probePlan{p, 1}, err) || err != nil {
+					return false
+				}
+			}
+			return true
+		}
+		per, start, total := r.sampler[0].PerEpoch(), r.sampler[0].Start, r.sampler[0].Steps()
+		if start > 0 && (start%per == 0 || start == total) && r.progress.Validated < (start+per-1)/per && !validate((start+per-1)/per, start) {
+			return
+		}
+		for p, err := range r.sampler[0].Plans() {
+			if !yield(probePlan{p, 0}, err) || err != nil {
+				return
+			}
+			if p.Batch == p.Of-1 || p.Step == total-1 {
+				if !validate(p.Epoch, p.Step+1) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Graph builds the probe's graph:
+//
+//	sampler ─▶ decode ─▶ views ─▶ encode ─▶ classify ─▶ meter
+//
+// classify owns the classifier: it scores a batch, and in training steps the optimiser. With cached features a stage
+// "features" takes the place of decode, views and encode.
+func (r *ProbeRun) Graph() *contraflow.Graph {
+	g := contraflow.New("probe")
+	plans := contraflow.Source(g, "sampler", r.plans())
+	var rows contraflow.Port[*probeRows]
+	if r.cached[0] != nil {
+		rows = contraflow.Step(plans, "features", r.gather)
+	} else {
+		crops := contraflow.Step(plans, "decode", r.decode, contraflow.Workers(decodeWorkers(r.o.Workers)))
+		batches := contraflow.Step(crops, "views", r.render)
+		rows = contraflow.Step(batches, "encode", r.encode)
+	}
+	steps := contraflow.Step(rows, "classify", r.classify)
+	contraflow.Each(steps, "meter", r.meter)
+	r.graph = g
+	return g
+}
+
+func (r *ProbeRun) decode(ctx context.Context, p probePlan) (probeCrops, error) {
+	c, err := r.halves[p.half].decode.Run(ctx, p.Plan)
+	return probeCrops{c, p.half}, err
+}
+
+func (r *ProbeRun) render(ctx context.Context, c probeCrops) (probeBatch, error) {
+	b, err := r.halves[c.half].views.Run(ctx, c.Crops)
+	return probeBatch{b, c.half}, err
+}
+
+func (r *ProbeRun) encode(_ context.Context, b probeBatch) (*probeRows, error) {
+	rows := r.newRows(b.Plan, b.half)
+	rows.labels, rows.bad = append(rows.labels[:0], b.Labels...), b.Bad
+	err := r.frozen.Run(rows.x, b.Batch)
+	b.Release()
+	return rows, err
+}
+
+func (r *ProbeRun) newRows(p stages.Plan, half int) *probeRows {
+	rows, _ := r.rows.Get().(*probeRows)
+	if rows == nil {
+		rows = &probeRows{}
+	}
+	rows.Plan, rows.half, rows.bad = p, half, nil
+	rows.x = fresh(rows.x, len(p.Index)*r.frozen.Dim)
+	return rows
+}
+
+// classify scores a batch, and trains on it when it is of the training half.
+func (r *ProbeRun) classify(_ context.Context, rows *probeRows) (*ProbeStep, error) {
+	s := &ProbeStep{Plan: rows.Plan, Val: rows.half == 1, Samples: len(rows.labels), LR: r.o.rate(rows.Epoch), Bad: rows.bad}
+	var logits []float32
+	var err error
+	if s.Val {
+		if r.norm != nil {
+			r.norm.Eval(rows.x, r.frozen.Dim)
+		}
+		if logits, err = r.head.Logits(rows.x, s.Samples); err != nil {
+			return nil, err
+		}
+		s.Loss = ops.SoftmaxCrossEntropy(make([]float32, len(logits)), logits, rows.labels, r.head.Classes)
+		s.right = guesses(logits, rows.labels, r.head.Classes)
+	} else {
+		if r.norm != nil {
+			r.norm.Train(rows.x, r.frozen.Dim)
+		}
+		r.head.LR = s.LR
+		if s.Loss, logits, err = r.head.Step(rows.x, rows.labels); err != nil {
+			return nil, fmt.Errorf("step %d: %w", rows.Step, err)
+		}
+	}
+	s.Top1 = Accuracy(logits, rows.labels, r.head.Classes, 1)
+	s.Top5 = Accuracy(logits, rows.labels, r.head.Classes, 5)
+	last := s.Val && s.Plan.Batch == s.Plan.Of-1
+	if last || !s.Val && r.o.SaveSteps > 0 && (s.Plan.Step+1)%r.o.SaveSteps == 0 {
+		if s.snapshot, err = r.headState(); err != nil {
+			return nil, err
+		}
+	}
+	r.rows.Put(rows)
+	return s, nil
+}
+
+// meter averages, writes what is due and passes steps on.
+func (r *ProbeRun) meter(_ context.Context, s *ProbeStep) error {
+	p := &r.progress
+	if s.Val {
+		if s.Plan.Batch == 0 {
+			r.guesses = r.guesses[:0]
+			p.Test = probeSums{}
+		}
+		r.guesses = append(r.guesses, s.right...)
+		p.Test.add(s)
+	} else {
+		if s.Plan.Batch == 0 {
+			p.Train = probeSums{}
+			r.epoch, r.images = time.Now(), 0
+		}
+		p.Train.add(s)
+		p.Step, p.LR = s.Plan.Step+1, s.LR
+		r.images += s.Samples
+		r.metrics.Write(s.report())
+	}
+	if r.Observe != nil {
+		r.Observe(s)
+	}
+	if s.Val && s.Plan.Batch == s.Plan.Of-1 {
+		return r.endOfEpoch(s)
+	}
+	if s.snapshot != nil {
+		return r.save(s.snapshot)
+	}
+	return nil
+}
+
+// headState copies what classify owns.
+func (r *ProbeRun) headState() (*HeadState, error) {
+	s, err := r.head.State()
+	if err == nil && r.norm != nil {
+		s.Norm = &FeatureNorm{Mean: slices.Clone(r.norm.Mean), Var: slices.Clone(r.norm.Var)}
+	}
+	return s, err
+}
+
+// report is a step as metrics.jsonl has it.
+func (s *ProbeStep) report() *StepReport {
+	return &StepReport{Plan: s.Plan, Samples: s.Samples, Loss: s.Loss, LR: s.LR, Bad: s.Bad,
+		Values: []stages.Value{{Name: "acc", V: s.Top1}, {Name: "acc5", V: s.Top5}}}
+}
+
+// endOfEpoch finishes a validation.
+func (r *ProbeRun) endOfEpoch(s *ProbeStep) error {
+	p := &r.progress
+	p.Validated = s.Plan.Epoch
+	e := ProbeEpoch{Epoch: s.Plan.Epoch, LR: p.LR, TrainLoss: p.Train.mean(p.Train.Loss), TrainTop1: p.Train.mean(p.Train.Top1), Train5: p.Train.mean(p.Train.Top5),
+		TestLoss: p.Test.mean(p.Test.Loss), TestTop1: p.Test.mean(p.Test.Top1), TestTop5: p.Test.mean(p.Test.Top5)}
+	e.Best = e.Epoch == 1 || e.TestTop1 > p.BestTop1 || p.BestEpoch == 0
+	if e.Best {
+		p.BestTop1, p.BestTop5, p.BestEpoch = e.TestTop1, e.TestTop5, e.Epoch
+	}
+	e.BestTop1 = p.BestTop1
+	e.Seconds, e.Passed = time.Since(r.epoch).Seconds(), time.Since(r.begun).Seconds()
+	e.ImagesPerSec = float64(r.images) / max(e.Seconds, 1e-9)
+	r.counts = confusion(r.guesses, r.head.Classes)
+	r.metrics.line(s.Plan.Step-1, e.Epoch, []stages.Value{{Name: "train_acc", V: e.TrainTop1}, {Name: "train_acc5", V: e.Train5}, {Name: "train_loss", V: e.TrainLoss},
+		{Name: "test_acc", V: e.TestTop1}, {Name: "test_acc5", V: e.TestTop5}, {Name: "test_loss", V: e.TestLoss}, {Name: "seconds", V: e.Passed}})
+	if r.tb != nil {
+		// The reference logs percent.
+		scalars := []tensorboard.Scalar{{Tag: "train_acc", Value: 100 * e.TrainTop1}, {Tag: "train_acc5", Value: 100 * e.Train5}, {Tag: "train_loss", Value: e.TrainLoss},
+			{Tag: "test_acc", Value: 100 * e.TestTop1}, {Tag: "test_acc5", Value: 100 * e.TestTop5}, {Tag: "test_loss", Value: e.TestLoss}}
+		if !r.encoder.Model.Multi {
+			scalars = append(scalars, tensorboard.Scalar{Tag: "learning_rate", Value: e.LR})
+		}
+		if err := r.tb.Write(e.Epoch, scalars...); err != nil {
+			return fmt.Errorf("--tb_path: %w", err)
+		}
+	}
+	if e.Best {
+		if err := r.saveBest(s.snapshot); err != nil {
+			return err
+		}
+	}
+	if r.o.SaveFreq > 0 && e.Epoch%r.o.SaveFreq == 0 {
+		if err := errors.Join(r.savePth(fmt.Sprintf("ckpt_epoch_%d.pth", e.Epoch), s.snapshot), r.save(s.snapshot)); err != nil {
+			return err
+		}
+	}
+	if r.EndOfEpoch != nil {
+		r.EndOfEpoch(e)
+	}
+	return nil
+}
+
+// Run trains and validates to the end, and saves the last state. After Stop it returns ErrStopped beside the result so far.
+func (r *ProbeRun) Run(ctx context.Context) (*ProbeResult, error) {
+	if err := r.start(ctx); err != nil {
+		return nil, err
+	}
+	g := r.graph
+	if g == nil {
+		g = r.Graph()
+	}
+	r.begun, r.epoch = time.Now(), time.Now()
+	finished := make(chan struct{})
+	if r.Stop != nil {
+		go func() {
+			select {
+			case <-r.Stop:
+				g.Stop()
+			case <-finished:
+			}
+		}()
+	}
+	err := g.Run(ctx)
+	close(finished)
+	err = errors.Join(err, r.finish())
+	if err != nil {
+		return nil, err
+	}
+	state, err := r.headState()
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(r.save(state), r.savePth("last.pth", state)); err != nil {
+		return nil, err
+	}
+	res := r.result()
+	if p := r.progress; p.Step < r.sampler[0].Steps() || p.Validated < (p.Step+r.sampler[0].PerEpoch()-1)/r.sampler[0].PerEpoch() {
+		return res, ErrStopped
+	}
+	return res, r.writeResult(res)
+}
+
+func (r *ProbeRun) result() *ProbeResult {
+	p := r.progress
+	return &ProbeResult{Top1: p.BestTop1, Top5: p.BestTop5, Layer: r.o.Layer, Epochs: p.Validated, Best: p.BestEpoch,
+		LastTop1: p.Test.mean(p.Test.Top1), LastTop5: p.Test.mean(p.Test.Top5), TestLoss: p.Test.mean(p.Test.Loss), Model: r.encoder.Model.Name, Classes: r.head.Classes,
+		Features: r.frozen.Dim, Seconds: time.Since(r.begun).Seconds(), Dir: r.Dir}
+}
+
+// guesses are the classes found: the largest logit, the lower class of equal ones.
+func guesses(logits []float32, labels []int, k int) []probeGuess {
+	out := make([]probeGuess, len(labels))
+	for i, l := range labels {
+		out[i] = probeGuess{label: l}
+		row := logits[i*k:][:k]
+		for c, v := range row {
+			if v > row[out[i].found] {
+				out[i].found = c
+			}
+		}
+	}
+	return out
+}
+
+// confusion counts [true class][found class].
+func confusion(all []probeGuess, classes int) [][]int {
+	out := make([][]int, classes)
+	for c := range out {
+		out[c] = make([]int, classes)
+	}
+	for _, g := range all {
+		out[g.label][g.found]++
+	}
+	return out
+}

@@ -1,0 +1,348 @@
+package flows
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/contraflow/contraflow/io/checkpoint"
+	"github.com/contraflow/contraflow/io/raw"
+	"github.com/contraflow/contraflow/io/tensorboard"
+	"github.com/contraflow/contraflow/io/torch"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// What a probe's checkpoint keeps beside tensors.
+const (
+	metaProbe    = "probe"          // ProbeOptions
+	metaProgress = "probe_progress" // probeProgress
+	adamFirst    = "adam/exp_avg/"
+	adamSecond   = "adam/exp_avg_sq/"
+	normPrefix   = "feature_bn/"
+)
+
+// probeProgress is where a probe stands.
+type probeProgress struct {
+	Step      int       `json:"step"` // optimiser steps done
+	AdamSteps int       `json:"adam_steps"`
+	LR        float64   `json:"lr"`
+	Train     probeSums `json:"train"` // of the running epoch
+	Test      probeSums `json:"test"`  // of the last validation
+	Validated int       `json:"validated"`
+	BestTop1  float64   `json:"best_top1"`
+	BestTop5  float64   `json:"best_top5"`
+	BestEpoch int       `json:"best_epoch"`
+}
+
+// probeSums are sums over samples.
+type probeSums struct {
+	Samples int     `json:"samples"`
+	Loss    float64 `json:"loss"`
+	Top1    float64 `json:"top1"`
+	Top5    float64 `json:"top5"`
+}
+
+func (s *probeSums) add(p *ProbeStep) {
+	n := float64(p.Samples)
+	s.Samples += p.Samples
+	s.Loss, s.Top1, s.Top5 = s.Loss+n*p.Loss, s.Top1+n*p.Top1, s.Top5+n*p.Top5
+}
+
+func (s probeSums) mean(sum float64) float64 { return sum / float64(max(s.Samples, 1)) }
+
+// Averages are loss, top-1 and top-5 of the running training epoch.
+func (r *ProbeRun) Averages() (loss, top1, top5 float64) {
+	t := r.progress.Train
+	return t.mean(t.Loss), t.mean(t.Top1), t.mean(t.Top5)
+}
+
+// state is a checkpoint of the probe. Its tensors are named as a .pth of the reference is read, so that contraflow convert
+// writes one.
+func (r *ProbeRun) state(h *HeadState) (*checkpoint.State, error) {
+	p := r.progress
+	p.AdamSteps = h.Steps
+	s := &checkpoint.State{Step: p.Step, Epoch: p.Validated, Meta: map[string]json.RawMessage{}}
+	for i, name := range h.Names {
+		s.Tensors = append(s.Tensors, raw.FromFloat32(classifierPrefix+name, h.Shapes[i], h.Values[i]))
+		if h.Second == nil {
+			s.Tensors = append(s.Tensors, raw.FromFloat32(velocityPrefix+classifierPrefix+name, h.Shapes[i], h.Moment[i]))
+			continue
+		}
+		s.Tensors = append(s.Tensors, raw.FromFloat32(adamFirst+name, h.Shapes[i], h.Moment[i]), raw.FromFloat32(adamSecond+name, h.Shapes[i], h.Second[i]))
+	}
+	if h.Norm != nil && len(h.Norm.Mean) > 0 {
+		s.Tensors = append(s.Tensors, raw.FromFloat32(normPrefix+"running_mean", []int{len(h.Norm.Mean)}, h.Norm.Mean),
+			raw.FromFloat32(normPrefix+"running_var", []int{len(h.Norm.Var)}, h.Norm.Var))
+	}
+	s.Tensors = append(s.Tensors, raw.FromFloat32("best_acc1", []int{1}, []float32{float32(100 * p.BestTop1)}))
+	opt, err := r.pthOptions()
+	if err != nil {
+		return nil, err
+	}
+	s.Meta[metaOpt] = opt
+	return s, errors.Join(setMeta(s, metaProbe, r.o), setMeta(s, metaProgress, p),
+		setMeta(s, metaOptimizer, pthSGD{LR: p.LR, Momentum: r.o.Momentum, WeightDecay: r.o.WeightDecay}))
+}
+
+// pthOptions are the options as the reference's scripts keep them, flag names to values.
+func (r *ProbeRun) pthOptions() (json.RawMessage, error) {
+	out := torch.NewDict(torch.PlainDict)
+	o := r.o
+	for _, f := range probeFlags() {
+		switch v := f.value(&o).(type) {
+		case *string:
+			out.Set(f.name, *v)
+		case *int:
+			out.Set(f.name, int64(*v))
+		case *float64:
+			out.Set(f.name, *v)
+		case *bool:
+			out.Set(f.name, *v)
+		case *intList:
+			l := &torch.List{}
+			for _, i := range *v {
+				l.Items = append(l.Items, int64(i))
+			}
+			out.Set(f.name, l)
+		default:
+			return nil, fmt.Errorf("--%s has a type that no .pth can hold: %T", f.name, v)
+		}
+	}
+	out.Set("n_label", int64(r.head.Classes)).Set("model_name", filepath.Base(r.Dir)).Set("save_folder", r.Dir)
+	return appendJSON(nil, out), nil
+}
+
+// save writes a checkpoint folder.
+func (r *ProbeRun) save(h *HeadState) error {
+	s, err := r.state(h)
+	if err != nil {
+		return err
+	}
+	_, err = checkpoint.Save(checkpoint.Disk{}, r.Dir, s, checkpoint.Options{Keep: r.o.Keep})
+	return err
+}
+
+// saveBest keeps the best epoch: a checkpoint folder of its own, and the .pth that the reference writes.
+func (r *ProbeRun) saveBest(h *HeadState) error {
+	s, err := r.state(h)
+	if err != nil {
+		return err
+	}
+	if _, err := checkpoint.Save(checkpoint.Disk{}, filepath.Join(r.Dir, "best"), s, checkpoint.Options{Keep: 1}); err != nil {
+		return err
+	}
+	return r.savePth(fmt.Sprintf("%s_layer%d.pth", r.encoder.Model.Name, r.o.Layer), h)
+}
+
+// savePth writes a checkpoint as the reference's probes do: opt, epoch, classifier, best_acc1, optimizer.
+func (r *ProbeRun) savePth(name string, h *HeadState) error {
+	s, err := r.state(h)
+	if err != nil {
+		return err
+	}
+	c, err := toPth(s)
+	if err != nil {
+		return err
+	}
+	root := c.Value()
+	if h.Second != nil {
+		optimizer, err := r.adamDict(s, h)
+		if err != nil {
+			return err
+		}
+		root.Set("optimizer", optimizer)
+	}
+	return replaceFile(filepath.Join(r.Dir, name), func(w io.Writer) error {
+		return torch.Write(w, root, torch.WriteOptions{Name: strings.TrimSuffix(name, ".pth")})
+	})
+}
+
+// adamDict is the state of torch.optim.Adam.
+func (r *ProbeRun) adamDict(s *checkpoint.State, h *HeadState) (*torch.Dict, error) {
+	state, ids := torch.NewDict(torch.PlainDict), &torch.List{}
+	for i, name := range h.Names {
+		entry := torch.NewDict(torch.PlainDict).Set("step", int64(h.Steps))
+		for key, prefix := range map[string]string{"exp_avg": adamFirst, "exp_avg_sq": adamSecond} {
+			t, err := torch.FromRaw(*s.Tensor(prefix + name))
+			if err != nil {
+				return nil, err
+			}
+			entry.Set(key, t)
+		}
+		state.Set(int64(i), entry)
+		ids.Items = append(ids.Items, int64(i))
+	}
+	group := torch.NewDict(torch.PlainDict).Set("lr", r.progress.LR).Set("betas", torch.Tuple{r.o.Beta1, r.o.Beta2}).Set("eps", 1e-8).
+		Set("weight_decay", r.o.WeightDecay).Set("amsgrad", false).Set("params", ids)
+	return torch.NewDict(torch.PlainDict).Set("state", state).Set("param_groups", &torch.List{Items: []torch.Value{group}}), nil
+}
+
+// resume restores the checkpoint that --resume names: "auto" takes the newest of the folder, if there is one.
+func (r *ProbeRun) resume() error {
+	path := r.o.Resume
+	switch path {
+	case "":
+		return nil
+	case "auto":
+		latest, err := checkpoint.Latest(checkpoint.Disk{}, r.Dir)
+		if errors.Is(err, checkpoint.ErrNone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		path = latest
+	}
+	s, err := ReadState(path)
+	if err == nil {
+		err = r.restore(s)
+	}
+	if err != nil {
+		return fmt.Errorf("--resume %s: %w", path, err)
+	}
+	return nil
+}
+
+func (r *ProbeRun) restore(s *checkpoint.State) error {
+	if text, ok := s.Meta[metaProbe]; ok {
+		saved := DefaultProbe()
+		if err := json.Unmarshal(text, &saved); err != nil {
+			return err
+		}
+		if diff := probeChanges(saved, r.o); len(diff) > 0 && !r.o.Force {
+			return fmt.Errorf("options differ from the checkpoint's: %s: give the old values, or --force to go on with the new ones", strings.Join(diff, "; "))
+		}
+	}
+	h := &HeadState{}
+	take := func(name string) []float32 {
+		if t := s.Tensor(name); t != nil {
+			return t.Float32s()
+		}
+		return nil
+	}
+	for _, t := range r.head.tensors {
+		v := s.Tensor(classifierPrefix + t.spec.Name)
+		if v == nil {
+			return fmt.Errorf("it has no tensor %s: it is not a probe of %s", t.spec.Name, r.encoder.Model.Name)
+		}
+		h.Names, h.Shapes, h.Values = append(h.Names, t.spec.Name), append(h.Shapes, v.Shape), append(h.Values, v.Float32s())
+		if r.o.Adam {
+			h.Moment, h.Second = append(h.Moment, take(adamFirst+t.spec.Name)), append(h.Second, take(adamSecond+t.spec.Name))
+		} else {
+			h.Moment = append(h.Moment, take(velocityPrefix+classifierPrefix+t.spec.Name))
+		}
+	}
+	p := &r.progress
+	if text, ok := s.Meta[metaProgress]; ok {
+		if err := json.Unmarshal(text, p); err != nil {
+			return err
+		}
+	} else { // a .pth of the reference counts whole epochs, and keeps the best accuracy in percent
+		p.Validated, p.Step = s.Epoch, s.Epoch*r.sampler[0].PerEpoch()
+		if best := take("best_acc1"); len(best) == 1 {
+			p.BestTop1, p.BestEpoch = float64(best[0])/100, s.Epoch
+		}
+	}
+	if h.Steps = p.AdamSteps; r.o.Adam && h.Steps > 0 && h.Moment[0] == nil {
+		return errors.New("it has no moments of Adam: the probe was trained with SGD")
+	}
+	if r.norm != nil {
+		r.norm.Mean, r.norm.Var = take(normPrefix+"running_mean"), take(normPrefix+"running_var")
+		if len(r.norm.Mean) != r.frozen.Dim || len(r.norm.Var) != r.frozen.Dim {
+			r.norm.Mean, r.norm.Var = nil, nil
+		}
+	}
+	r.sampler[0].Start = p.Step
+	return r.head.Restore(h)
+}
+
+// start opens what a run writes to, and computes cached features.
+func (r *ProbeRun) start(ctx context.Context) (err error) {
+	if r.o.Cache && r.cached[0] == nil {
+		if err := r.openCache(ctx); err != nil {
+			return err
+		}
+	}
+	if r.metrics, err = NewMetrics(r.Dir, r.sampler[0].Start); err != nil {
+		return err
+	}
+	if r.o.TBPath == "" {
+		return nil
+	}
+	name := filepath.Base(r.Dir)
+	if r.o.Legacy || r.o.Name != "" { // the reference's folders of events have the layer
+		name += fmt.Sprintf("_layer%d", r.o.Layer)
+	}
+	if r.tb, err = tensorboard.Create(filepath.Join(r.o.TBPath, name)); err != nil {
+		return fmt.Errorf("--tb_path: %w", err)
+	}
+	return nil
+}
+
+func (r *ProbeRun) finish() error {
+	err := r.metrics.Close()
+	if r.tb != nil {
+		err = errors.Join(err, r.tb.Close())
+	}
+	return err
+}
+
+// resultFile is what a finished probe leaves for reports.
+const resultFile = "result.json"
+
+// probeRecord is the content of result.json.
+type probeRecord struct {
+	ProbeResult
+	ClassNames []string `json:"class_names"`
+	Confusion  [][]int  `json:"confusion"` // [true][found], of the last validation
+}
+
+func (r *ProbeRun) writeResult(res *ProbeResult) error {
+	return writeJSON(filepath.Join(r.Dir, resultFile), probeRecord{*res, r.halves[0].data.Classes(), r.counts})
+}
+
+// WriteManifest writes run.json.
+func (r *ProbeRun) WriteManifest(command []string, settings map[string]Setting) error {
+	return writeJSON(filepath.Join(r.Dir, "run.json"), Manifest{Version: Version(), Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(),
+		Method: "probe", Device: r.encoder.net.device.Name(), Decoder: r.encoder.decoder.Name(), Images: r.halves[0].data.Len(),
+		Classes: r.head.Classes, Command: command, Start: r.sampler[0].Start, Settings: settings})
+}
+
+// writeJSON writes a file whole or not at all.
+func writeJSON(path string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".tmp", append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".tmp", path)
+}
+
+// isRunFolder says whether a folder holds checkpoints of a run.
+func isRunFolder(path string) bool {
+	_, err := checkpoint.Latest(checkpoint.Disk{}, path)
+	return err == nil
+}
+
+// line appends values that belong to an epoch, whose last step is given.
+func (m *Metrics) line(step, epoch int, values []stages.Value) {
+	b := fmt.Appendf(nil, `{"step":%d,"epoch":%d`, step, epoch)
+	for _, v := range values {
+		b = fmt.Appendf(b, `,%q:%s`, v.Name, number(v.V))
+	}
+	b = append(b, "}\n"...)
+	if _, err := m.w.Write(b); err != nil && m.err == nil {
+		m.err = err
+	}
+	if err := m.w.Flush(); err != nil && m.err == nil {
+		m.err = err
+	}
+}
