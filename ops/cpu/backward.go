@@ -175,7 +175,9 @@ func backL2(dx, x, u, g []float32, add bool) {
 
 func (pr *program) backwardConv(s *step, x, dy *image, n int) {
 	if s.bias >= 0 {
-		db := pr.p.tensors[s.bias].grad
+		t := &pr.p.tensors[s.bias]
+		t.settle()
+		db := t.grad
 		for b := range n {
 			for h := range dy.h {
 				for i, v := range dy.row(b, h) {
@@ -190,17 +192,20 @@ func (pr *program) backwardConv(s *step, x, dy *image, n int) {
 
 // backWeights adds to the gradient of a convolution's weights.
 func (pr *program) backWeights(s *step, x, dy *image, n int) {
-	dw := pr.p.tensors[s.weight].grad
+	t := &pr.p.tensors[s.weight]
+	dw, fresh := t.grad, t.stale
 	switch {
 	case s.kind == ops.Linear:
-		pr.d.backWeight(dw, asPixels(x, n), asPixels(dy, n), 1, 1, 1, 0)
+		pr.d.backWeight(dw, asPixels(x, n), asPixels(dy, n), 1, 1, 1, 0, fresh)
 	case s.node.Groups > 1:
+		t.settle()
 		pr.d.groupedBackWeight(dw, x, dy, n, s.node)
-	case s.winoWeight:
-		pr.d.winoBackWeight(dw, x, dy, n)
+	case s.wino != nil:
+		s.wino.backWeight(pr.d, dw, x, dy, n, fresh)
 	default:
-		pr.d.backWeight(dw, x, dy, n, s.node.Kernel, s.node.Stride, s.node.Pad)
+		pr.d.backWeight(dw, x, dy, n, s.node.Kernel, s.node.Stride, s.node.Pad, fresh)
 	}
+	t.stale = false
 }
 
 // backInput writes, or adds, the gradient of a convolution's input.
@@ -212,17 +217,27 @@ func (pr *program) backInput(s *step, dy *image, n int) {
 		return
 	}
 	dx, add := pr.into(s, 0, n, false)
-	switch {
-	case dx == nil:
-	case s.kind == ops.Linear:
-		pr.d.backData(asPixels(dx, n), asPixels(dy, n), 1, s.backward, s.phases, 1, add)
-	case s.winoBack != nil:
-		dy.clearHalo(n)
-		s.winoBack.convolve(pr.d, dy, dx, n, add)
-	default:
-		dy.clearHalo(n)
-		pr.d.backData(dx, dy, n, s.backward, s.phases, s.node.Stride, add)
+	if dx == nil {
+		return
 	}
+	w := pr.p.tensors[s.weight].value
+	if s.kind == ops.Linear {
+		pr.d.linearBack(dx.data, dy.data, w, n, dx.c, dy.c, add)
+		return
+	}
+	// The packed weights are used at once and never again before they change: one buffer serves all layers.
+	packed := grow32(&pr.d.packedWeights, s.backward+slack)
+	for _, p := range s.phases {
+		if len(p.taps) > 0 {
+			pr.d.packBackward(packed[p.at:], w, p.taps, s.node.Kernel, dx.c, dy.c)
+		}
+	}
+	dy.clearHalo(n)
+	if s.winoBack != nil {
+		s.winoBack.convolve(pr.d, packed, dy, dx, n, add)
+		return
+	}
+	pr.d.backData(dx, dy, n, packed, s.phases, s.node.Stride, add)
 }
 
 // backwardNorm gives the norm's input its gradient, and the other summand the gradient of the sum.

@@ -20,10 +20,8 @@ type step struct {
 	index  int // of a norm's statistics, or a max pool's winners, on the tape
 	phases []phase
 
-	forward, backward []float32 // packed weights
-	wino, winoBack    *winograd // nil: direct
-	winoWeight        bool
-	version           int // of the parameters they were packed from
+	backward       int       // floats of the weights packed for the gradient of the input
+	wino, winoBack *winograd // nil: direct
 }
 
 // program is a compiled graph.
@@ -208,11 +206,8 @@ func (pr *program) measureHalos() {
 			if n.Groups == 1 {
 				pr.halo[s.in[0]] = max(pr.halo[s.in[0]], n.Pad)
 				s.phases = phases(n.Kernel, n.Stride, n.Pad)
-				k := n.Kernel * n.Kernel
-				s.forward = aligned(panels(n.Out.C, pr.d.isa.nr)*pr.d.isa.nr*k*in.C + slack)
-				if !pr.o.Direct && n.Kernel == 3 && n.Stride == 1 && n.Pad == 1 && winoPays(pr.o.Batch, n.Out.H, n.Out.W, in.C, n.Out.C) {
-					s.wino = &winograd{block: winoBlock(pr.d.isa.mr, in.C, n.Out.C)}
-					s.winoWeight = true
+				if !pr.o.Direct && n.Stride == 1 && n.Kernel == 2*n.Pad+1 {
+					s.wino = newWinograd(n.Kernel, pr.o.Batch, n.Out.H, n.Out.W, in.C, n.Out.C)
 				}
 			}
 			f := 2 * float64(n.Kernel*n.Kernel*in.C/n.Groups) * float64(n.Out.Len())
@@ -220,8 +215,6 @@ func (pr *program) measureHalos() {
 			pr.flops[1] += 2 * f
 		case ops.Linear:
 			in := nodes[s.in[0]].Out
-			s.phases = phases(1, 1, 0)
-			s.forward = aligned(panels(n.Out.C, pr.d.isa.nr)*pr.d.isa.nr*in.C + slack)
 			pr.flops[0] += 2 * float64(in.C*n.Out.C)
 			pr.flops[1] += 4 * float64(in.C*n.Out.C)
 		}
@@ -256,11 +249,11 @@ func (pr *program) planGradients() {
 		at := 0
 		for j := range s.phases {
 			s.phases[j].at = at
-			at += len(s.phases[j].taps) * n.Out.C * panels(in.C, pr.d.isa.nr) * pr.d.isa.nr
+			at += len(s.phases[j].taps) * n.Out.C * pr.d.isa.padded(in.C)
 		}
-		s.backward = aligned(at + slack)
+		s.backward = at
 		if s.wino != nil {
-			s.winoBack = &winograd{block: winoBlock(pr.d.isa.mr, n.Out.C, in.C)}
+			s.winoBack = s.wino.back()
 		}
 		halo[s.out] = max(gradHalo(s.phases, max(n.Stride, 1), in.H, n.Out.H), gradHalo(s.phases, max(n.Stride, 1), in.W, n.Out.W))
 	}

@@ -14,7 +14,7 @@ type scratch struct {
 	tile    []float32 // a tile of C whose columns go past the last channel
 	tileSum []float32
 
-	tmp, edge, v, m []float32 // of Winograd: a tile in transit, a tile at the border, transformed tiles, products
+	tmp, edge, v, m []float32 // of Winograd: a tile in transit, a tile at the border, transformed tiles or weights, products
 }
 
 // window is a convolution as the row kernel sees it:
@@ -29,10 +29,7 @@ type window struct {
 	add               bool
 }
 
-// panels is how many panels of nr channels c channels need.
-func panels(c, nr int) int { return (c + nr - 1) / nr }
-
-// convolve runs a window over the first n maps of x, packed weights wp [panels(y.c)][KH·KW·C][nr].
+// convolve runs a window over the first n maps of x, weights wp [panel of y.c][KH·KW·C][width].
 func (d *Device) convolve(x, y *image, n int, wp []float32, q window) {
 	rows, cols := n*q.oh, q.ow
 	flat := q.kh == 1 && q.kw == 1 && q.s == 1 && q.ys == 1 && x.halo == 0 && y.halo == 0 &&
@@ -66,7 +63,7 @@ func (d *Device) convolve(x, y *image, n int, wp []float32, q window) {
 func (d *Device) convolveRows(sc *scratch, x, y *image, wp []float32, q window, flat bool, r0, r1, colFrom, colTo int) {
 	mr, nr := d.isa.mr, d.isa.nr
 	k := q.kh * q.kw * x.c
-	np := panels(y.c, nr)
+	np := d.isa.panels(y.c)
 	block := min(np, max(1, l2Panels/(k*nr*4)))
 	rowLen := (x.w + 2*x.halo) * x.c
 	p := gemmArgs{
@@ -98,28 +95,31 @@ func (d *Device) convolveRows(sc *scratch, x, y *image, wp []float32, q window, 
 			} else {
 				xb, yb = x.at(n, i*q.s+q.h0+kh0, q.w0), y.at(n, q.y0+i*q.ys, q.x0)
 			}
-			for c0 := colFrom; c0 < colTo; c0 += mr {
-				m := min(mr, colTo-c0)
-				kernel := d.isa.gemm[m]
+			tiles := (colTo - colFrom + mr - 1) / mr
+			for t := range tiles {
+				c0, c1 := span(colTo-colFrom, tiles, t)
+				c0, c1 = colFrom+c0, colFrom+c1
+				m := c1 - c0
 				a := ptr(x.data, xb+c0*q.s*x.c)
 				next := a
-				if c0+mr < colTo {
-					next = ptr(x.data, xb+(c0+mr)*q.s*x.c)
+				if c1 < colTo {
+					next = ptr(x.data, xb+c1*q.s*x.c)
 				}
 				if copyA {
 					d.panelsCopied(sc, y, wp, p, j0, je, k, m, a, next, yb+c0*q.ys*y.c, ldc, q.add)
 					continue
 				}
 				for j := j0; j < je; j++ {
-					p.pf = next
+					p.pf = uintptr(next)
 					if j > j0 {
-						p.pf = ptr(wp, j*k*nr)
+						p.pf = addr(wp, j*k*nr)
 					}
+					width := d.isa.width(j, y.c)
 					for o := kh0; o < kh1; o += taps {
 						p.ko = min(taps, kh1-o)
 						p.a = unsafe.Add(a, (o-kh0)*rowLen*4)
-						p.b = ptr(wp, j*k*nr+o*p.ki*nr)
-						d.store(sc, &p, kernel, y, yb+c0*q.ys*y.c, j, m, ldc, q.add || o > kh0)
+						p.b = ptr(wp, j*k*nr+o*p.ki*width)
+						d.store(sc, &p, y, yb+c0*q.ys*y.c, j, m, ldc, q.add || o > kh0)
 					}
 				}
 			}
@@ -131,7 +131,6 @@ func (d *Device) convolveRows(sc *scratch, x, y *image, wp []float32, q window, 
 func (d *Device) panelsCopied(sc *scratch, y *image, wp []float32, p gemmArgs, j0, je, k, m int, a, next unsafe.Pointer, yc int, ldc uintptr, add bool) {
 	const depth = longSum
 	const pitch = depth + 16
-	kernel := d.isa.gemm[m]
 	for at := 0; at < k; at += depth {
 		kc := min(depth, k-at)
 		for i := range m {
@@ -139,20 +138,22 @@ func (d *Device) panelsCopied(sc *scratch, y *image, wp []float32, p gemmArgs, j
 			copy(sc.a[i*pitch:], src)
 		}
 		g := p
-		g.a, g.rsa, g.ki, g.ko, g.pf = ptr(sc.a, 0), pitch*4, kc, 1, unsafe.Add(next, at*4)
+		g.a, g.rsa, g.ki, g.ko, g.pf = ptr(sc.a, 0), pitch*4, kc, 1, uintptr(next)+uintptr(at*4)
 		for j := j0; j < je; j++ {
-			g.b = ptr(wp, (j*k+at)*d.isa.nr)
-			d.store(sc, &g, kernel, y, yc, j, m, ldc, add || at > 0)
+			g.b = ptr(wp, j*k*d.isa.nr+at*d.isa.width(j, y.c))
+			d.store(sc, &g, y, yc, j, m, ldc, add || at > 0)
 		}
 	}
 }
 
-// store runs a kernel on a tile whose columns are panel j of y. The last panel may have fewer channels than the kernel
-// computes: it goes through a private tile.
-func (d *Device) store(sc *scratch, p *gemmArgs, kernel func(*gemmArgs), y *image, at, j, m int, ldc uintptr, add bool) {
+// store runs the kernel of m rows on a tile whose columns are panel j of y. The last panel may have fewer channels than the
+// kernel computes: it goes through a private tile.
+func (d *Device) store(sc *scratch, p *gemmArgs, y *image, at, j, m int, ldc uintptr, add bool) {
 	nr := d.isa.nr
-	width := min(nr, y.c-j*nr)
-	if width == nr {
+	width := d.isa.width(j, y.c)
+	channels := min(width, y.c-j*nr)
+	kernel := d.isa.kernel(m, width)
+	if channels == width {
 		p.c, p.ldc, p.acc = ptr(y.data, at+j*nr), ldc, 0
 		if add {
 			p.acc = 1
@@ -160,11 +161,11 @@ func (d *Device) store(sc *scratch, p *gemmArgs, kernel func(*gemmArgs), y *imag
 		kernel(p)
 		return
 	}
-	p.c, p.ldc, p.acc = ptr(sc.tile, 0), uintptr(nr*4), 0
+	p.c, p.ldc, p.acc = ptr(sc.tile, 0), uintptr(width*4), 0
 	kernel(p)
 	step := int(ldc / 4)
 	for i := range m {
-		dst, src := y.data[at+i*step+j*nr:][:width], sc.tile[i*nr:][:width]
+		dst, src := y.data[at+i*step+j*nr:][:channels], sc.tile[i*width:][:channels]
 		if !add {
 			copy(dst, src)
 			continue
@@ -175,49 +176,60 @@ func (d *Device) store(sc *scratch, p *gemmArgs, kernel func(*gemmArgs), y *imag
 	}
 }
 
-// packForward turns weights [K][OC] into panels [panels(OC)][K][nr], zeros beyond the last channel.
-func (d *Device) packForward(dst, w []float32, k, oc int) {
+// packBackward turns the panels of weights w over oc channels, K = KH·KW·IC, into panels over input channels for the given
+// taps: dst[panel of IC][tap·OC+oc][width] = w[tap·IC+ic][oc].
+func (d *Device) packBackward(dst, w []float32, taps []int, kernel, ic, oc int) {
 	nr := d.isa.nr
-	d.pool.run(panels(oc, nr), func(_, j int) {
-		out := dst[j*k*nr:][:k*nr]
-		width := min(nr, oc-j*nr)
-		if width == 32 && d.isa.packs16 {
-			pack32(ptr(out, 0), ptr(w, j*nr), uintptr(oc*4), k)
-			return
-		}
-		for r := range k {
-			copy(out[r*nr:][:width], w[r*oc+j*nr:])
-			clear(out[r*nr+width:][:nr-width])
+	k, from := len(taps)*oc, kernel*kernel*ic
+	d.pool.run(d.isa.panels(ic), func(_, j int) {
+		width := d.isa.width(j, ic)
+		rows := min(width, ic-j*nr)
+		out := dst[j*k*nr:][:k*width]
+		for t, tap := range taps {
+			for q := range d.isa.panels(oc) {
+				wide := d.isa.width(q, oc)
+				cols := min(wide, oc-q*nr)
+				src := w[q*from*nr+(tap*ic+j*nr)*wide:]
+				d.transpose(out[(t*oc+q*nr)*width:], src, rows, cols, width, wide)
+			}
+			if rows < width {
+				for o := range oc {
+					clear(out[(t*oc+o)*width+rows:][:width-rows])
+				}
+			}
 		}
 	})
 }
 
-// packBackward turns weights [KH·KW][IC][OC] into panels over input channels for the given taps:
-// dst[panel][tap·OC+oc][nr] = w[tap][panel·nr+…][oc].
-func (d *Device) packBackward(dst, w []float32, taps []int, ic, oc int) {
-	nr := d.isa.nr
-	k := len(taps) * oc
-	d.pool.run(panels(ic, nr), func(_, j int) {
-		out := dst[j*k*nr:][:k*nr]
-		width := min(nr, ic-j*nr)
-		for t, tap := range taps {
-			from := (tap*ic + j*nr) * oc
-			if d.isa.packs16 && width == 32 && oc%16 == 0 {
-				for o := 0; o < oc; o += 16 {
-					transpose16(ptr(out, (t*oc+o)*nr), ptr(w, from+o), uintptr(nr*4), uintptr(oc*4))
-					transpose16(ptr(out, (t*oc+o)*nr+16), ptr(w, from+16*oc+o), uintptr(nr*4), uintptr(oc*4))
-				}
-				continue
-			}
-			for i := range width {
-				src := w[from+i*oc:][:oc]
-				for o, v := range src {
-					out[(t*oc+o)*nr+i] = v
-				}
-			}
-			for o := range oc {
-				clear(out[(t*oc+o)*nr+width:][:nr-width])
+// transpose is dst[c][r] = src[r][c] for r < rows, c < cols, rows of dst and src being ds and ss floats apart.
+func (d *Device) transpose(dst, src []float32, rows, cols, ds, ss int) {
+	n := 1
+	switch {
+	case d.isa.packs16:
+		n = 16
+	case d.isa.vector:
+		n = 8
+	}
+	r0, c0 := rows/n*n, cols/n*n
+	if n == 1 {
+		r0, c0 = 0, 0
+	}
+	for r := 0; r < r0; r += n {
+		for c := 0; c < c0; c += n {
+			if n == 16 {
+				transpose16(ptr(dst, c*ds+r), ptr(src, r*ss+c), uintptr(4*ds), uintptr(4*ss))
+			} else {
+				transpose8(ptr(dst, c*ds+r), ptr(src, r*ss+c), uintptr(4*ds), uintptr(4*ss))
 			}
 		}
-	})
+	}
+	for r := range rows {
+		from := 0
+		if r < r0 {
+			from = c0
+		}
+		for c := from; c < cols; c++ {
+			dst[c*ds+r] = src[r*ss+c]
+		}
+	}
 }

@@ -83,62 +83,77 @@ func anyEmpty(list []phase) bool {
 	return false
 }
 
-// backWeight adds Σ_pixels x[n, i·s-pad+kh, j·s-pad+kw, ic] · dy[n, i, j, oc] to dw [KH·KW·IC][OC]. Pixels are taken
-// in chunks: the chunk's dy is packed once, then every tile of dw is a matrix product over the chunk.
-func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad int) {
+// pixelsPerSum is how many pixels one product of the weights' gradient sums over.
+const pixelsPerSum = 512
+
+// backWeight adds Σ_pixels x[n, i·s-pad+kh, j·s-pad+kw, ic] · dy[n, i, j, oc] to dw [panel of OC][KH·KW·IC][width], or with fresh
+// writes it. Pixels are taken in chunks: the chunk's dy is packed once, then every tile of dw is a matrix product over the chunk.
+func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad int, fresh bool) {
 	mr, nr := d.isa.mr, d.isa.nr
 	ic, oc := x.c, dy.c
-	np := panels(oc, nr)
+	np, wide := d.isa.panels(oc), d.isa.padded(oc)
 	runLen := kernel * ic // contiguous in x for a pixel and a row of the window
+	k := kernel * runLen
 	tiles := (runLen + mr - 1) / mr
 	rows := n * dy.h
-	per := max(1, min(rows, 512/dy.w))
+	per := max(1, min(rows, pixelsPerSum/dy.w))
 	if dy.h*dy.w == 1 {
-		per = min(rows, 512)
+		per = min(rows, pixelsPerSum)
 	}
 	for r0 := 0; r0 < rows; r0 += per {
 		r1 := min(rows, r0+per)
 		px := (r1 - r0) * dy.w
-		if need := np*px*nr + slack; len(d.packed) < need {
-			d.packed = aligned(need)
-		}
-		d.pool.run(np, func(_, j int) { d.packGradient(d.packed[j*px*nr:], dy, r0, r1, j) })
+		packed := grow32(&d.packed, px*wide+slack)
+		d.pool.run(np, func(_, j int) { d.packGradient(packed[j*px*nr:], dy, r0, r1, j) })
+		// Meanwhile the next chunk of dy comes in, a line with every pixel.
+		ahead := chunkOf(dy, r1, min(rows, r1+per))
 		d.pool.run(kernel*tiles, func(w, t int) {
-			kh, t0, t1 := t/tiles, 0, 0
-			t0, t1 = span(runLen, tiles, t%tiles)
+			kh := t / tiles
+			t0, t1 := span(runLen, tiles, t%tiles)
 			sc := &d.scratch[w]
-			if need := px*mr + slack; len(sc.a) < need {
-				sc.a = aligned(need)
+			a := grow32(&sc.a, px*mr+slack)
+			d.packPixels(a, x, dy, r0, r1, kh, t0, t1-t0, stride, pad)
+			p := gemmArgs{ki: px, ko: 1, csa: uintptr(mr * 4), rsa: 4, a: ptr(a, 0)}
+			if !fresh || r0 > 0 {
+				p.acc = 1
 			}
-			d.packPixels(sc.a, x, dy, r0, r1, kh, t0, t1-t0, stride, pad)
-			p := gemmArgs{ki: px, ko: 1, csa: uintptr(mr * 4), rsa: 4, a: ptr(sc.a, 0)}
-			grad := image{n: 1, h: 1, w: t1 - t0, c: oc, data: dw[(kh*runLen+t0)*oc:]}
 			for j := range np {
-				p.b = ptr(d.packed, j*px*nr)
-				p.pf = p.b
-				if j+1 < np {
-					p.pf = ptr(d.packed, (j+1)*px*nr)
+				width := d.isa.width(j, oc)
+				p.b = ptr(packed, j*px*nr)
+				p.pf = addr(packed, min(j+1, np-1)*px*nr)
+				if at := (t*np + j) * px * 16; at < len(ahead) {
+					p.pf = addr(ahead, at)
 				}
-				d.store(sc, &p, d.isa.gemm[t1-t0], &grad, 0, j, t1-t0, uintptr(oc*4), true)
+				p.c, p.ldc = ptr(dw, j*k*nr+(kh*runLen+t0)*width), uintptr(width*4)
+				d.isa.kernel(t1-t0, width)(&p)
 			}
 		})
 	}
 }
 
-// packGradient packs channels of panel j of rows [r0,r1): dst[pixel][nr].
+// chunkOf is the memory from row r0 to row r1 of maps, halos between them included.
+func chunkOf(m *image, r0, r1 int) []float32 {
+	if r0 >= r1 {
+		return nil
+	}
+	return m.data[m.at(r0/m.h, r0%m.h, 0):m.at((r1-1)/m.h, (r1-1)%m.h, m.w-1)]
+}
+
+// packGradient packs channels of panel j of rows [r0,r1): dst[pixel][width].
 func (d *Device) packGradient(dst []float32, dy *image, r0, r1, j int) {
 	nr := d.isa.nr
-	width := min(nr, dy.c-j*nr)
+	width := d.isa.width(j, dy.c)
+	channels := min(width, dy.c-j*nr)
 	for r := r0; r < r1; r++ {
 		src := dy.row(r/dy.h, r%dy.h)[j*nr:]
-		out := dst[(r-r0)*dy.w*nr:][:dy.w*nr]
-		if width == 32 && d.isa.packs16 {
+		out := dst[(r-r0)*dy.w*width:][:dy.w*width]
+		if channels == 32 && d.isa.packs16 {
 			pack32(ptr(out, 0), ptr(src, 0), uintptr(dy.c*4), dy.w)
 			continue
 		}
 		for p := range dy.w {
-			copy(out[p*nr:][:width], src[p*dy.c:])
-			clear(out[p*nr+width:][:nr-width])
+			copy(out[p*width:][:channels], src[p*dy.c:])
+			clear(out[p*width+channels:][:width-channels])
 		}
 	}
 }

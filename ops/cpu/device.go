@@ -15,7 +15,9 @@ type Device struct {
 	sums    []float64
 	coef    []float32
 
-	winoV, winoY, winoU []float32 // of winoBackWeight
+	packedWeights       []float32 // of the layer whose input gradient is being computed
+	winoV, winoY, winoU []float32 // transformed tiles, gradients and weights
+	linearA, linearB    []float32
 }
 
 var _ ops.Device = (*Device)(nil)

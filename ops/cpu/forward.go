@@ -76,18 +76,16 @@ func (pr *program) forward(s *step, t *tape, n int) {
 		if s.node.Groups > 1 {
 			d.groupedForward(y, x, n, pr.p.tensors[s.weight].value, s.node)
 		} else {
-			pr.pack(s)
-			k := s.node.Kernel
+			k, w := s.node.Kernel, pr.p.tensors[s.weight].value
 			if s.wino != nil {
-				s.wino.convolve(d, x, y, n, false)
+				s.wino.convolve(d, w, x, y, n, false)
 				break
 			}
-			d.convolve(x, y, n, s.forward, window{kh: k, kw: k, s: s.node.Stride, h0: -s.node.Pad, w0: -s.node.Pad, oh: y.h, ow: y.w, ys: 1})
+			d.convolve(x, y, n, w, window{kh: k, kw: k, s: s.node.Stride, h0: -s.node.Pad, w0: -s.node.Pad, oh: y.h, ow: y.w, ys: 1})
 		}
 		pr.addBias(s, y, n)
 	case ops.Linear:
-		pr.pack(s)
-		d.convolve(asPixels(x, n), asPixels(y, n), 1, s.forward, window{kh: 1, kw: 1, s: 1, oh: 1, ow: n, ys: 1})
+		d.linear(y.data, x.data, pr.p.tensors[s.weight].value, n, x.c, y.c)
 		pr.addBias(s, y, n)
 	case ops.BatchNorm:
 		st := &t.stats[s.index]
@@ -156,32 +154,6 @@ func (s *step) bins(x *image) (rows, cols bins) {
 		return adaptive(n.Bins, x.h), adaptive(n.Bins, x.w)
 	}
 	return windows(n.Kernel, n.Stride, n.Pad, x.h), windows(n.Kernel, n.Stride, n.Pad, x.w)
-}
-
-// pack packs the weights of a step again after they have changed.
-func (pr *program) pack(s *step) {
-	if s.version == pr.p.version {
-		return
-	}
-	s.version = pr.p.version
-	w, ic, oc := pr.p.tensors[s.weight].value, pr.graph.Nodes[s.in[0]].Out.C, s.node.Out.C
-	k := max(s.node.Kernel, 1)
-	nr := pr.d.isa.nr
-	pr.d.packForward(s.forward, w, k*k*ic, oc)
-	if s.wino != nil {
-		s.wino.weights(pr.d, s.forward, ic, panels(oc, nr))
-	}
-	if s.backward == nil {
-		return
-	}
-	if s.winoBack != nil {
-		defer func() { s.winoBack.weights(pr.d, s.backward, oc, panels(ic, nr)) }()
-	}
-	for _, p := range s.phases {
-		if len(p.taps) > 0 {
-			pr.d.packBackward(s.backward[p.at:], w, p.taps, ic, oc)
-		}
-	}
 }
 
 func (pr *program) addBias(s *step, y *image, n int) {

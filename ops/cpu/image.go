@@ -50,3 +50,6 @@ func aligned(n int) []float32 {
 }
 
 func ptr(s []float32, i int) unsafe.Pointer { return unsafe.Pointer(&s[i]) }
+
+// addr is the address of s[i], for prefetching.
+func addr(s []float32, i int) uintptr { return uintptr(ptr(s, i)) }

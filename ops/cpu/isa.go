@@ -20,19 +20,46 @@ type gemmArgs struct {
 	b, c     unsafe.Pointer
 	ldc      uintptr
 	acc      int
-	pf       unsafe.Pointer
+	pf       uintptr // may point past any buffer: it is only prefetched
 }
 
 // isa is a set of kernels that computes the same as the generic one.
 type isa struct {
 	name    string
 	mr, nr  int
-	gemm    []func(*gemmArgs)
-	vector  bool // streaming kernels in assembly
-	packs16 bool // AVX-512 packing kernels
+	gemm    []func(*gemmArgs) // by rows, nr columns
+	narrow  []func(*gemmArgs) // by rows, nr/2 columns; nil without
+	vector  bool              // streaming kernels in assembly
+	packs16 bool              // AVX-512 packing kernels
 }
 
 var generic = isa{name: "generic", mr: 4, nr: 8, gemm: genericGemm(4)}
+
+// panels is how many panels of nr channels c channels need.
+func (k *isa) panels(c int) int { return (c + k.nr - 1) / k.nr }
+
+// width is how many columns panel j of c channels has, those of the padding included: nr, or half of it in the last panel
+// where the narrow kernels are enough.
+func (k *isa) width(j, c int) int {
+	if k.narrow != nil && c-j*k.nr <= k.nr/2 {
+		return k.nr / 2
+	}
+	return k.nr
+}
+
+// padded is the sum of the widths of all panels of c channels.
+func (k *isa) padded(c int) int {
+	last := k.panels(c) - 1
+	return last*k.nr + k.width(last, c)
+}
+
+// kernel is the micro-kernel for rows × width.
+func (k *isa) kernel(rows, width int) func(*gemmArgs) {
+	if width < k.nr {
+		return k.narrow[rows]
+	}
+	return k.gemm[rows]
+}
 
 // pick is the one place that chooses: what the environment asks for, or the best the machine has.
 func pick() (isa, error) {

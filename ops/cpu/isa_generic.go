@@ -22,21 +22,22 @@ func bnBackSumsAsm(sum, dot, dout, out, x, mean unsafe.Pointer, pixels, c int) {
 func bnBackApplyAsm(dx, dres, dout, out, x, coef unsafe.Pointer, pixels, c, add int) {
 	panic("ops: no assembly")
 }
-func winoInputAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer) {
-	panic("ops: no assembly")
-}
-func winoGradAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer) {
-	panic("ops: no assembly")
-}
-func winoWeightAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer) {
-	panic("ops: no assembly")
-}
-func winoWeightGradAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer) {
-	panic("ops: no assembly")
-}
-func winoOutputAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer, rd uintptr) {
-	panic("ops: no assembly")
-}
+func transpose8(dst, src unsafe.Pointer, ds, ss uintptr) { panic("ops: no assembly") }
+
+var (
+	winoInputx512, winoInputx2               transformAsm
+	winoOutput4x512, winoOutput4x2           transformAsm
+	winoOutput2x512, winoOutput2x2           transformAsm
+	winoGrad4x512, winoGrad4x2               transformAsm
+	winoGrad2x512, winoGrad2x2               transformAsm
+	winoWeight3x512, winoWeight3x2           transformAsm
+	winoWeight5x512, winoWeight5x2           transformAsm
+	winoWeightGrad3x512, winoWeightGrad3x2   transformAsm
+	winoWeightFresh3x512, winoWeightFresh3x2 transformAsm
+	winoWeightGrad5x512, winoWeightGrad5x2   transformAsm
+	winoWeightFresh5x512, winoWeightFresh5x2 transformAsm
+)
+
 func gatherDotAsm(out, x, rows, index unsafe.Pointer, n, c int)    { panic("ops: no assembly") }
 func gatherSumAsm(sum, coef, rows, index unsafe.Pointer, n, c int) { panic("ops: no assembly") }
 func maxPoolAsm(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {

@@ -51,6 +51,50 @@ func gemm512x14(p *gemmArgs)
 var gemm512Kernels = [...]func(*gemmArgs){nil, gemm512x1, gemm512x2, gemm512x3, gemm512x4, gemm512x5, gemm512x6, gemm512x7, gemm512x8, gemm512x9, gemm512x10, gemm512x11, gemm512x12, gemm512x13, gemm512x14}
 
 //go:noescape
+func gemm512Narrowx1(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx2(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx3(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx4(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx5(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx6(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx7(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx8(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx9(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx10(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx11(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx12(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx13(p *gemmArgs)
+
+//go:noescape
+func gemm512Narrowx14(p *gemmArgs)
+
+var gemm512NarrowKernels = [...]func(*gemmArgs){nil, gemm512Narrowx1, gemm512Narrowx2, gemm512Narrowx3, gemm512Narrowx4, gemm512Narrowx5, gemm512Narrowx6, gemm512Narrowx7, gemm512Narrowx8, gemm512Narrowx9, gemm512Narrowx10, gemm512Narrowx11, gemm512Narrowx12, gemm512Narrowx13, gemm512Narrowx14}
+
+//go:noescape
 func gemm2x1(p *gemmArgs)
 
 //go:noescape
@@ -81,6 +125,11 @@ func pack32(dst, src unsafe.Pointer, ss uintptr, rows int)
 //
 //go:noescape
 func pack14(dst, src unsafe.Pointer, ss uintptr, rows int)
+
+// transpose8 transposes an 8×8 block: dst[k][r] = src[r][k], rows ds and ss bytes apart.
+//
+//go:noescape
+func transpose8(dst, src unsafe.Pointer, ds, ss uintptr)
 
 // transpose16 transposes a 16×16 block: dst[k][r] = src[r][k], rows ds and ss bytes apart.
 //
@@ -115,30 +164,115 @@ func bnBackApplyAsm(dx, dres, dout, out, x, coef unsafe.Pointer, pixels, c, add 
 //go:noescape
 func sgdAsm(p, grad, v, h unsafe.Pointer, n int)
 
-// winoInputAsm is Bᵀ·X·B of 6×6 pixels; k are the constants of winoConstants.
+// winoInputx512 is Bᵀ·X·B of 6×6 pixels; k are the constants of winoConstants.
 //
 //go:noescape
-func winoInputAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer)
+func winoInputx512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
-// winoOutputAsm is Aᵀ·M·A, 4×4 pixels; k are the constants of winoConstants.
+// winoInputx2 is Bᵀ·X·B of 6×6 pixels; k are the constants of winoConstants.
 //
 //go:noescape
-func winoOutputAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer, rd uintptr)
+func winoInputx2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
-// winoGradAsm is A·Y·Aᵀ of 4×4 pixels of an output's gradient; k are the constants of winoConstants.
+// winoOutput4x512 is Aᵀ·M·A, 4×4 pixels; k are the constants of winoConstants.
 //
 //go:noescape
-func winoGradAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer)
+func winoOutput4x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
-// winoWeightAsm is G·W·Gᵀ of 3×3 taps; k are the constants of winoConstants.
+// winoOutput4x2 is Aᵀ·M·A, 4×4 pixels; k are the constants of winoConstants.
 //
 //go:noescape
-func winoWeightAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer)
+func winoOutput4x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
-// winoWeightGradAsm is Gᵀ·U·G, added to 3×3 taps; k are the constants of winoConstants.
+// winoOutput2x512 is Aᵀ·M·A, 2×2 pixels; k are the constants of winoConstants.
 //
 //go:noescape
-func winoWeightGradAsm(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer)
+func winoOutput2x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoOutput2x2 is Aᵀ·M·A, 2×2 pixels; k are the constants of winoConstants.
+//
+//go:noescape
+func winoOutput2x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoGrad4x512 is A·Y·Aᵀ of 4×4 pixels of an output's gradient; k are the constants of winoConstants.
+//
+//go:noescape
+func winoGrad4x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoGrad4x2 is A·Y·Aᵀ of 4×4 pixels of an output's gradient; k are the constants of winoConstants.
+//
+//go:noescape
+func winoGrad4x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoGrad2x512 is A·Y·Aᵀ of 2×2 pixels of an output's gradient; k are the constants of winoConstants.
+//
+//go:noescape
+func winoGrad2x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoGrad2x2 is A·Y·Aᵀ of 2×2 pixels of an output's gradient; k are the constants of winoConstants.
+//
+//go:noescape
+func winoGrad2x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeight3x512 is G·W·Gᵀ of 3×3 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeight3x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeight3x2 is G·W·Gᵀ of 3×3 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeight3x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeight5x512 is G·W·Gᵀ of 5×5 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeight5x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeight5x2 is G·W·Gᵀ of 5×5 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeight5x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeightGrad3x512 is Gᵀ·U·G, added to 3×3 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeightGrad3x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeightGrad3x2 is Gᵀ·U·G, added to 3×3 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeightGrad3x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeightFresh3x512 is Gᵀ·U·G, 3×3 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeightFresh3x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeightFresh3x2 is Gᵀ·U·G, 3×3 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeightFresh3x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeightGrad5x512 is Gᵀ·U·G, added to 5×5 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeightGrad5x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeightGrad5x2 is Gᵀ·U·G, added to 5×5 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeightGrad5x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeightFresh5x512 is Gᵀ·U·G, 5×5 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeightFresh5x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// winoWeightFresh5x2 is Gᵀ·U·G, 5×5 taps; k are the constants of winoConstants.
+//
+//go:noescape
+func winoWeightFresh5x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
 // gatherDotAsm is out[j] = Σ_k x[k]·rows[index[j]·c+k] for n indices, c a multiple of 32.
 //

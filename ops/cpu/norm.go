@@ -142,6 +142,10 @@ func (d *Device) normalise(b *norm, out, x, res *image, n int, s *stats) {
 // batch's) and dres, and adds to the gradients of γ and β.
 func (d *Device) back(b *norm, dx, dres, dout, out, x *image, n int, s *stats, addRes bool) {
 	c := b.c
+	if b.gamma != nil {
+		b.gamma.settle()
+		b.beta.settle()
+	}
 	coef := grow32(&d.coef, 4*c*b.groups)
 	mask := func(r int) []float32 { return nil }
 	if b.relu {

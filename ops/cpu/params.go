@@ -7,7 +7,9 @@ import (
 	"github.com/contraflow/contraflow/ops"
 )
 
-// params are the tensors of a graph. Convolution weights lie as [KH·KW·IC/groups][OC], linear weights as [in][out].
+// params are the tensors of a graph. Weights lie as the micro-kernel reads them, so that nothing is packed before a forward
+// pass: [panel of OC][K][width of the panel] with K = KH·KW·IC, or in, and zeros beyond the last channel. Those of grouped
+// convolutions lie as [K][OC].
 type params struct {
 	d       *Device
 	specs   []ops.ParamSpec
@@ -18,6 +20,16 @@ type params struct {
 
 type tensorData struct {
 	value, grad, velocity []float32
+	grouped               bool // a weight without panels
+	stale                 bool // grad counts as zero, whatever it holds: the next gradient overwrites it
+}
+
+// settle makes a stale gradient zero.
+func (t *tensorData) settle() {
+	if t.stale {
+		clear(t.grad)
+		t.stale = false
+	}
 }
 
 // NewParams makes the tensors of g: γ and running variances one, everything else zero.
@@ -32,14 +44,20 @@ func (d *Device) NewParams(g *ops.Graph) (ops.Params, error) {
 		}
 		p.byName[s.Name] = i
 		t := &p.tensors[i]
-		t.value = aligned(s.Len())
+		size := s.Len()
+		if s.Role == ops.Weight {
+			if t.grouped = g.Nodes[s.Node].Groups > 1; !t.grouped {
+				size = s.FanIn() * d.isa.padded(s.Shape[0])
+			}
+		}
+		t.value = aligned(size)
 		if s.Role == ops.Gamma || s.Role == ops.RunningVar {
 			for j := range t.value {
 				t.value[j] = 1
 			}
 		}
 		if s.Role.Trainable() {
-			t.grad, t.velocity = aligned(s.Len()), aligned(s.Len())
+			t.grad, t.velocity = aligned(size), aligned(size)
 		}
 	}
 	return p, nil
@@ -62,7 +80,7 @@ func (p *params) find(name string, n int) (int, error) {
 func (p *params) Read(name string, dst []float32) error {
 	i, err := p.find(name, len(dst))
 	if err == nil {
-		p.export(dst, p.tensors[i].value, p.specs[i])
+		p.export(dst, p.tensors[i].value, i)
 	}
 	return err
 }
@@ -70,7 +88,7 @@ func (p *params) Read(name string, dst []float32) error {
 func (p *params) Write(name string, src []float32) error {
 	i, err := p.find(name, len(src))
 	if err == nil {
-		p.adopt(p.tensors[i].value, src, p.specs[i])
+		p.adopt(p.tensors[i].value, src, i)
 		p.version++
 	}
 	return err
@@ -89,11 +107,12 @@ func (p *params) readState(name string, dst []float32, what string, of func(*ten
 	if err != nil {
 		return err
 	}
+	p.tensors[i].settle()
 	src := of(&p.tensors[i])
 	if src == nil {
 		return fmt.Errorf("ops: buffer %q has no %s", name, what)
 	}
-	p.export(dst, src, p.specs[i])
+	p.export(dst, src, i)
 	return nil
 }
 
@@ -105,40 +124,47 @@ func (p *params) WriteVelocity(name string, src []float32) error {
 	if p.tensors[i].velocity == nil {
 		return fmt.Errorf("ops: buffer %q has no velocity", name)
 	}
-	p.adopt(p.tensors[i].velocity, src, p.specs[i])
+	p.adopt(p.tensors[i].velocity, src, i)
 	return nil
 }
 
-// export copies from the device's layout to the reference's: [K][OC] to [OC,IC,KH,KW].
-func (p *params) export(dst, src []float32, s ops.ParamSpec) {
-	if s.Role != ops.Weight {
+// export copies tensor i from the device's layout to the reference's.
+func (p *params) export(dst, src []float32, i int) {
+	if p.specs[i].Role != ops.Weight {
 		copy(dst, src)
 		return
 	}
-	walk(s, func(reference, device int) { dst[reference] = src[device] })
+	p.walk(i, func(reference, device int) { dst[reference] = src[device] })
 }
 
 // adopt is the inverse of export.
-func (p *params) adopt(dst, src []float32, s ops.ParamSpec) {
-	if s.Role != ops.Weight {
+func (p *params) adopt(dst, src []float32, i int) {
+	if p.specs[i].Role != ops.Weight {
 		copy(dst, src)
 		return
 	}
-	walk(s, func(reference, device int) { dst[device] = src[reference] })
+	p.walk(i, func(reference, device int) { dst[device] = src[reference] })
 }
 
-// walk pairs the offsets of a weight's elements in the two layouts.
-func walk(s ops.ParamSpec, f func(reference, device int)) {
+// walk pairs the offsets of the elements of weight i in the two layouts, the reference's being [OC,IC,KH,KW].
+func (p *params) walk(i int, f func(reference, device int)) {
+	s, k := p.specs[i], &p.d.isa
 	oc, ic, taps := s.Shape[0], s.Shape[1], 1
 	if len(s.Shape) == 4 {
 		taps = s.Shape[2] * s.Shape[3]
 	}
-	i := 0
+	at := 0
 	for o := range oc {
+		first, step := o, oc
+		if !p.tensors[i].grouped {
+			j := o / k.nr
+			step = k.width(j, oc)
+			first = j*k.nr*taps*ic + o - j*k.nr
+		}
 		for c := range ic {
 			for t := range taps {
-				f(i, (t*ic+c)*oc+o)
-				i++
+				f(at, first+(t*ic+c)*step)
+				at++
 			}
 		}
 	}
@@ -146,7 +172,7 @@ func walk(s ops.ParamSpec, f func(reference, device int)) {
 
 func (p *params) ZeroGrad() {
 	for i := range p.tensors {
-		clear(p.tensors[i].grad)
+		p.tensors[i].stale = p.tensors[i].grad != nil
 	}
 }
 
@@ -154,6 +180,7 @@ func (p *params) ZeroGrad() {
 const sgdPiece = 1 << 16
 
 func (p *params) SGD(lr, momentum, decay float64) {
+	p.settle()
 	p.each(func(i, from, to int) {
 		t := &p.tensors[i]
 		p.d.sgd(t.value[from:to], t.grad[from:to], t.velocity[from:to], float32(lr), float32(momentum), float32(decay))
@@ -195,7 +222,14 @@ func (p *params) each(f func(tensor, from, to int)) {
 	p.d.pool.run(len(list), func(_, k int) { f(list[k].tensor, list[k].from, list[k].to) })
 }
 
+func (p *params) settle() {
+	for i := range p.tensors {
+		p.tensors[i].settle()
+	}
+}
+
 func (p *params) GradNorm() float64 {
+	p.settle()
 	var sum float64
 	for i := range p.tensors {
 		for _, g := range p.tensors[i].grad {

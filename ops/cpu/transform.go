@@ -3,15 +3,17 @@ package cpu
 import "unsafe"
 
 // winoConstants are broadcast by the assembly, which knows their places.
-var winoConstants = [7]float32{4, 5, 8, 1.0 / 6, 1.0 / 12, 1.0 / 24, 1.0 / 4}
+var winoConstants = [9]float32{4, 5, 8, 1.0 / 6, 1.0 / 12, 1.0 / 24, 1.0 / 4, 2, 16}
 
-// The matrices of Winograd's F(4×4,3×3) (Lavin and Gray, arXiv:1509.09308): Y = Aᵀ[(G·W·Gᵀ)∘(Bᵀ·X·B)]A.
+// The matrices of Winograd's F(4×4,3×3) and F(2×2,5×5) (Lavin and Gray, arXiv:1509.09308) over the points 0, ±1, ±2 and ∞:
+// Y = Aᵀ[(G·W·Gᵀ)∘(Bᵀ·X·B)]A.
 var (
 	winoB  = [][]float32{{4, 0, -5, 0, 1, 0}, {0, -4, -4, 1, 1, 0}, {0, 4, -4, -1, 1, 0}, {0, -2, -1, 2, 1, 0}, {0, 2, -1, -2, 1, 0}, {0, 4, 0, -5, 0, 1}}
-	winoA  = [][]float32{{1, 1, 1, 1, 1, 0}, {0, 1, -1, 2, -2, 0}, {0, 1, 1, 4, 4, 0}, {0, 1, -1, 8, -8, 1}}
-	winoG  = [][]float32{{1. / 4, 0, 0}, {-1. / 6, -1. / 6, -1. / 6}, {-1. / 6, 1. / 6, -1. / 6}, {1. / 24, 1. / 12, 1. / 6}, {1. / 24, -1. / 12, 1. / 6}, {0, 0, 1}}
-	winoAT = transposed(winoA)
-	winoGT = transposed(winoG)
+	winoA4 = [][]float32{{1, 1, 1, 1, 1, 0}, {0, 1, -1, 2, -2, 0}, {0, 1, 1, 4, 4, 0}, {0, 1, -1, 8, -8, 1}}
+	winoA2 = [][]float32{{1, 1, 1, 1, 1, 0}, {0, 1, -1, 2, -2, 1}}
+	winoG3 = [][]float32{{1. / 4, 0, 0}, {-1. / 6, -1. / 6, -1. / 6}, {-1. / 6, 1. / 6, -1. / 6}, {1. / 24, 1. / 12, 1. / 6}, {1. / 24, -1. / 12, 1. / 6}, {0, 0, 1}}
+	winoG5 = [][]float32{{1. / 4, 0, 0, 0, 0}, {-1. / 6, -1. / 6, -1. / 6, -1. / 6, -1. / 6}, {-1. / 6, 1. / 6, -1. / 6, 1. / 6, -1. / 6},
+		{1. / 24, 1. / 12, 1. / 6, 1. / 3, 2. / 3}, {1. / 24, -1. / 12, 1. / 6, -1. / 3, 2. / 3}, {0, 0, 0, 0, 1}}
 )
 
 func transposed(m [][]float32) [][]float32 {
@@ -32,22 +34,29 @@ type grid struct {
 
 func (g grid) ptr() unsafe.Pointer { return ptr(g.data, g.at) }
 
-// Kinds of transform, with the assembly's signature.
-type transform struct {
-	matrix [][]float32
-	add    bool
-	asm    func(dst, src unsafe.Pointer, rs, cs, ds uintptr, c int, tmp, k unsafe.Pointer)
+// channel is the grid from channel c on.
+func (g grid) channel(c int) grid {
+	g.at += c
+	return g
 }
 
-// apply is dst = T·src·Tᵀ, or dst += with add, channel by channel; c is a multiple of 8. Points of dst lie in row order, dst.col
-// apart; only the transform to pixels has rows of its own.
-func (t *transform) apply(vector bool, dst, src grid, c int, tmp []float32) {
-	if vector {
-		if t.asm != nil {
-			t.asm(dst.ptr(), src.ptr(), uintptr(4*src.row), uintptr(4*src.col), uintptr(4*dst.col), c, ptr(tmp, 0), unsafe.Pointer(&winoConstants))
-		} else {
-			winoOutputAsm(dst.ptr(), src.ptr(), uintptr(4*src.row), uintptr(4*src.col), uintptr(4*dst.col), c, ptr(tmp, 0), unsafe.Pointer(&winoConstants), uintptr(4*dst.row))
+type transformAsm func(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+
+// transform is one of the maps src → T·src·Tᵀ, with add added to dst.
+type transform struct {
+	matrix     [][]float32
+	add        bool
+	avx512, av transformAsm
+}
+
+// apply transforms c channels, a multiple of 8. tmp holds 36 vectors.
+func (t *transform) apply(k *isa, dst, src grid, c int, tmp []float32) {
+	if k.vector {
+		f := t.av
+		if k.packs16 && c%16 == 0 {
+			f = t.avx512
 		}
+		f(dst.ptr(), src.ptr(), uintptr(4*src.row), uintptr(4*src.col), uintptr(4*dst.row), uintptr(4*dst.col), c, ptr(tmp, 0), unsafe.Pointer(&winoConstants))
 		return
 	}
 	m, n := len(t.matrix), len(t.matrix[0])
@@ -77,11 +86,29 @@ func (t *transform) apply(vector bool, dst, src grid, c int, tmp []float32) {
 	}
 }
 
-// The transforms. That of the products to pixels has an assembly of another signature.
+// algorithm is the transforms of one pair of tile and kernel sizes.
+type algorithm struct {
+	m, kernel                                 int // outputs and taps along one axis
+	input, output, grad, weight, write, accum transform
+}
+
 var (
-	winoInput      = transform{matrix: winoB, asm: winoInputAsm}
-	winoOutput     = transform{matrix: winoA}
-	winoGrad       = transform{matrix: winoAT, asm: winoGradAsm}
-	winoWeight     = transform{matrix: winoG, asm: winoWeightAsm}
-	winoWeightGrad = transform{matrix: winoGT, add: true, asm: winoWeightGradAsm}
+	winoInput = transform{matrix: winoB, avx512: winoInputx512, av: winoInputx2}
+
+	wino3 = algorithm{
+		m: 4, kernel: 3, input: winoInput,
+		output: transform{matrix: winoA4, avx512: winoOutput4x512, av: winoOutput4x2},
+		grad:   transform{matrix: transposed(winoA4), avx512: winoGrad4x512, av: winoGrad4x2},
+		weight: transform{matrix: winoG3, avx512: winoWeight3x512, av: winoWeight3x2},
+		write:  transform{matrix: transposed(winoG3), avx512: winoWeightFresh3x512, av: winoWeightFresh3x2},
+		accum:  transform{matrix: transposed(winoG3), add: true, avx512: winoWeightGrad3x512, av: winoWeightGrad3x2},
+	}
+	wino5 = algorithm{
+		m: 2, kernel: 5, input: winoInput,
+		output: transform{matrix: winoA2, avx512: winoOutput2x512, av: winoOutput2x2},
+		grad:   transform{matrix: transposed(winoA2), avx512: winoGrad2x512, av: winoGrad2x2},
+		weight: transform{matrix: winoG5, avx512: winoWeight5x512, av: winoWeight5x2},
+		write:  transform{matrix: transposed(winoG5), avx512: winoWeightFresh5x512, av: winoWeightFresh5x2},
+		accum:  transform{matrix: transposed(winoG5), add: true, avx512: winoWeightGrad5x512, av: winoWeightGrad5x2},
+	}
 )

@@ -1,210 +1,286 @@
 package cpu
 
-// winograd is a 3×3 convolution of stride one as 36 matrix products over tiles of 4×4 output pixels: 2.25 multiplications for
-// nine. Its rounding differs from the direct sum's by some 1e-5 of the largest value (BENCHMARKS.md), so that
-// Options.Direct leaves it out.
+// winograd is a 3×3 or 5×5 convolution of stride one, padded to keep its size, as 36 matrix products over tiles of 4×4 or 2×2
+// output pixels: 2.25 multiplications for nine, or nine for 25. Its rounding differs from the direct sum's by some 1e-5 of the
+// largest value (BENCHMARKS.md), so that Options.Direct leaves it out.
 type winograd struct {
-	u     []float32 // transformed weights [36][panels(OC)][IC][nr]
-	block int       // tiles at a time
+	*algorithm
+	ic, oc int
+	block  int // tiles at a time; 0 is as many as fit
 }
 
-// winoTiles is how many tiles n maps of h×w have.
-func winoTiles(n, h, w int) int { return n * ((h + 3) / 4) * ((w + 3) / 4) }
+// points is how many products there are: 6×6.
+const points = 36
 
-// winoPays says whether the transforms cost less than the multiplications they save, by the rates measured in BENCHMARKS.md:
-// those of the weights weigh on wide layers of few tiles.
-func winoPays(n, h, w, ic, oc int) bool {
+// winoCache is how many bytes the data of one block of tiles may take in the second-level cache.
+const winoCache = 640 << 10
+
+// winoKept is how many bytes of transformed weights are kept whole; more are transformed a piece at a time, where they are used.
+const winoKept = 3 << 20
+
+// newWinograd is nil where the transforms cost more than the multiplications they save, by the rates measured in BENCHMARKS.md.
+func newWinograd(kernel, n, h, w, ic, oc int) *winograd {
+	g := &winograd{ic: ic, oc: oc}
+	switch kernel {
+	case 3:
+		g.algorithm = &wino3
+	case 5:
+		g.algorithm = &wino5
+	default:
+		return nil
+	}
 	if ic%8 != 0 || oc%8 != 0 {
-		return false
+		return nil
 	}
-	const flops, stream = 100e9, 12e9 // multiply-add operations and transformed bytes a second, of one core
-	tiles := float64(winoTiles(n, h, w))
+	const flops, stream = 100e9, 25e9 // multiply-add operations and transformed bytes a second, of one core
+	tiles := float64(g.tiles(n, h, w))
 	channels := float64(ic) * float64(oc)
-	direct := 2 * 9 * channels * float64(n*h*w) / flops
-	products := 2 * 36 * channels * tiles / flops
-	transforms := 4 * 36 * (channels + tiles*float64(ic+oc)) / stream
-	return products+transforms < 0.85*direct
-}
-
-// winoBlock is how many tiles stay in the second-level cache with their products.
-func winoBlock(mr, ic, oc int) int {
-	n := (700 << 10) / (4 * 36 * (ic + oc))
-	return max(mr, min(4*mr, n/mr*mr))
-}
-
-// pad keeps rows that are a power of two apart out of one set of the cache.
-const pad = 16
-
-// weights transforms the packed weights wp [panels][9·IC][nr].
-func (g *winograd) weights(d *Device, wp []float32, ic, np int) {
-	nr := d.isa.nr
-	if g.u == nil {
-		g.u = aligned(36*np*ic*nr + slack)
+	direct := 2 * float64(kernel*kernel) * channels * float64(n*h*w) / flops
+	products := 2 * points * channels * tiles / flops
+	transforms := 4 * points * (channels + tiles*float64(ic+oc)) / stream
+	if products+transforms > 0.85*direct {
+		return nil
 	}
-	d.pool.run(np, func(w, j int) {
-		tmp := d.scratch[w].points()
-		for i := range ic {
-			src := grid{wp, (j*9*ic + i) * nr, 3 * ic * nr, ic * nr}
-			winoWeight.apply(d.isa.vector, grid{g.u, (j*ic + i) * nr, 6 * np * ic * nr, np * ic * nr}, src, nr, tmp)
+	return g
+}
+
+// back is the convolution that gives the gradient of the input.
+func (g *winograd) back() *winograd {
+	return &winograd{algorithm: g.algorithm, ic: g.oc, oc: g.ic, block: g.block}
+}
+
+// across is how many tiles cover n pixels.
+func (g *winograd) across(n int) int { return (n + g.m - 1) / g.m }
+
+// tiles is how many tiles n maps of h×w have.
+func (g *winograd) tiles(n, h, w int) int { return n * g.across(h) * g.across(w) }
+
+// place splits a tile's number into image, row and column of its first output pixel.
+func (g *winograd) place(t, h, w int) (n, i, j int) {
+	th, tw := g.across(h), g.across(w)
+	return t / (th * tw), t / tw % th * g.m, t % tw * g.m
+}
+
+// spread keeps rows that are a power of two apart out of one set of the cache.
+const spread = 16
+
+// tmp is room for one tile of one vector.
+func (s *scratch) points() []float32 { return grow32(&s.tmp, points*16) }
+
+// patch is the size×size pixels from (i,j) on, copied with zeros where they would leave the halo.
+func (x *image) patch(n, i, j, size, halo int, buf []float32) grid {
+	if i+size <= x.h+halo && j+size <= x.w+halo {
+		return grid{x.data, x.at(n, i, j), (x.w + 2*x.halo) * x.c, x.c}
+	}
+	for a := range size {
+		for b := range size {
+			to := buf[(a*size+b)*x.c:][:x.c]
+			if i+a >= x.h || j+b >= x.w {
+				clear(to)
+			} else {
+				copy(to, x.data[x.at(n, i+a, j+b):])
+			}
+		}
+	}
+	return grid{buf, 0, size * x.c, x.c}
+}
+
+// tileSet is transformed tiles [36][pitch][row]: tile t of point p begins at ((p·pitch)+t)·row.
+type tileSet struct {
+	data       []float32
+	pitch, row int
+}
+
+// transformInput fills tile slots from on with tiles [t0,t1).
+func (g *winograd) transformInput(d *Device, sc *scratch, x *image, v tileSet, from, t0, t1, h, w int) {
+	edge, tmp := grow32(&sc.edge, points*x.c+slack), sc.points()
+	pad := g.kernel / 2
+	for t := t0; t < t1; t++ {
+		b, i, j := g.place(t, h, w)
+		src := x.patch(b, i-pad, j-pad, 6, x.halo, edge)
+		g.input.apply(&d.isa, grid{v.data, (from + t - t0) * v.row, 6 * v.pitch * v.row, v.pitch * v.row}, src, x.c, tmp)
+	}
+}
+
+// transformWeights fills u [36][rows][width] with rows [i0,i1) of panel j of the weights w [panel][taps·IC][width].
+func (g *winograd) transformWeights(d *Device, sc *scratch, w, u []float32, j, i0, i1 int) {
+	nr, width, tmp := d.isa.nr, d.isa.width(j, g.oc), sc.points()
+	rows := i1 - i0
+	for i := range rows {
+		src := grid{w, j*g.kernel*g.kernel*g.ic*nr + (i0+i)*width, g.kernel * g.ic * width, g.ic * width}
+		g.weight.apply(&d.isa, grid{u, i * width, 6 * rows * width, rows * width}, src, width, tmp)
+	}
+}
+
+// convolve writes, or adds, the convolution of n maps x, whose halo is at least half the kernel, with weights
+// w [panel of OC][taps·IC][width].
+func (g *winograd) convolve(d *Device, w []float32, x, y *image, n int, add bool) {
+	np := d.isa.panels(g.oc)
+	total := g.tiles(n, y.h, y.w)
+	row := g.ic + spread
+	size := points * g.ic * d.isa.nr // of a panel's transformed weights
+	if 4*np*size > winoKept {
+		g.streamed(d, w, x, y, n, add)
+		return
+	}
+	u := grow32(&d.winoU, np*size+slack)
+	d.pool.run(np, func(wk, j int) { g.transformWeights(d, &d.scratch[wk], w, u[j*size:], j, 0, g.ic) })
+	block := g.block
+	if block == 0 { // whole rows of tiles, as many as the cache holds
+		tw := g.across(y.w)
+		block = max(1, winoCache/(4*points*(row+d.isa.nr))/tw) * tw
+	}
+	blocks := (total + block - 1) / block
+	d.pool.run(blocks, func(wk, k int) {
+		sc := &d.scratch[wk]
+		t0, t1 := span(total, blocks, k)
+		v := tileSet{grow32(&sc.v, points*(t1-t0)*row+slack), t1 - t0, row}
+		g.transformInput(d, sc, x, v, 0, t0, t1, y.h, y.w)
+		for j := range np {
+			m := tileSet{grow32(&sc.m, points*(t1-t0)*d.isa.nr+slack), t1 - t0, d.isa.width(j, g.oc)}
+			g.products(d, v, m, u[j*size:], 0, 0, g.ic, j)
+			g.put(d, sc, m, y, j, t0, t1, add)
 		}
 	})
 }
 
-// points is room for one tile.
-func (s *scratch) points() []float32 { return grow32(&s.tmp, 36*8) }
-
-// tilesOf splits a tile's number into image, row and column of its first output pixel.
-func tilesOf(t, h, w int) (n, i, j int) {
-	th, tw := (h+3)/4, (w+3)/4
-	return t / (th * tw), t / tw % th * 4, t % tw * 4
+// streamed is convolve for many weights and few tiles: weights are transformed a piece at a time, while the piece is in the
+// second-level cache.
+func (g *winograd) streamed(d *Device, w []float32, x, y *image, n int, add bool) {
+	const depth = 128 // input channels of a piece
+	total := g.tiles(n, y.h, y.w)
+	row := g.ic + spread
+	v := tileSet{grow32(&d.winoV, points*total*row+slack), total, row}
+	chunks := pieces(total, 4, 64)
+	d.pool.run(chunks, func(wk, k int) {
+		t0, t1 := span(total, chunks, k)
+		g.transformInput(d, &d.scratch[wk], x, v, t0, t0, t1, y.h, y.w)
+	})
+	groups := (total + 111) / 112
+	cuts := (g.ic + depth - 1) / depth
+	d.pool.run(d.isa.panels(g.oc), func(wk, j int) {
+		sc := &d.scratch[wk]
+		for b := range groups {
+			t0, t1 := span(total, groups, b)
+			m := tileSet{grow32(&sc.m, points*(t1-t0)*d.isa.nr+slack), t1 - t0, d.isa.width(j, g.oc)}
+			for c := range cuts {
+				i0, i1 := span(g.ic, cuts, c)
+				u := grow32(&sc.v, points*(i1-i0)*d.isa.nr+slack)
+				g.transformWeights(d, sc, w, u, j, i0, i1)
+				g.products(d, v, m, u, t0, i0, i1, j)
+			}
+			g.put(d, sc, m, y, j, t0, t1, add)
+		}
+	})
 }
 
-// inputTile is the 6×6 pixels behind a tile, copied with zeros where they would leave the halo.
-func inputTile(x *image, n, i, j int, buf []float32) grid {
-	if i+5 <= x.h+x.halo && j+5 <= x.w+x.halo {
-		return grid{x.data, x.at(n, i-1, j-1), (x.w + 2*x.halo) * x.c, x.c}
+// products are the 36 products of panel j over input channels [i0,i1), m = or, from the second piece on, += V·U, V's tiles
+// beginning at from.
+func (g *winograd) products(d *Device, v, m tileSet, u []float32, from, i0, i1, j int) {
+	depth, width := i1-i0, d.isa.width(j, g.oc)
+	p := gemmArgs{ki: depth, ko: 1, rsa: uintptr(4 * v.row), csa: 4, ldc: uintptr(4 * m.row)}
+	if i0 > 0 {
+		p.acc = 1
 	}
-	for a := range 6 {
-		for b := range 6 {
-			to := buf[(a*6+b)*x.c:][:x.c]
-			if i-1+a >= x.h || j-1+b >= x.w {
-				clear(to)
-			} else {
-				copy(to, x.data[x.at(n, i-1+a, j-1+b):])
-			}
+	cuts := (m.pitch + d.isa.mr - 1) / d.isa.mr
+	for xi := range points {
+		p.b = ptr(u, xi*depth*width)
+		for c := range cuts {
+			r0, r1 := span(m.pitch, cuts, c)
+			p.a = ptr(v.data, (xi*v.pitch+from+r0)*v.row+i0)
+			p.c = ptr(m.data, (xi*m.pitch+r0)*m.row)
+			p.pf = addr(u, min(xi+1, points-1)*depth*width)
+			d.isa.kernel(r1-r0, width)(&p)
 		}
 	}
-	return grid{buf, 0, 6 * x.c, x.c}
 }
 
-// convolve writes, or adds, the convolution of n haloed maps x.
-func (g *winograd) convolve(d *Device, x, y *image, n int, add bool) {
-	nr := d.isa.nr
-	ic, np := x.c, panels(y.c, nr)
-	wide := np * nr
-	total := winoTiles(n, y.h, y.w)
-	blocks := (total + g.block - 1) / g.block
-	vp, mp := ic+pad, wide+pad
-	d.pool.run(blocks, func(w, blk int) {
-		sc := &d.scratch[w]
-		t0, t1 := span(total, blocks, blk)
-		tb := t1 - t0
-		v, m := grow32(&sc.v, 36*g.block*vp+slack), grow32(&sc.m, 36*g.block*mp+slack)
-		edge := grow32(&sc.edge, 36*max(ic, wide)+slack)
-		tmp := sc.points()
-		for t := range tb {
-			b, i, j := tilesOf(t0+t, y.h, y.w)
-			winoInput.apply(d.isa.vector, grid{v, t * vp, 6 * tb * vp, tb * vp}, inputTile(x, b, i, j, edge), ic, tmp)
+// put turns the products of panel j back into the pixels of tiles [t0,t1).
+func (g *winograd) put(d *Device, sc *scratch, m tileSet, y *image, j, t0, t1 int, add bool) {
+	first := j * d.isa.nr
+	c := min(m.row, y.c-first)
+	edge, tmp := grow32(&sc.edge, points*max(c, g.ic)+slack), sc.points()
+	for t := t0; t < t1; t++ {
+		b, i, k := g.place(t, y.h, y.w)
+		src := grid{m.data, (t - t0) * m.row, 6 * m.pitch * m.row, m.pitch * m.row}
+		if !add && i+g.m <= y.h && k+g.m <= y.w {
+			g.output.apply(&d.isa, grid{y.data, y.at(b, i, k) + first, (y.w + 2*y.halo) * y.c, y.c}, src, c, tmp)
+			continue
 		}
-		g.products(d, v, m, tb, ic, np, vp, mp)
-		for t := range tb {
-			b, i, j := tilesOf(t0+t, y.h, y.w)
-			src := grid{m, t * mp, 6 * tb * mp, tb * mp}
-			if !add && i+4 <= y.h && j+4 <= y.w {
-				winoOutput.apply(d.isa.vector, grid{y.data, y.at(b, i, j), (y.w + 2*y.halo) * y.c, y.c}, src, y.c, tmp)
-				continue
-			}
-			winoOutput.apply(d.isa.vector, grid{edge, 0, 4 * y.c, y.c}, src, y.c, tmp)
-			rows, cols := min(4, y.h-i), min(4, y.w-j)
-			for a := range rows {
-				to, from := y.data[y.at(b, i+a, j):][:cols*y.c], edge[a*4*y.c:]
+		g.output.apply(&d.isa, grid{edge, 0, g.m * c, c}, src, c, tmp)
+		for p := range min(g.m, y.h-i) {
+			for q := range min(g.m, y.w-k) {
+				to, from := y.data[y.at(b, i+p, k+q)+first:][:c], edge[(p*g.m+q)*c:]
 				if !add {
 					copy(to, from)
 					continue
 				}
-				for k := range to {
-					to[k] += from[k]
+				for e := range to {
+					to[e] += from[e]
 				}
-			}
-		}
-	})
-}
-
-// products are the 36 products V[tb,IC]·U[IC,OC] of a block.
-func (g *winograd) products(d *Device, v, m []float32, tb, ic, np, vp, mp int) {
-	mr, nr := d.isa.mr, d.isa.nr
-	p := gemmArgs{ki: ic, ko: 1, rsa: uintptr(4 * vp), csa: 4, ldc: uintptr(4 * mp)}
-	cuts := (tb + mr - 1) / mr
-	for xi := range 36 {
-		for c := range cuts {
-			r0, r1 := span(tb, cuts, c)
-			p.a = ptr(v, (xi*tb+r0)*vp)
-			for j := range np {
-				at := (xi*np + j) * ic * nr
-				p.b, p.pf = ptr(g.u, at), ptr(g.u, min(at+ic*nr, len(g.u)-slack))
-				p.c = ptr(m, (xi*tb+r0)*mp+j*nr)
-				d.isa.gemm[r1-r0](&p)
 			}
 		}
 	}
 }
 
 // winoGradBlock is how many tiles one product of the weights' gradient sums over.
-const winoGradBlock = 96
+const winoGradBlock = 112
 
-// winoBackWeight adds the weights' gradient [9·IC][OC]: dU = V'·Y over all tiles, then G'·dU·G.
-func (d *Device) winoBackWeight(dw []float32, x, dy *image, n int) {
+// backWeight adds, or with fresh writes, the weights' gradient [panel of OC][taps·IC][width]: Gᵀ·(Σ_tiles Vᵀ·Y)·G, a piece of input
+// channels and a panel at a time.
+func (g *winograd) backWeight(d *Device, dw []float32, x, dy *image, n int, fresh bool) {
 	mr, nr := d.isa.mr, d.isa.nr
-	ic, oc := x.c, dy.c
-	np := panels(oc, nr)
-	total := winoTiles(n, dy.h, dy.w)
+	np := d.isa.panels(g.oc)
+	total := g.tiles(n, dy.h, dy.w)
 	blocks := (total + winoGradBlock - 1) / winoGradBlock
 	most := (total + blocks - 1) / blocks
-	vp := ic + pad
-	v, y := grow32(&d.winoV, 36*most*vp+slack), grow32(&d.winoY, 36*np*most*nr+slack)
-	du := grow32(&d.winoU, 36*ic*oc+slack)
-	cuts := (ic + mr - 1) / mr
+	row := g.ic + spread
+	y := grow32(&d.winoY, points*np*most*nr+slack)
+	taps := g.kernel * g.kernel
+	cuts := (g.ic + 2*mr - 1) / (2 * mr)
 	for blk := range blocks {
 		t0, t1 := span(total, blocks, blk)
 		tb := t1 - t0
-		d.pool.run(tb, func(w, t int) {
-			sc := &d.scratch[w]
-			edge, tmp := grow32(&sc.edge, 36*max(ic, np*nr)+slack), sc.points()
-			b, i, j := tilesOf(t0+t, dy.h, dy.w)
-			winoInput.apply(d.isa.vector, grid{v, t * vp, 6 * tb * vp, tb * vp}, inputTile(x, b, i, j, edge), ic, tmp)
-			src := gradTile(dy, b, i, j, edge)
-			for p := range np { // columns beyond the last channel are never stored
-				c := min(nr, oc-p*nr)
-				winoGrad.apply(d.isa.vector, grid{y, (p*tb + t) * nr, 6 * np * tb * nr, np * tb * nr}, src.channel(p*nr), c, tmp)
+		v := tileSet{grow32(&d.winoV, points*most*row+slack), tb, row}
+		d.pool.run(tb, func(wk, t int) {
+			sc := &d.scratch[wk]
+			g.transformInput(d, sc, x, v, t, t0+t, t0+t+1, dy.h, dy.w)
+			edge := grow32(&sc.edge, points*max(g.ic, g.oc)+slack)
+			b, i, k := g.place(t0+t, dy.h, dy.w)
+			src := dy.patch(b, i, k, g.m, 0, edge)
+			for j := range np { // columns beyond the last channel are never stored
+				width := d.isa.width(j, g.oc)
+				to := grid{y, j*points*tb*nr + t*width, 6 * tb * width, tb * width}
+				g.grad.apply(&d.isa, to, src.channel(j*nr), min(width, g.oc-j*nr), sc.points())
 			}
 		})
-		d.pool.run(36*cuts, func(w, k int) {
-			xi := k / cuts
-			r0, r1 := span(ic, cuts, k%cuts)
-			p := gemmArgs{ki: tb, ko: 1, csa: uintptr(4 * vp), rsa: 4, a: ptr(v, xi*tb*vp+r0)}
-			into := image{n: 1, h: 1, w: r1 - r0, c: oc, data: du[(xi*ic+r0)*oc:]}
-			for j := range np {
-				p.b = ptr(y, (xi*np+j)*tb*nr)
-				p.pf = p.b
-				d.store(&d.scratch[w], &p, d.isa.gemm[r1-r0], &into, 0, j, r1-r0, uintptr(4*oc), blk > 0)
-			}
-		})
-	}
-	d.pool.run(ic, func(w, i int) {
-		winoWeightGrad.apply(d.isa.vector, grid{dw, i * oc, 3 * ic * oc, ic * oc}, grid{du, i * oc, 6 * ic * oc, ic * oc}, oc, d.scratch[w].points())
-	})
-}
-
-// channel is the grid from channel c on.
-func (g grid) channel(c int) grid {
-	g.at += c
-	return g
-}
-
-// gradTile is the 4×4 pixels of a tile, copied with zeros where they would leave the map.
-func gradTile(y *image, n, i, j int, buf []float32) grid {
-	if i+4 <= y.h && j+4 <= y.w {
-		return grid{y.data, y.at(n, i, j), (y.w + 2*y.halo) * y.c, y.c}
-	}
-	for a := range 4 {
-		for b := range 4 {
-			to := buf[(a*4+b)*y.c:][:y.c]
-			if i+a >= y.h || j+b >= y.w {
-				clear(to)
-			} else {
-				copy(to, y.data[y.at(n, i+a, j+b):])
-			}
+		back := &g.accum
+		if fresh && blk == 0 {
+			back = &g.write
 		}
+		d.pool.run(np*cuts, func(wk, k int) {
+			sc := &d.scratch[wk]
+			j, c := k/cuts, k%cuts
+			i0, i1 := span(g.ic, cuts, c)
+			width := d.isa.width(j, g.oc)
+			du := grow32(&sc.m, points*(i1-i0)*width+slack)
+			p := gemmArgs{ki: tb, ko: 1, csa: uintptr(4 * row), rsa: 4, ldc: uintptr(4 * width)}
+			rows := (i1 - i0 + mr - 1) / mr
+			for xi := range points {
+				p.b = ptr(y, j*points*tb*nr+xi*tb*width)
+				p.pf = addr(y, j*points*tb*nr+min(xi+1, points-1)*tb*width)
+				for r := range rows {
+					r0, r1 := span(i1-i0, rows, r)
+					p.a = ptr(v.data, xi*tb*row+i0+r0)
+					p.c = ptr(du, (xi*(i1-i0)+r0)*width)
+					d.isa.kernel(r1-r0, width)(&p)
+				}
+			}
+			for i := range i1 - i0 {
+				src := grid{du, i * width, 6 * (i1 - i0) * width, (i1 - i0) * width}
+				dst := grid{dw, j*taps*g.ic*nr + (i0+i)*width, g.kernel * g.ic * width, g.ic * width}
+				back.apply(&d.isa, dst, src, min(width, g.oc-j*nr), sc.points())
+			}
+		})
 	}
-	return grid{buf, 0, 4 * y.c, y.c}
 }

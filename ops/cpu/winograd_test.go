@@ -13,76 +13,81 @@ import (
 // overwritten and added to.
 func TestWinograd(t *testing.T) {
 	for _, k := range available() {
-		for _, c := range []struct{ ic, oc, h, w, n int }{{8, 8, 4, 4, 1}, {16, 40, 7, 7, 3}, {32, 32, 14, 14, 2}, {24, 48, 13, 9, 2}, {64, 16, 5, 6, 1}, {8, 72, 3, 3, 2}} {
-			t.Run(fmt.Sprintf("%s/%+v", k.name, c), func(t *testing.T) {
-				d := newDevice(2, k)
-				defer d.Close()
-				g := ops.NewGraph(ops.Shape{C: c.ic, H: c.h, W: c.w})
-				x := g.Input()
-				a := g.Conv(x, "a", ops.ConvOptions{Out: c.oc, Kernel: 3, Pad: 1})
-				b := g.Conv(x, "b", ops.ConvOptions{Out: c.oc, Kernel: 3, Pad: 1})
-				g.Mark("sum", g.Add(a, b)) // two readers of x: the second gradient is added
-				run := func(wino bool) (out [][]float32) {
-					p, err := d.NewParams(g)
-					if err != nil {
-						t.Fatal(err)
-					}
-					r := rand.New(rand.NewPCG(1, 2))
-					random := func(n int) []float32 {
-						v := make([]float32, n)
-						for i := range v {
-							v[i] = float32(r.NormFloat64())
-						}
-						return v
-					}
-					for _, s := range p.Specs() {
-						if err := p.Write(s.Name, random(s.Len())); err != nil {
+		for _, c := range []struct{ ic, oc, h, w, n int }{{8, 8, 4, 4, 1}, {16, 40, 7, 7, 3}, {32, 32, 14, 14, 2}, {24, 48, 13, 9, 2}, {64, 16, 5, 6, 1}, {8, 72, 3, 3, 2}, {264, 80, 6, 5, 3}} {
+			for _, kernel := range []int{3, 5} {
+				t.Run(fmt.Sprintf("%s/%d/%+v", k.name, kernel, c), func(t *testing.T) {
+					d := newDevice(2, k)
+					defer d.Close()
+					g := ops.NewGraph(ops.Shape{C: c.ic, H: c.h, W: c.w})
+					x := g.Input()
+					a := g.Conv(x, "a", ops.ConvOptions{Out: c.oc, Kernel: kernel, Pad: kernel / 2})
+					b := g.Conv(x, "b", ops.ConvOptions{Out: c.oc, Kernel: kernel, Pad: kernel / 2})
+					g.Mark("sum", g.Add(a, b)) // two readers of x: the second gradient is added
+					run := func(wino bool) (out [][]float32) {
+						p, err := d.NewParams(g)
+						if err != nil {
 							t.Fatal(err)
 						}
-					}
-					compiled, err := d.Compile(g, p, ops.Options{Batch: c.n, Train: true, InputGrad: true, Direct: true})
-					if err != nil {
-						t.Fatal(err)
-					}
-					pr := compiled.(*program)
-					for i := range pr.steps {
-						if s := &pr.steps[i]; wino && s.kind == ops.Conv {
-							s.wino, s.winoBack = &winograd{block: k.mr}, &winograd{block: 2 * k.mr}
-							s.winoWeight = true
+						r := rand.New(rand.NewPCG(1, 2))
+						random := func(n int) []float32 {
+							v := make([]float32, n)
+							for i := range v {
+								v[i] = float32(r.NormFloat64())
+							}
+							return v
 						}
-					}
-					tape, err := pr.Forward(random(c.n*c.ic*c.h*c.w), c.n)
-					if err != nil {
-						t.Fatal(err)
-					}
-					out = append(out, append([]float32(nil), tape.Output(0)...))
-					p.ZeroGrad()
-					dx, err := tape.Backward(random(c.n * c.oc * c.h * c.w))
-					if err != nil {
-						t.Fatal(err)
-					}
-					out = append(out, append([]float32(nil), dx...))
-					for _, s := range p.Specs() {
-						v := make([]float32, s.Len())
-						if err := p.ReadGrad(s.Name, v); err != nil {
+						for _, s := range p.Specs() {
+							if err := p.Write(s.Name, random(s.Len())); err != nil {
+								t.Fatal(err)
+							}
+						}
+						compiled, err := d.Compile(g, p, ops.Options{Batch: c.n, Train: true, InputGrad: true, Direct: true})
+						if err != nil {
 							t.Fatal(err)
 						}
-						out = append(out, v)
+						pr := compiled.(*program)
+						for i := range pr.steps {
+							if s := &pr.steps[i]; wino && s.kind == ops.Conv {
+								s.wino = &winograd{algorithm: &wino3, ic: c.ic, oc: c.oc, block: c.n * k.mr}
+								if kernel == 5 {
+									s.wino.algorithm = &wino5
+								}
+								s.winoBack = s.wino.back()
+							}
+						}
+						tape, err := pr.Forward(random(c.n*c.ic*c.h*c.w), c.n)
+						if err != nil {
+							t.Fatal(err)
+						}
+						out = append(out, append([]float32(nil), tape.Output(0)...))
+						p.ZeroGrad()
+						dx, err := tape.Backward(random(c.n * c.oc * c.h * c.w))
+						if err != nil {
+							t.Fatal(err)
+						}
+						out = append(out, append([]float32(nil), dx...))
+						for _, s := range p.Specs() {
+							v := make([]float32, s.Len())
+							if err := p.ReadGrad(s.Name, v); err != nil {
+								t.Fatal(err)
+							}
+							out = append(out, v)
+						}
+						return out
 					}
-					return out
-				}
-				want, got := run(false), run(true)
-				for i, name := range []string{"output", "input gradient", "weight gradient", "weight gradient"} {
-					var worst, scale float64
-					for j, v := range want[i] {
-						worst = max(worst, math.Abs(float64(v-got[i][j])))
-						scale = max(scale, math.Abs(float64(v)))
+					want, got := run(false), run(true)
+					for i, name := range []string{"output", "input gradient", "weight gradient", "weight gradient"} {
+						var worst, scale float64
+						for j, v := range want[i] {
+							worst = max(worst, math.Abs(float64(v-got[i][j])))
+							scale = max(scale, math.Abs(float64(v)))
+						}
+						if !(worst < 1e-4*scale) {
+							t.Errorf("%s: off by %.2g of %.3g", name, worst, scale)
+						}
 					}
-					if !(worst < 1e-4*scale) {
-						t.Errorf("%s: off by %.2g of %.3g", name, worst, scale)
-					}
-				}
-			})
+				})
+			}
 		}
 	}
 }

@@ -22,6 +22,7 @@ func main() {
 	a.p(header + "#include \"textflag.h\"\n")
 	d.p(header + "package cpu\n\nimport \"unsafe\"\n")
 	gemmFamily(&a, &d, "gemm512", 14, avx512)
+	gemmFamily(&a, &d, "gemm512Narrow", 14, narrow)
 	gemmFamily(&a, &d, "gemm2", 6, avx2)
 	packs(&a, &d)
 	streams(&a, &d)
@@ -55,5 +56,6 @@ type isa struct {
 
 var (
 	avx512 = isa{"Z", 64, 32, "VPXORD"}
+	narrow = isa{"Y", 32, 32, "VPXORD"} // AVX-512 on half vectors: as many rows, half the columns
 	avx2   = isa{"Y", 32, 16, "VPXOR"}
 )

@@ -18,6 +18,7 @@ func packs(a, d *asm) {
 		}
 		a.p("\tADDQ $%d, DI\n\tADDQ R9, SI\n\tSUBQ $1, CX\n\tJNZ %s_l\n\tVZEROUPPER\n\tRET\n", 4*w, name)
 	}
+	transpose8(a, d)
 	d.p("// transpose16 transposes a 16×16 block: dst[k][r] = src[r][k], rows ds and ss bytes apart.\n//\n//go:noescape\nfunc transpose16(dst, src unsafe.Pointer, ds, ss uintptr)\n")
 	a.p("// func transpose16(dst, src unsafe.Pointer, ds, ss uintptr)\nTEXT ·transpose16(SB), NOSPLIT, $0-32")
 	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ ds+16(FP), R8\n\tMOVQ ss+24(FP), R9")
@@ -47,6 +48,31 @@ func packs(a, d *asm) {
 	}
 	for k := range 16 {
 		a.p("\tVMOVUPS Z%d, (DI)\n\tADDQ R8, DI", k)
+	}
+	a.p("\tVZEROUPPER\n\tRET\n")
+}
+
+// transpose8 is the AVX2 transpose of 8×8.
+func transpose8(a, d *asm) {
+	d.p("// transpose8 transposes an 8×8 block: dst[k][r] = src[r][k], rows ds and ss bytes apart.\n//\n//go:noescape\nfunc transpose8(dst, src unsafe.Pointer, ds, ss uintptr)\n")
+	a.p("// func transpose8(dst, src unsafe.Pointer, ds, ss uintptr)\nTEXT ·transpose8(SB), NOSPLIT, $0-32")
+	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ ds+16(FP), R8\n\tMOVQ ss+24(FP), R9")
+	for r := range 8 {
+		a.p("\tVMOVUPS (SI), Y%d\n\tADDQ R9, SI", r)
+	}
+	for i := range 4 {
+		a.p("\tVUNPCKLPS Y%d, Y%d, Y%d\n\tVUNPCKHPS Y%d, Y%d, Y%d", 2*i+1, 2*i, 8+2*i, 2*i+1, 2*i, 9+2*i)
+	}
+	for i := range 2 {
+		p, q, r, s := 8+4*i, 9+4*i, 10+4*i, 11+4*i
+		a.p("\tVUNPCKLPD Y%d, Y%d, Y%d\n\tVUNPCKHPD Y%d, Y%d, Y%d", r, p, 4*i, r, p, 4*i+1)
+		a.p("\tVUNPCKLPD Y%d, Y%d, Y%d\n\tVUNPCKHPD Y%d, Y%d, Y%d", s, q, 4*i+2, s, q, 4*i+3)
+	}
+	for j := range 4 {
+		a.p("\tVPERM2F128 $0x20, Y%d, Y%d, Y%d\n\tVPERM2F128 $0x31, Y%d, Y%d, Y%d", 4+j, j, 8+j, 4+j, j, 12+j)
+	}
+	for k := range 8 {
+		a.p("\tVMOVUPS Y%d, (DI)\n\tADDQ R8, DI", 8+k)
 	}
 	a.p("\tVZEROUPPER\n\tRET\n")
 }
