@@ -3,7 +3,7 @@
 GO ?= go
 STATICCHECK = $(GO) tool staticcheck
 
-.PHONY: help build demo test race golden check lint cross generate coverage
+.PHONY: help build demo test race golden soak fuzz check lint cross generate coverage
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -22,6 +22,16 @@ race: ## the graph and its stages under the race detector (needs gcc)
 
 golden: ## the numbers of the original system, with a table
 	$(GO) test ./flows -run Golden -v
+
+soak: ## every method killed 30 times over 200 steps, 10 times inside a save: the same bytes as uninterrupted (minutes)
+	SOAK=30 $(GO) test ./flows -run TestSoak -v -count=1 -timeout 2h
+
+FUZZTIME ?= 10m
+fuzz: ## every reader of files for FUZZTIME each
+	@for t in ./io/torch:FuzzOpen ./io/torch:FuzzPickle ./flows:FuzzPth ./io/checkpoint:FuzzLoad ./io/safetensors:FuzzFile \
+		./io/npz:FuzzFile ./io/npz:FuzzArray; do \
+		$(GO) test $${t%%:*} -run '^$$' -fuzz="^$${t##*:}\$$" -fuzztime=$(FUZZTIME) || exit 1; \
+	done
 
 coverage: ## coverage of the graph package
 	$(GO) test -cover .
