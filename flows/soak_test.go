@@ -128,7 +128,13 @@ func soak(t *testing.T, o flows.Options, dir string, kills int, dice *rand.Rand)
 			if !strings.HasPrefix(lines.Text(), "step ") {
 				t.Log(lines.Text())
 			}
-			if steps++; steps == after+1 && !inside && k < kills {
+			steps++
+			if k == kills-1 && !inside && saved == 0 { // at least one part goes on from a checkpoint
+				if _, err := checkpoint.Latest(checkpoint.Disk{}, dir); err != nil {
+					after = steps
+				}
+			}
+			if steps == after+1 && !inside && k < kills {
 				time.AfterFunc(time.Duration(dice.IntN(120))*time.Millisecond, func() { cmd.Process.Kill() })
 			}
 		}
@@ -157,6 +163,9 @@ func soak(t *testing.T, o flows.Options, dir string, kills int, dice *rand.Rand)
 		}
 		t.Logf("%s: goes on at step %d of %d", what, s.Step, o.Run.MaxSteps)
 		saved = s.Step
+	}
+	if saved == 0 {
+		t.Error("no part went on from a checkpoint")
 	}
 	t.Logf("%d kills, %d of them inside a save", kills, inSaves)
 }
