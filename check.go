@@ -1,11 +1,8 @@
 package contraflow
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"time"
 )
 
 // Check looks for mistakes in the wiring: everything noted while building, ports that nothing reads, and forks whose
@@ -20,6 +17,9 @@ func (g *Graph) Check() error {
 			errs = append(errs, fmt.Errorf("%s: nothing reads stage %q: end the stream with Each or To", e.site, e.from.name))
 		}
 	}
+	for _, l := range g.loops {
+		errs = append(errs, g.checkLoop(l)...)
+	}
 	if len(errs) == 0 {
 		for _, n := range g.nodes {
 			if n.kind == "fork" {
@@ -28,6 +28,46 @@ func (g *Graph) Check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkLoop wants the ends of a feedback edge, when they are declared, to be stages, the receiver before the sender.
+func (g *Graph) checkLoop(l *loop) (errs []error) {
+	if l.start == "" && l.end == "" {
+		return nil
+	}
+	from, to := g.find(l.start), g.find(l.end)
+	for name, n := range map[string]*node{l.start: from, l.end: to} {
+		if n == nil {
+			errs = append(errs, fmt.Errorf("%s: loop %q goes between stages %q and %q: there is no stage %q", l.site, l.name, l.start, l.end, name))
+		}
+	}
+	if len(errs) == 0 && !to.reaches(from) {
+		errs = append(errs, fmt.Errorf("%s: loop %q leads from %q to %q, which does not come before it: only feedback needs a loop", l.site, l.name, l.start, l.end))
+	}
+	return errs
+}
+
+// find is the stage with a name, or nil.
+func (g *Graph) find(name string) *node {
+	for _, n := range g.nodes {
+		if n.name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// reaches says whether what n sends gets to other.
+func (n *node) reaches(other *node) bool {
+	if n == other {
+		return true
+	}
+	for _, e := range n.outs {
+		if e.to != nil && e.to.reaches(other) {
+			return true
+		}
+	}
+	return false
 }
 
 // leg is one way from a fork to a zip.
@@ -91,31 +131,4 @@ func (e *edge) walk(l leg, zips map[*node]leg) {
 	for _, out := range n.outs {
 		out.walk(l, zips)
 	}
-}
-
-// startWatchdog looks at every stage's clocks until ctx ends.
-func (g *Graph) startWatchdog(ctx context.Context) *sync.WaitGroup {
-	var wg sync.WaitGroup
-	if g.watch == nil || g.limit <= 0 {
-		return &wg
-	}
-	wg.Go(func() {
-		tick := time.NewTicker(g.limit)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case now := <-tick.C:
-				for _, n := range g.nodes {
-					for w := range n.clocks {
-						if at := n.clocks[w].Load(); at != 0 && now.UnixNano()-at > int64(g.limit) {
-							g.watch(n.name, time.Duration(now.UnixNano()-at))
-						}
-					}
-				}
-			}
-		}
-	})
-	return &wg
 }

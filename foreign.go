@@ -2,7 +2,8 @@ package contraflow
 
 import (
 	"context"
-	"time"
+	"slices"
+	"sync"
 
 	"github.com/reugn/go-streams"
 )
@@ -12,7 +13,7 @@ import (
 // is drained in the background until its owner closes it, so that the foreign side is never left blocked.
 func From[T any](g *Graph, name string, o streams.Outlet, opts ...StageOption) Port[T] {
 	at := site(1)
-	n, s := g.add("from", name, at, opts)
+	n, s := g.add("from", name, at, opts, takesDepth)
 	if o == nil {
 		g.mistake(at, "from %q has no outlet", name)
 	}
@@ -22,18 +23,30 @@ func From[T any](g *Graph, name string, o streams.Outlet, opts ...StageOption) P
 		defer func() { err = n.settle(recover(), err) }()
 		in := o.Out()
 		for seq := int64(0); ; seq++ {
-			v, ok, err := receive(ctx, &n.meter, in)
-			if err != nil {
-				go drain(in)
-				return err
-			}
-			if !ok {
+			var v any
+			var ok bool
+			// The time that the foreign source takes for an item is this stage's.
+			err := n.call(0, seq, blocked, func() error {
+				select {
+				case v, ok = <-in:
+					return nil
+				case <-g.stop:
+					go drain(in)
+					return nil
+				case <-ctx.Done():
+					return errDone
+				}
+			})
+			if err == nil && !ok {
+				n.items.Add(-1)
 				return nil
 			}
 			var t T
-			err = n.call(0, seq, func() (err error) { t, err = as[T](v, n); return err })
 			if err == nil {
-				err = out.send(ctx, &n.meter, t)
+				t, err = as[T](v, n)
+			}
+			if err == nil {
+				err = out.send(ctx, t)
 			}
 			if err != nil {
 				go drain(in)
@@ -48,20 +61,20 @@ func From[T any](g *Graph, name string, o streams.Outlet, opts ...StageOption) P
 // gather items; between a fork and a zip it must say how many it keeps with Holds.
 func Through[A, B any](p Port[A], name string, f streams.Flow, opts ...StageOption) Port[B] {
 	g, at := graphOf(p), site(1)
-	n, s := g.add("through", name, at, opts)
+	n, s := g.add("through", name, at, opts, takesDepth|takesHolds)
 	if f == nil {
 		g.mistake(at, "through %q has no flow", name)
 	}
 	in := connect(p, n)
 	out := n.out(s.depth)
 	n.loops = append(n.loops, func(ctx context.Context) error {
-		return pump(ctx, n, in, f.In())
+		return n.pump(ctx, in, f.In())
 	}, func(ctx context.Context) (err error) {
 		defer close(out.ch)
 		defer func() { err = n.settle(recover(), err) }()
 		results := f.Out()
-		for seq := int64(0); ; seq++ {
-			v, ok, err := receive(ctx, &n.meter, results)
+		for {
+			v, ok, err := receive(ctx, results)
 			if err != nil {
 				go drain(results)
 				return err
@@ -72,10 +85,12 @@ func Through[A, B any](p Port[A], name string, f streams.Flow, opts ...StageOpti
 				}
 				return nil
 			}
-			var b B
-			err = n.call(0, seq, func() (err error) { b, err = as[B](v, n); return err })
+			b, err := as[B](v, n)
 			if err == nil {
-				err = out.send(ctx, &n.meter, b)
+				// While nobody takes what comes out, the flow is not busy but blocked.
+				n.ledger.hold(g.now(), true)
+				err = out.send(ctx, b)
+				n.ledger.hold(g.now(), false)
 			}
 			if err != nil {
 				go drain(results)
@@ -89,45 +104,54 @@ func Through[A, B any](p Port[A], name string, f streams.Flow, opts ...StageOpti
 // To ends a stream in a go-streams Sink. The run waits for the sink's completion.
 func To[T any](p Port[T], name string, sink streams.Sink) {
 	g, at := graphOf(p), site(1)
-	n, _ := g.add("to", name, at, nil)
+	n, _ := g.add("to", name, at, nil, 0)
 	if sink == nil {
 		g.mistake(at, "to %q has no sink", name)
 	}
 	in := connect(p, n)
 	n.loops = append(n.loops, func(ctx context.Context) error {
-		if err := pump(ctx, n, in, sink.In()); err != nil {
+		if err := n.pump(ctx, in, sink.In()); err != nil {
 			return err
 		}
-		sink.AwaitCompletion()
-		return nil
+		return n.finish(ctx, func(context.Context) error { sink.AwaitCompletion(); return nil })
 	})
 }
 
+// Outlet ends a stream as the source of a plain go-streams pipeline: what comes out of the port goes there, beginning with the
+// run. The pipeline must be read to its end, or the run cancelled. go-streams cannot tell a failed stream from a complete
+// one: Run's error does.
+func Outlet[T any](p Port[T], name string) streams.Source {
+	g, at := graphOf(p), site(1)
+	n, _ := g.add("to", name, at, nil, 0)
+	in, out := connect(p, n), make(outlet)
+	n.loops = append(n.loops, func(ctx context.Context) error { return n.pump(ctx, in, out) })
+	return out
+}
+
 // pump copies an edge into a foreign inlet and closes it when the stream ends. A foreign stage knows no context: the
-// inlet is closed on failure too, which is how it learns to stop.
-func pump(ctx context.Context, n *node, in *edge, to chan<- any) error {
+// inlet is closed on failure too, which is how it learns to stop. It is busy for as long as it does not take the next item.
+func (n *node) pump(ctx context.Context, in *edge, to chan<- any) error {
 	defer close(to)
-	for {
-		v, ok, err := in.recv(ctx, &n.meter)
+	for seq := int64(0); ; seq++ {
+		v, ok, err := n.next(ctx, in)
 		if err != nil || !ok {
 			return err
 		}
-		select {
-		case to <- v:
-		case <-ctx.Done():
-			return errDone
+		err = n.call(0, seq, starved, func() error {
+			select {
+			case to <- v:
+				return nil
+			case <-ctx.Done():
+				return errDone
+			}
+		})
+		if err != nil {
+			return err
 		}
 	}
 }
 
-func receive(ctx context.Context, m *meter, in <-chan any) (any, bool, error) {
-	select {
-	case v, ok := <-in:
-		return v, ok, nil
-	default:
-	}
-	t := time.Now()
-	defer func() { m.starved.Add(int64(time.Since(t))) }()
+func receive(ctx context.Context, in <-chan any) (any, bool, error) {
 	select {
 	case v, ok := <-in:
 		return v, ok, nil
@@ -149,17 +173,19 @@ type Flow[I, O any] struct {
 	name string
 	fn   func(context.Context, I) (O, error)
 	opts []StageOption
-	in   chan any
-	out  chan any
+	in   outlet
+	out  outlet
 	err  chan error
-	run  bool
+	once sync.Once
 }
 
 var _ streams.Flow = (*Flow[int, int])(nil)
 
 // NewFlow makes a Flow. Nothing runs until it is connected.
 func NewFlow[I, O any](name string, fn func(context.Context, I) (O, error), opts ...StageOption) *Flow[I, O] {
-	return &Flow[I, O]{name: name, fn: fn, opts: opts, in: make(chan any), out: make(chan any), err: make(chan error, 1)}
+	at := site(1)
+	opts = append(slices.Clone(opts), func(s *settings) { s.at = at })
+	return &Flow[I, O]{name: name, fn: fn, opts: opts, in: make(outlet), out: make(outlet), err: make(chan error, 1)}
 }
 
 // In is where the upstream sends.
@@ -174,15 +200,13 @@ func (f *Flow[I, O]) Out() <-chan any {
 // Via connects the next flow and returns it.
 func (f *Flow[I, O]) Via(next streams.Flow) streams.Flow {
 	f.start()
-	go f.copy(next)
-	return next
+	return f.out.Via(next)
 }
 
 // To connects a sink and waits for it.
 func (f *Flow[I, O]) To(sink streams.Sink) {
 	f.start()
-	f.copy(sink)
-	sink.AwaitCompletion()
+	f.out.To(sink)
 }
 
 // Err waits for the flow to end and returns its first error.
@@ -192,20 +216,11 @@ func (f *Flow[I, O]) Err() error {
 	return err
 }
 
-func (f *Flow[I, O]) copy(to streams.Inlet) {
-	defer close(to.In())
-	for v := range f.out {
-		to.In() <- v
-	}
-}
+func (f *Flow[I, O]) start() { f.once.Do(f.launch) }
 
-func (f *Flow[I, O]) start() {
-	if f.run {
-		return
-	}
-	f.run = true
+func (f *Flow[I, O]) launch() {
 	g := New(f.name)
-	in := From[I](g, f.name+" in", outlet(f.in))
+	in := From[I](g, f.name+" in", f.in)
 	Each(Step(in, f.name, f.fn, f.opts...), f.name+" out", func(ctx context.Context, o O) error {
 		select {
 		case f.out <- o:
@@ -216,12 +231,35 @@ func (f *Flow[I, O]) start() {
 	})
 	go func() {
 		err := g.Run(context.Background())
+		if err != nil {
+			go drain(f.in) // also when the graph was refused and nothing of it ran
+		}
 		close(f.out)
 		f.err <- err
 	}()
 }
 
-// outlet is a channel as a go-streams Outlet.
+// outlet is a channel as a go-streams Source.
 type outlet chan any
 
 func (o outlet) Out() <-chan any { return o }
+
+// Via connects a flow and returns it.
+func (o outlet) Via(next streams.Flow) streams.Flow {
+	go o.To(pass{next})
+	return next
+}
+
+// To connects a sink and waits for it.
+func (o outlet) To(sink streams.Sink) {
+	defer sink.AwaitCompletion()
+	defer close(sink.In())
+	for v := range o {
+		sink.In() <- v
+	}
+}
+
+// pass is an inlet that has nothing to wait for.
+type pass struct{ streams.Inlet }
+
+func (pass) AwaitCompletion() {}

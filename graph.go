@@ -13,10 +13,12 @@ import (
 // Graph is a set of stages joined by bounded edges. It is built by the free functions of this package (Source, Step,
 // Fork2, …), which start nothing; Run owns every goroutine. A Graph runs once.
 type Graph struct {
-	name  string
-	trace func(Span)
-	watch func(stage string, stuck time.Duration)
-	limit time.Duration // of the watchdog
+	name   string
+	trace  func(Span)
+	before func(stage string, item int64)
+	watch  func(Stuck)
+	limit  time.Duration // of the watchdog
+	tuner  *tuner
 
 	mu       sync.Mutex
 	nodes    []*node
@@ -39,11 +41,9 @@ type Option func(*Graph)
 // WithTrace calls f after every item of every stage. f is called from many goroutines.
 func WithTrace(f func(Span)) Option { return func(g *Graph) { g.trace = f } }
 
-// WithWatchdog calls f about once every limit for as long as one call of a stage's function has been running for
-// longer than limit.
-func WithWatchdog(limit time.Duration, f func(stage string, stuck time.Duration)) Option {
-	return func(g *Graph) { g.watch, g.limit = f, limit }
-}
+// WithProbe calls f at the beginning of every call of a stage's function, as part of it. Tests and studies slow or disturb
+// single stages with it. f is called from many goroutines.
+func WithProbe(f func(stage string, item int64)) Option { return func(g *Graph) { g.before = f } }
 
 // New starts an empty graph. The name appears in drawings and errors.
 func New(name string, opts ...Option) *Graph {
@@ -80,11 +80,12 @@ func (g *Graph) Run(ctx context.Context) error {
 	for _, n := range g.nodes {
 		n.start(ctx)
 	}
-	watching := g.startWatchdog(ctx)
+	watching, tuning := g.startWatchdog(ctx), g.startTuner(ctx)
 	g.wg.Wait()
 	cause := context.Cause(ctx)
 	g.cancel(nil)
 	watching.Wait()
+	tuning.Wait()
 	g.mu.Lock()
 	g.end = time.Now()
 	g.mu.Unlock()
@@ -108,6 +109,9 @@ func (g *Graph) spawn(n *node, ctx context.Context, f func(ctx context.Context) 
 	g.wg.Go(func() {
 		if err := guard(ctx, f); err != nil {
 			g.fail(n.name, err)
+		}
+		if int(n.ended.Add(1)) == len(n.loops) {
+			n.ledger.rest(g.now(), done)
 		}
 	})
 }

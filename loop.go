@@ -3,7 +3,6 @@ package contraflow
 import (
 	"context"
 	"sync/atomic"
-	"time"
 )
 
 // Feedback is a declared back edge: it carries values against the stream, from a later stage to an earlier one.
@@ -77,14 +76,10 @@ func (f *Feedback[T]) Recv(ctx context.Context) (v T, err error) {
 	return v, err
 }
 
+// waiting runs wait, booked to the stage whose function was given ctx.
 func (f *Feedback[T]) waiting(ctx context.Context, wait func() error) error {
-	m, _ := ctx.Value(meterKey{}).(*meter)
-	t := time.Now()
-	err := wait()
-	if m != nil {
-		d := int64(time.Since(t))
-		m.waited.Add(d)
-		m.busy.Add(-d)
+	if w := workerOf(ctx); w != nil {
+		return w.wait(wait)
 	}
-	return err
+	return wait()
 }

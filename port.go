@@ -1,8 +1,8 @@
 package contraflow
 
 import (
+	"context"
 	"fmt"
-	"sync"
 )
 
 // Port is the typed end of a stage that nothing is connected to yet. It is used exactly once.
@@ -14,30 +14,60 @@ type StageOption func(*settings)
 type settings struct {
 	workers, most, depth, holds int
 	scales                      bool
-	finish                      any
+	finish                      func(context.Context) error
+	given                       taken
+	at                          string // of the user's line, when it is not the caller's
 }
 
-// Workers lets a Step run on n items at once; its output keeps the order of its input. At most about 2n items are
-// inside the stage.
-func Workers(n int) StageOption { return func(s *settings) { s.workers, s.scales = n, true } }
+// taken is a set of options: those a kind of stage takes, or those it was given.
+type taken uint8
+
+const (
+	takesWorkers taken = 1 << iota
+	takesDepth
+	takesHolds
+	takesFinish
+)
+
+var optionNames = map[taken]string{takesWorkers: "Workers", takesDepth: "Depth", takesHolds: "Holds", takesFinish: "Finish"}
+
+// Workers lets a Step run on n items at once; its output keeps the order of its input. At most 2n items are inside
+// the stage.
+func Workers(n int) StageOption {
+	return func(s *settings) { s.workers, s.scales, s.given = n, true, s.given|takesWorkers }
+}
 
 // MaxWorkers is how far SetWorkers may raise the number of workers later.
-func MaxWorkers(n int) StageOption { return func(s *settings) { s.most, s.scales = n, true } }
+func MaxWorkers(n int) StageOption {
+	return func(s *settings) { s.most, s.scales, s.given = n, true, s.given|takesWorkers }
+}
 
 // Depth is how many items the edge after the stage holds. The default is 2.
-func Depth(n int) StageOption { return func(s *settings) { s.depth = n } }
+func Depth(n int) StageOption {
+	return func(s *settings) { s.depth, s.given = n, s.given|takesDepth }
+}
 
 // Holds declares that a foreign flow keeps up to n items before it gives one, as batching does. A flow between a fork
 // and a zip must say so: the other leg needs as much room.
-func Holds(n int) StageOption { return func(s *settings) { s.holds = n } }
+func Holds(n int) StageOption {
+	return func(s *settings) { s.holds, s.given = n, s.given|takesHolds }
+}
 
 const defaultDepth = 2
 
 // add makes a node, validating what every stage has in common.
-func (g *Graph) add(kind, name, at string, opts []StageOption) (*node, settings) {
+func (g *Graph) add(kind, name, at string, opts []StageOption, takes taken) (*node, settings) {
 	s := settings{workers: 1, depth: defaultDepth, holds: -1}
 	for _, o := range opts {
 		o(&s)
+	}
+	if s.at != "" {
+		at = s.at
+	}
+	for o := takesWorkers; o <= takesFinish; o <<= 1 {
+		if s.given&o&^takes != 0 {
+			g.mistake(at, "stage %q: %s means nothing to a %s: leave it out", name, optionNames[o], kind)
+		}
 	}
 	if name == "" {
 		g.mistake(at, "a %s needs a name", kind)
@@ -55,10 +85,15 @@ func (g *Graph) add(kind, name, at string, opts []StageOption) (*node, settings)
 		g.mistake(at, "stage %q is added to a graph that runs already", name)
 	}
 	s.most = max(s.most, s.workers)
-	n := &node{g: g, name: name, kind: kind, site: at, workers: s.workers, most: s.most, scales: s.scales, holds: s.holds}
-	n.clocks = newClocks(s.most)
-	n.allowed.Store(int32(s.workers))
-	n.wake = sync.NewCond(new(sync.Mutex))
+	n := &node{g: g, name: name, kind: kind, site: at, most: s.most, scales: s.scales, holds: s.holds}
+	n.workers = make([]worker, s.most)
+	for i := range n.workers {
+		n.workers[i].n, n.workers[i].id = n, i
+	}
+	n.ledger = ledger{workers: s.workers, idle: starved}
+	if s.most > 1 {
+		n.gate = newGate(s.workers)
+	}
 	g.nodes = append(g.nodes, n)
 	return n, s
 }

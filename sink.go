@@ -15,25 +15,29 @@ type Pair[A, B any] struct {
 // ErrUneven ends a run in which one input of a zip ended before the other.
 var ErrUneven = errors.New("one input ended before the other")
 
-// Each ends a stream: fn sees every item, in order, on one goroutine.
+// Each ends a stream: fn sees every item, in order, on one goroutine. Finish sets what runs after the last one, if nothing
+// has failed.
 func Each[T any](p Port[T], name string, fn func(context.Context, T) error, opts ...StageOption) {
 	g, at := graphOf(p), site(1)
-	n, _ := g.add("each", name, at, opts)
+	n, s := g.add("each", name, at, opts, takesFinish)
 	if fn == nil {
 		g.mistake(at, "each %q has no function", name)
 	}
 	in := connect(p, n)
 	n.loops = append(n.loops, func(ctx context.Context) error {
 		for seq := int64(0); ; seq++ {
-			v, ok, err := in.recv(ctx, &n.meter)
-			if err != nil || !ok {
+			v, ok, err := n.next(ctx, in)
+			if err != nil {
 				return err
+			}
+			if !ok {
+				return n.finish(ctx, s.finish)
 			}
 			t, err := as[T](v, in.from)
 			if err != nil {
 				return err
 			}
-			if err := n.call(0, seq, func() error { return fn(ctx, t) }); err != nil {
+			if err := n.call(0, seq, starved, func() error { return fn(ctx, t) }); err != nil {
 				return err
 			}
 		}
@@ -43,7 +47,7 @@ func Each[T any](p Port[T], name string, fn func(context.Context, T) error, opts
 // Fork2 splits every item in two. The legs have edges of their own; fn runs on one goroutine.
 func Fork2[I, A, B any](p Port[I], name string, fn func(I) (A, B), opts ...StageOption) (Port[A], Port[B]) {
 	g, at := graphOf(p), site(1)
-	n, s := g.add("fork", name, at, opts)
+	n, s := g.add("fork", name, at, opts, takesDepth)
 	if fn == nil {
 		g.mistake(at, "fork %q has no function", name)
 	}
@@ -54,7 +58,7 @@ func Fork2[I, A, B any](p Port[I], name string, fn func(I) (A, B), opts ...Stage
 		defer close(second.ch)
 		defer func() { err = n.settle(recover(), err) }()
 		for seq := int64(0); ; seq++ {
-			v, ok, err := in.recv(ctx, &n.meter)
+			v, ok, err := n.next(ctx, in)
 			if err != nil || !ok {
 				return err
 			}
@@ -64,13 +68,13 @@ func Fork2[I, A, B any](p Port[I], name string, fn func(I) (A, B), opts ...Stage
 			}
 			var a A
 			var b B
-			if err := n.call(0, seq, func() error { a, b = fn(i); return nil }); err != nil {
+			if err := n.call(0, seq, blocked, func() error { a, b = fn(i); return nil }); err != nil {
 				return err
 			}
-			if err := first.send(ctx, &n.meter, a); err != nil {
+			if err := first.send(ctx, a); err != nil {
 				return err
 			}
-			if err := second.send(ctx, &n.meter, b); err != nil {
+			if err := second.send(ctx, b); err != nil {
 				return err
 			}
 		}
@@ -81,7 +85,7 @@ func Fork2[I, A, B any](p Port[I], name string, fn func(I) (A, B), opts ...Stage
 // Zip2 pairs two streams item by item. Streams of different length end the run with ErrUneven.
 func Zip2[A, B any](name string, a Port[A], b Port[B], opts ...StageOption) Port[Pair[A, B]] {
 	g, at := graphOf(a), site(1)
-	n, s := g.add("zip", name, at, opts)
+	n, s := g.add("zip", name, at, opts, takesDepth)
 	if other := graphOf(b); other != g {
 		g.mistake(at, "zip %q joins streams of two graphs, %q and %q", name, g.name, other.name)
 	}
@@ -91,11 +95,11 @@ func Zip2[A, B any](name string, a Port[A], b Port[B], opts ...StageOption) Port
 		defer close(out.ch)
 		defer func() { err = n.settle(recover(), err) }()
 		for seq := int64(0); ; seq++ {
-			va, okA, err := ea.recv(ctx, &n.meter)
+			va, okA, err := n.next(ctx, ea)
 			if err != nil {
 				return err
 			}
-			vb, okB, err := eb.recv(ctx, &n.meter)
+			vb, okB, err := n.next(ctx, eb)
 			if err != nil {
 				return err
 			}
@@ -110,7 +114,7 @@ func Zip2[A, B any](name string, a Port[A], b Port[B], opts ...StageOption) Port
 				return nil
 			}
 			var pair Pair[A, B]
-			err = n.call(0, seq, func() (err error) {
+			err = n.call(0, seq, blocked, func() (err error) {
 				if pair.A, err = as[A](va, ea.from); err == nil {
 					pair.B, err = as[B](vb, eb.from)
 				}
@@ -119,7 +123,7 @@ func Zip2[A, B any](name string, a Port[A], b Port[B], opts ...StageOption) Port
 			if err != nil {
 				return err
 			}
-			if err := out.send(ctx, &n.meter, pair); err != nil {
+			if err := out.send(ctx, pair); err != nil {
 				return err
 			}
 		}

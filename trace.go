@@ -1,28 +1,67 @@
 package contraflow
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Span is one call of a stage's function.
+// Span is one call of a stage's function, or a part of one.
 type Span struct {
 	Stage    string
 	Worker   int
-	Seq      int64 // number of the item in the stage's input, from 0
+	Seq      int64  // number of the item in the stage's input, from 0
+	Name     string // what was done, of spans inside a call; empty for the call
+	Track    string // row of its own, such as a device; empty for the row of the stage's worker
 	Start    time.Time
 	Duration time.Duration
 }
 
-// Trace collects spans and writes them in the Chrome trace format, which Perfetto opens: one row a stage worker.
-// It is safe for concurrent use and keeps the newest spans when it is full.
+// Mark opens a span inside the call of a stage's function that ctx was given to; the function it returns ends it. track names
+// a row of its own, such as a device's; empty is the worker's. Outside of a graph, or without a trace, it does nothing.
+func Mark(ctx context.Context, track, name string) (end func()) {
+	w := workerOf(ctx)
+	if w == nil || w.n.g.trace == nil {
+		return func() {}
+	}
+	t := time.Now()
+	return func() { Record(ctx, Span{Name: name, Track: track, Start: t, Duration: time.Since(t)}) }
+}
+
+// Record adds a span that was measured elsewhere, as a device does, to the trace of the graph whose stage was given ctx.
+func Record(ctx context.Context, s Span) {
+	if w := workerOf(ctx); w != nil && w.n.g.trace != nil {
+		s.Stage, s.Worker, s.Seq = w.n.name, w.id, w.seq.Load()
+		w.n.g.trace(s)
+	}
+}
+
+// Traced says whether anybody looks at spans, so that measuring them pays.
+func Traced(ctx context.Context) bool {
+	w := workerOf(ctx)
+	return w != nil && w.n.g.trace != nil
+}
+
+// Trace collects spans and writes them in the Chrome trace format, which Perfetto opens: one row a stage worker and one a
+// track, and the items waiting in every edge over time. It is safe for concurrent use and keeps the newest spans when it
+// is full.
 type Trace struct {
-	mu    sync.Mutex
-	spans []Span
-	next  int
-	full  bool
+	mu     sync.Mutex
+	spans  []Span
+	next   int
+	full   bool
+	levels []level
+}
+
+// level is how many items waited in an edge at a moment.
+type level struct {
+	edge    string
+	at      time.Time
+	waiting int
 }
 
 // NewTrace makes a trace of at most limit spans.
@@ -39,6 +78,18 @@ func (t *Trace) Add(s Span) {
 	t.mu.Unlock()
 }
 
+// Sample notes how many items wait in every edge now. As many samples are kept as spans.
+func (t *Trace) Sample(s Stats) {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range s.Edges {
+		if len(t.levels) < len(t.spans) {
+			t.levels = append(t.levels, level{e.From + " → " + e.To, now, e.Waiting})
+		}
+	}
+}
+
 // Spans are the kept spans in the order they ended.
 func (t *Trace) Spans() []Span {
 	t.mu.Lock()
@@ -49,42 +100,70 @@ func (t *Trace) Spans() []Span {
 	return append(append([]Span(nil), t.spans[t.next:]...), t.spans[:t.next]...)
 }
 
-// WriteJSON writes the trace as one JSON object.
+// event is one object of the Chrome trace format.
+type event struct {
+	Name  string         `json:"name"`
+	Phase string         `json:"ph"` // X a span, C a counter, M metadata
+	TS    float64        `json:"ts"` // µs
+	Dur   *float64       `json:"dur,omitempty"`
+	PID   int            `json:"pid"`
+	TID   int            `json:"tid"`
+	Args  map[string]any `json:"args,omitempty"`
+}
+
+// Rows of a trace are in two groups, which the format calls processes.
+const (
+	stageRows = iota + 1
+	trackRows
+)
+
+// WriteJSON writes the trace as one JSON object. Rows have the order in which
+// their stages were first seen, which is that of the graph.
 func (t *Trace) WriteJSON(w io.Writer) error {
-	type event struct {
-		Name  string         `json:"name"`
-		Phase string         `json:"ph"`
-		TS    float64        `json:"ts,omitempty"`  // µs
-		Dur   float64        `json:"dur,omitempty"` // µs
-		PID   int            `json:"pid"`
-		TID   int            `json:"tid"`
-		Args  map[string]any `json:"args,omitempty"`
-	}
-	type row struct {
-		stage  string
-		worker int
-	}
 	spans := t.Spans()
-	rows := map[row]int{}
-	var events []event
+	slices.SortStableFunc(spans, func(a, b Span) int { return a.Start.Compare(b.Start) })
 	var zero time.Time
-	for _, s := range spans {
-		if zero.IsZero() || s.Start.Before(zero) {
-			zero = s.Start
-		}
+	if len(spans) > 0 {
+		zero = spans[0].Start
+	}
+	since := func(at time.Time) float64 { return float64(at.Sub(zero)) / 1e3 }
+	type row struct {
+		pid  int
+		name string
+	}
+	rows, stages := map[row]int{}, map[string]int{}
+	events := []event{
+		{Name: "process_name", Phase: "M", PID: stageRows, Args: map[string]any{"name": "stages"}},
+		{Name: "process_name", Phase: "M", PID: trackRows, Args: map[string]any{"name": "devices"}},
 	}
 	for _, s := range spans {
-		r := row{s.Stage, s.Worker}
+		r, name := row{stageRows, rowName(s)}, s.Name
+		if s.Track != "" {
+			r = row{trackRows, s.Track}
+		}
+		if name == "" {
+			name = s.Stage
+		}
 		id, known := rows[r]
 		if !known {
 			id = len(rows) + 1
 			rows[r] = id
-			events = append(events, event{Name: "thread_name", Phase: "M", PID: 1, TID: id,
-				Args: map[string]any{"name": rowName(s)}})
+			if stages[s.Stage] == 0 {
+				stages[s.Stage] = len(stages) + 1
+			}
+			events = append(events, event{Name: "thread_name", Phase: "M", PID: r.pid, TID: id, Args: map[string]any{"name": r.name}},
+				event{Name: "thread_sort_index", Phase: "M", PID: r.pid, TID: id, Args: map[string]any{"sort_index": 1000*stages[s.Stage] + s.Worker}})
 		}
-		events = append(events, event{Name: s.Stage, Phase: "X", PID: 1, TID: id,
-			TS: float64(s.Start.Sub(zero)) / 1e3, Dur: float64(s.Duration) / 1e3, Args: map[string]any{"item": s.Seq}})
+		dur := float64(s.Duration) / 1e3
+		events = append(events, event{Name: name, Phase: "X", PID: r.pid, TID: id, TS: since(s.Start), Dur: &dur, Args: map[string]any{"item": s.Seq}})
 	}
+	t.mu.Lock()
+	for _, l := range t.levels {
+		if !l.at.Before(zero) {
+			events = append(events, event{Name: l.edge, Phase: "C", PID: stageRows, TS: since(l.at), Args: map[string]any{"waiting": l.waiting}})
+		}
+	}
+	t.mu.Unlock()
 	return json.NewEncoder(w).Encode(map[string]any{"traceEvents": events, "displayTimeUnit": "ms"})
 }
 
@@ -92,5 +171,5 @@ func rowName(s Span) string {
 	if s.Worker == 0 {
 		return s.Stage
 	}
-	return s.Stage + " " + string(rune('0'+s.Worker%10))
+	return fmt.Sprintf("%s %d", s.Stage, s.Worker+1)
 }

@@ -234,7 +234,7 @@ func (r *Run) demoReport(ctx context.Context, res *DemoResult, m *Monitor, c *de
 			{Name: "encode busy", Value: fmt.Sprintf("%.0f %%", 100*res.EncodeBusy), Note: "after the first second"},
 		},
 		Verdict:  stats.Verdict(),
-		Stages:   stageRows(stats),
+		Stages:   stats.StageRows(),
 		Commands: []string{fmt.Sprintf("contraflow demo --seed %d", r.o.Run.Seed), fmt.Sprintf("contraflow knn --model_path %s --data_folder %s", r.Dir, r.o.Data.Folder)},
 	}
 	losses := report.Chart{Title: "Loss of each view's query", XLabel: "step", YLabel: "nats"}
@@ -272,19 +272,6 @@ func (r *Run) demoReport(ctx context.Context, res *DemoResult, m *Monitor, c *de
 		return err
 	}
 	return errors.Join(report.Write(f, p), f.Close())
-}
-
-// stageRows is the stage table as text.
-func stageRows(s contraflow.Stats) [][]string {
-	rows := [][]string{{"stage", "workers", "items", "busy", "starved", "blocked", "waited", "p50", "p99"}}
-	pct := func(d time.Duration) string {
-		return fmt.Sprintf("%.0f %%", 100*float64(d)/float64(max(s.Elapsed, 1)))
-	}
-	for _, st := range s.Stages {
-		rows = append(rows, []string{st.Name, strconv.Itoa(st.Workers), strconv.FormatInt(st.Items, 10), fmt.Sprintf("%.0f %%", 100*s.Share(st)),
-			pct(st.Starved), pct(st.Blocked), pct(st.Waited), st.P50.Round(time.Microsecond).String(), st.P99.Round(time.Microsecond).String()})
-	}
-	return rows
 }
 
 // retrieval picks validation images, one a class as far as they go, and finds their nearest training images.
