@@ -6,12 +6,9 @@ import "context"
 // is woken by nothing else, so a slow one does not slow the stages before the filter as long as its edge has room.
 func Filter[I, O any](p Port[I], name string, fn func(context.Context, I) (O, bool, error), opts ...StageOption) Port[O] {
 	g, at := graphOf(p), site(1)
-	n, s := g.add("filter", name, at, opts)
+	n, s := g.add("filter", name, at, opts, takesDepth|takesFinish)
 	if fn == nil {
 		g.mistake(at, "filter %q has no function", name)
-	}
-	if s.most != 1 {
-		g.mistake(at, "filter %q has one worker, not %d: let a Step before it do the work", name, s.most)
 	}
 	in := connect(p, n)
 	out := n.out(s.depth)
@@ -19,9 +16,12 @@ func Filter[I, O any](p Port[I], name string, fn func(context.Context, I) (O, bo
 		defer close(out.ch)
 		defer func() { err = n.settle(recover(), err) }()
 		for seq := int64(0); ; seq++ {
-			v, ok, err := in.recv(ctx, &n.meter)
-			if err != nil || !ok {
+			v, ok, err := n.next(ctx, in)
+			if err != nil {
 				return err
+			}
+			if !ok {
+				return n.finish(ctx, s.finish)
 			}
 			i, err := as[I](v, in.from)
 			if err != nil {
@@ -29,13 +29,13 @@ func Filter[I, O any](p Port[I], name string, fn func(context.Context, I) (O, bo
 			}
 			var o O
 			var keep bool
-			if err := n.call(0, seq, func() error { o, keep, err = fn(ctx, i); return err }); err != nil {
+			if err := n.call(0, seq, blocked, func() error { o, keep, err = fn(ctx, i); return err }); err != nil {
 				return err
 			}
 			if !keep {
 				continue
 			}
-			if err := out.send(ctx, &n.meter, o); err != nil {
+			if err := out.send(ctx, o); err != nil {
 				return err
 			}
 		}

@@ -63,7 +63,7 @@ func TestFilterMistakes(t *testing.T) {
 		"has no function": func(g *contraflow.Graph) {
 			contraflow.Each(contraflow.Filter[int, string](contraflow.Source(g, "numbers", count(3)), "tenths", nil), "end", func(context.Context, string) error { return nil })
 		},
-		"has one worker": func(g *contraflow.Graph) {
+		"Workers means nothing to a filter": func(g *contraflow.Graph) {
 			p := contraflow.Filter(contraflow.Source(g, "numbers", count(3)), "tenths", everyTenth, contraflow.Workers(2))
 			contraflow.Each(p, "end", func(context.Context, string) error { return nil })
 		},

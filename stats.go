@@ -9,7 +9,7 @@ import (
 // for what came after the stage's last item.
 type StageStat struct {
 	Name    string
-	Kind    string // source, step, fork, zip, each, from, through, to
+	Kind    string // source, step, filter, fork, zip, each, from, through, to
 	Workers int
 	Scales  bool // made for several workers: Workers or MaxWorkers was given
 	Items   int64
