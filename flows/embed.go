@@ -20,7 +20,7 @@ type Embedder struct {
 // newEmbedder compiles the evaluation programs of a network over a data set.
 func newEmbedder(o Options, n *network, v views, decode *stages.Decode, layer string) (*Embedder, error) {
 	e := &Embedder{decode: decode, batch: 100}
-	e.views = &stages.Views{Space: v.space, Split: v.split, Recycle: decode.Recycle}
+	e.views = v.stage(decode.Recycle)
 	for i, g := range n.graphs {
 		p, err := n.device.Compile(g, n.params[i], ops.Options{Batch: e.batch, Outputs: []string{layer}, Direct: o.Net.Direct})
 		if err != nil {
@@ -82,7 +82,11 @@ func (e *Embedder) Encode(ctx context.Context, batches []*stages.Batch) (*Featur
 			}
 			d := p.OutputShape(0).Len()
 			out := t.Output(0)
+			has := present(b, v)
 			for i := range n {
+				if has != nil && !has[i] {
+					continue // a view that the sample lacks has features of zero
+				}
 				row := rows[i*f.Dim+at:][:d]
 				copy(row, out[i*d:])
 				normalise(row)

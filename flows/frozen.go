@@ -153,6 +153,10 @@ func (f *Frozen) rows(dst []float32, b *stages.Batch, programs []ops.Program, fr
 			}
 			out := t.Output(0)
 			for row := a; row < z; row++ {
+				if has := present(b, f.towers[i]); has != nil && !has[row] {
+					clear(dst[row*f.Dim+at:][:f.dims[i]]) // a view that the sample lacks
+					continue
+				}
 				copy(dst[row*f.Dim+at:][:f.dims[i]], out[(row-a)*f.dims[i]:])
 			}
 			t.Release()

@@ -25,6 +25,7 @@ func (r *Run) openLoading() (err error) {
 	if r.views, err = viewsOf(o, r.model); err != nil {
 		return err
 	}
+	r.o.Data.Beside = r.views.beside
 	if r.data, err = openData(o, "train", o.Method == "supervised"); err != nil {
 		return err
 	}
@@ -43,7 +44,7 @@ func (r *Run) openLoading() (err error) {
 // loading adds the half of the graph that loads: sampler, decode and views, with the stages of a mixture when there is one.
 func (r *Run) loading(g *contraflow.Graph) contraflow.Port[*stages.Batch] {
 	o := r.o
-	render := &stages.Views{Space: r.views.space, Split: r.views.split, Recycle: r.decode.Recycle}
+	render := r.views.stage(r.decode.Recycle)
 	plans := contraflow.Source(g, "sampler", r.sampler.Plans())
 	if r.mixes() {
 		plans = contraflow.Step(plans, "partners", r.newMixture().Plan)

@@ -1,5 +1,7 @@
 package flows
 
+import "github.com/contraflow/contraflow/stages"
+
 // Options are everything a training run can be told. They are grouped by the stage that reads them; flag names,
 // defaults and their origins live in one table (flags.go), from which the command line and its help are derived.
 type Options struct {
@@ -20,6 +22,8 @@ type DataOptions struct {
 	Dataset    string    // --dataset: imagenet, imagenet100; only the crop rule of the reference
 	View       string    // --view: Lab, YCbCr, RGB, …
 	Views      string    // --views: channel split, "L|ab"
+	ViewDirs   string    // --view_dirs: further views in files beside the images, "depth,normals"
+	Beside     []Beside  // what --view_dirs were found to be, in a checkpoint
 	ViewMean   []float64 // --view_mean: three means; empty takes those of the space
 	ViewStd    []float64 // --view_std
 	ImageSize  int       // --image_size
@@ -31,6 +35,10 @@ type DataOptions struct {
 	Workers    int       // --workers, --num_workers: decode workers; 0 picks from the cores
 	Rank       int       // --rank of --ranks: this process takes every Ranks-th sample of a global batch, from Rank on
 	Ranks      int       // 0 is 1
+
+	// ViewFuncs are further views that functions make of the crops. They are not part of a checkpoint: who goes on from
+	// one, or judges it, gives them again; without them its other views are still read.
+	ViewFuncs []stages.ViewFunc `json:"-"`
 }
 
 // MixOptions choose the image mixture.

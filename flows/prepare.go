@@ -2,6 +2,7 @@ package flows
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/io/jpeg"
@@ -22,6 +23,9 @@ type views struct {
 	split [][]int // nil: the crops of a sample, all channels
 	crops int     // a sample
 	names []string
+	// Views that are not made of colour channels come after those that are.
+	beside []Beside
+	funcs  []stages.ViewFunc
 	// encoded is how many of the views, from the first, have an encoder; the others are only predicted.
 	encoded int
 }
@@ -29,6 +33,9 @@ type views struct {
 // viewsOf resolves the colour space and the channel split. Methods with one encoder see RGB crops.
 func viewsOf(o Options, m encoders.Model) (views, error) {
 	if !m.Multi {
+		if o.Data.ViewDirs != "" || len(o.Data.ViewFuncs) > 0 {
+			return views{}, fmt.Errorf("--view_dirs: --model %s is one encoder of colour images: choose a model with a tower a view, such as resnet18v1", m.Name)
+		}
 		space, err := pixel.LookupSpace("RGB")
 		crops := 1
 		if o.Method == "moco" {
@@ -48,29 +55,44 @@ func viewsOf(o Options, m encoders.Model) (views, error) {
 	if !space.Known {
 		return views{}, fmt.Errorf("--view %s: no mean and deviation are known for it: give --view_mean and --view_std, which contraflow data stats --view %s prints", space.Name, space.Name)
 	}
-	split, err := splitOf(o, space)
+	split, err := stages.ParseSplit(o.Data.Views, space)
 	if err != nil {
 		return views{}, err
 	}
-	names := []string{"l", "ab"}
-	for v := 2; v < len(split); v++ {
-		names = append(names, encoders.TowerName(v))
+	v := views{space: space, split: split, crops: 1, funcs: o.Data.ViewFuncs}
+	for i := range split {
+		name := encoders.TowerName(i)
+		if i < len(colourNames) {
+			name = colourNames[i]
+		}
+		v.names = append(v.names, name)
 	}
-	v := views{space: space, split: split, crops: 1, names: names[:len(split)]}
-	v.encoded = len(split)
+	if v.beside, err = besideOf(o); err != nil {
+		return views{}, err
+	}
+	for _, b := range v.beside {
+		v.names = append(v.names, b.Name)
+	}
+	for _, f := range v.funcs {
+		v.names = append(v.names, f.Name)
+	}
+	for i, name := range v.names {
+		if slices.Contains(v.names[:i], name) {
+			return views{}, fmt.Errorf("two views are named %q: rename one of --view_dirs", name)
+		}
+	}
+	v.encoded = len(v.names)
 	if o.Method == "predict" {
 		v.encoded = 1
+	}
+	if o.Method != "supervised" && len(v.names) < 2 {
+		return views{}, fmt.Errorf("--views %q: %s needs at least two views: separate them by |, or add some with --view_dirs", o.Data.Views, o.Method)
 	}
 	return v, nil
 }
 
-// splitOf reads --views. One view is enough for labels.
-func splitOf(o Options, space pixel.Space) ([][]int, error) {
-	if o.Method == "supervised" {
-		return stages.ParseChannels(o.Data.Views, space)
-	}
-	return stages.ParseSplit(o.Data.Views, space)
-}
+// colourNames are the reference's names of the first two views.
+var colourNames = []string{"l", "ab"}
 
 // channels are the input channels of every encoder.
 func (v views) channels() []int {
@@ -86,7 +108,18 @@ func (v views) widths() []int {
 	for _, s := range v.split {
 		out = append(out, len(s))
 	}
+	for _, b := range v.beside {
+		out = append(out, b.Channels)
+	}
+	for _, f := range v.funcs {
+		out = append(out, f.Channels)
+	}
 	return out
+}
+
+// stage is the stage that makes batches of crops.
+func (v views) stage(recycle func(*stages.Crops)) *stages.Views {
+	return &stages.Views{Space: v.space, Split: v.split, Functions: v.funcs, Recycle: recycle}
 }
 
 // network is a model on a device: a tower a view.
@@ -175,9 +208,14 @@ func newDecode(o Options, data stages.Dataset, d *jpeg.Decoder, v views, centre 
 	if centre {
 		crops = 1
 	}
+	files, err := besideFiles(v.beside, data)
+	if err != nil {
+		return nil, err
+	}
 	return &stages.Decode{
 		Data: data, Decoder: d, Seed: uint64(o.Run.Seed), Size: o.Data.ImageSize, CropLow: o.Data.CropLow, Rule: rule,
 		Crops: crops, Jitter: o.Data.Aug == "CJ" && v.split == nil, Centre: centre, Budget: o.Data.BadSamples,
+		Beside: files, Planes: d,
 	}, nil
 }
 

@@ -203,7 +203,7 @@ func (r *ProbeRun) openHalf(half string) (h probeHalf, err error) {
 		}
 		r.OnBad(s.Name, by, s.Err)
 	}
-	h.views = &stages.Views{Space: v.space, Split: v.split, Recycle: h.decode.Recycle}
+	h.views = v.stage(h.decode.Recycle)
 	return h, nil
 }
 

@@ -22,6 +22,9 @@ type Crops struct {
 	Labels    []int
 	Pictures  []pixel.Picture
 	Bad       []Substitution
+	// Beside holds the views of Decode.Beside, normalised, [slots,C,H,W] each; Has says which slots have them.
+	Beside [][]float32
+	Has    [][]bool
 }
 
 // Decode reads, decodes, crops, scales, jitters and flips the pictures of a plan. Draws depend on (seed, epoch, sample), so
@@ -36,6 +39,9 @@ type Decode struct {
 	Crops   int  // crops a sample: 1, or 2 for MoCo
 	Jitter  bool // grayscale with probability 0.2, then colour jitter (0.4, 0.4, 0.4, 0.4)
 	Centre  bool // the evaluation crop: nothing is random
+	// Beside are views in files of their own, which Planes decodes.
+	Beside []Beside
+	Planes PlaneDecoder
 	// Budget is the largest share of samples that may be unreadable.
 	Budget float64
 	// Bad, if set, is told of every substituted sample.
@@ -53,6 +59,7 @@ type bench struct {
 	picture pixel.Picture
 	scaled  pixel.Picture
 	resizer pixel.Resizer
+	beside  []sideBench
 }
 
 // Run renders the crops of one plan.
@@ -72,6 +79,7 @@ func (d *Decode) Run(ctx context.Context, p Plan) (*Crops, error) {
 		c.Pictures = append(c.Pictures[:cap(c.Pictures)], make([]pixel.Picture, pictures-cap(c.Pictures))...)
 	}
 	c.Pictures = c.Pictures[:pictures]
+	d.roomBeside(c, pictures/per)
 	b, _ := d.tool.Get().(*bench)
 	if b == nil {
 		b = &bench{}
@@ -119,6 +127,9 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if misfit := (*MisfitError)(nil); errors.As(err, &misfit) {
+			return err
+		}
 		s := Substitution{Index: index, By: -1, Name: d.Data.Name(index), Err: err}
 		r := Draw(d.Seed, 0, index, PurposeSubstitute)
 		for range 20 {
@@ -141,7 +152,7 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 		}
 	}
 	for k := range c.PerSample {
-		d.render(b, &c.Pictures[slot*c.PerSample+k], c.Epoch, key, k)
+		d.render(b, c, slot, key, k)
 	}
 	return nil
 }
@@ -160,26 +171,32 @@ func (d *Decode) load(ctx context.Context, b *bench, index int) error {
 	if b.picture.W < 1 || b.picture.H < 1 {
 		return errors.New("the picture has no pixels")
 	}
-	return nil
+	return d.loadBeside(ctx, b, index)
 }
 
-// render makes crop k of the loaded picture.
-func (d *Decode) render(b *bench, dst *pixel.Picture, epoch, key, k int) {
+// render makes crop k of the loaded picture in a slot.
+func (d *Decode) render(b *bench, c *Crops, slot, key, k int) {
+	dst := &c.Pictures[slot*c.PerSample+k]
 	if d.Centre {
 		w, h, box := centre(b.picture.W, b.picture.H, d.Size)
 		b.resizer.Resize(&b.scaled, &b.picture, pixel.Box{W: b.picture.W, H: b.picture.H}, w, h)
 		b.resizer.Resize(dst, &b.scaled, box, d.Size, d.Size)
+		d.placeBeside(b, c, slot, w, h, box, false)
 		return
 	}
 	// The second crop of a sample has streams of its own.
-	draw := func(p Purpose) *Rand { return &Rand{Draw(d.Seed, epoch, key+k*d.Data.Len(), p)} }
+	draw := func(p Purpose) *Rand { return &Rand{Draw(d.Seed, c.Epoch, key+k*d.Data.Len(), p)} }
 	box := d.Rule(draw(PurposeCrop).Rand, b.picture.W, b.picture.H, d.CropLow, 1)
 	b.resizer.Resize(dst, &b.picture, box, d.Size, d.Size)
 	if d.Jitter {
 		jitter(draw(PurposeJitter), dst)
 	}
-	if draw(PurposeFlip).Float64() < 0.5 {
+	mirror := draw(PurposeFlip).Float64() < 0.5
+	if mirror {
 		dst.FlipH()
+	}
+	if k == 0 {
+		d.placeBeside(b, c, slot, 0, 0, box, mirror)
 	}
 }
 

@@ -76,6 +76,7 @@ type Encode struct {
 	inflight bool
 	batch    *Batch
 	shuffled []float32
+	sparse   sparse
 	restored [][]float32
 	order    []int
 }
@@ -148,7 +149,7 @@ func (e *Encode) apply(g *Gradients) error {
 		}
 		if g.Skip || g.D[i] == nil {
 			tape.Release()
-		} else if _, err := tape.Backward(g.D[i]); err != nil {
+		} else if _, err := tape.Backward(e.sparse.gather(i, g.D[i], e.batch)); err != nil {
 			errs = append(errs, err)
 		}
 		e.tapes[i] = nil
@@ -191,6 +192,10 @@ func (e *Encode) forward(i int, p Pass, b *Batch) ([]float32, error) {
 	}
 	x, n, t := b.Views[p.View], len(b.Index), &e.Towers[p.Tower]
 	size := len(x) / n
+	if some := b.some(p.View); some != nil {
+		return e.forwardSome(i, p, b, some)
+	}
+	e.sparse.all(i)
 	if p.Shuffle {
 		e.order = Draw(e.Seed, b.Epoch, b.Step, PurposeShuffle).Perm(n)
 		e.shuffled = grow(e.shuffled, len(x))

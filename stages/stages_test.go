@@ -297,14 +297,14 @@ func TestParseSplit(t *testing.T) {
 		want  string
 	}{
 		{"", lab, "[[0] [1 2]]"}, {"L|ab", lab, "[[0] [1 2]]"}, {"a|b|L", lab, "[[1] [2] [0]]"}, {"0|1,2", lab, "[[0] [1 2]]"},
-		{"Y|CbCr", ycbcr, "[[0] [1 2]]"}, {"Cr|Y", ycbcr, "[[2] [0]]"},
+		{"Y|CbCr", ycbcr, "[[0] [1 2]]"}, {"Cr|Y", ycbcr, "[[2] [0]]"}, {"L", lab, "[[0]]"},
 	} {
 		got, err := stages.ParseSplit(c.text, c.space)
 		if err != nil || fmt.Sprint(got) != c.want {
 			t.Errorf("%q: %v, %v, want %s", c.text, got, err, c.want)
 		}
 	}
-	for _, bad := range []string{"L", "L|L", "L|q", "L|", "|", "L|abL", "9|1"} {
+	for _, bad := range []string{"L|L", "L|q", "L|", "|", "L|abL", "9|1"} {
 		if got, err := stages.ParseSplit(bad, lab); err == nil {
 			t.Errorf("%q was read as %v", bad, got)
 		}

@@ -16,6 +16,8 @@ type Views struct {
 	Space pixel.Space
 	// Split is, for every view, the channels it has; nil makes one view of all channels for each crop of a sample.
 	Split [][]int
+	// Functions add views of the user's own.
+	Functions []ViewFunc
 	// Recycle, if set, takes the crops back.
 	Recycle func(*Crops)
 
@@ -73,6 +75,7 @@ func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
 			v.Space.Render(planes, &c.Pictures[s*c.PerSample+k])
 		}
 	}
+	v.more(b, c, slots, n)
 	if v.Recycle != nil {
 		v.Recycle(c)
 	}
@@ -83,17 +86,8 @@ func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
 var DefaultSplit = [][]int{{0}, {1, 2}}
 
 // ParseSplit reads a channel split such as "0|1,2" or, in the letters of a space, "L|ab", "Y|Cb|Cr". Every channel belongs to
-// one view at most, and there are at least two views to contrast.
+// one view at most.
 func ParseSplit(text string, space pixel.Space) ([][]int, error) {
-	out, err := ParseChannels(text, space)
-	if err == nil && len(out) < 2 {
-		return nil, fmt.Errorf("--views %q: contrast needs at least two views, separated by |", text)
-	}
-	return out, err
-}
-
-// ParseChannels is ParseSplit for any number of views.
-func ParseChannels(text string, space pixel.Space) ([][]int, error) {
 	if text == "" {
 		return DefaultSplit, nil
 	}

@@ -40,6 +40,7 @@ func newDataSynth() *cobra.Command {
 	f.IntVar(&o.ValPerClass, "val_per_class", 40, "validation images a class")
 	f.IntVar(&o.Size, "size", 96, "side of an image in pixels")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of every draw")
+	f.StringSliceVar(&o.Extra, "extra_views", nil, "further views of every scene as PNG files for --view_dirs: depth (16 bits), normals")
 	f.IntVar(&o.Quality, "quality", 92, "quality of the JPEG files, 1–100")
 	return c
 }

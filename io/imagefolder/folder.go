@@ -120,6 +120,9 @@ func (f *Folder) walk(dir string, label int) error {
 // Format says how the images are stored.
 func (f *Folder) Format() string { return "folder of classes" }
 
+// Dir is the folder whose sub-folders are the classes.
+func (f *Folder) Dir() string { return f.dir }
+
 // Len is the number of images.
 func (f *Folder) Len() int { return len(f.paths) }
 

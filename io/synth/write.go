@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"image/jpeg"
+	"image/png"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -21,6 +23,9 @@ type Options struct {
 	Size        int    // side in pixels, at least 32
 	Seed        uint64 // of every draw
 	Quality     int    // of the JPEG files, 1–100; 0 means 92
+	// Extra are further views of the scenes, in PNG files under dir/<view>/train and dir/<view>/val: "depth", "normals".
+	// The images are the same with and without.
+	Extra []string `json:",omitempty"`
 }
 
 // check reports the first setting that cannot be drawn.
@@ -34,6 +39,11 @@ func (o Options) check() error {
 		return fmt.Errorf("synth: size %d: between 32 and 4096 pixels", o.Size)
 	case o.Quality < 0 || o.Quality > 100:
 		return fmt.Errorf("synth: quality %d: between 1 and 100", o.Quality)
+	}
+	for _, v := range o.Extra {
+		if _, ok := extras[v]; !ok {
+			return fmt.Errorf("synth: there is no extra view %q: choose from depth, normals", v)
+		}
 	}
 	return nil
 }
@@ -70,9 +80,12 @@ func ClassName(class int) string {
 }
 
 func writeClass(ctx context.Context, dir string, o Options, split, class, n int) error {
-	folder := filepath.Join(dir, [2]string{"train", "val"}[split], ClassName(class))
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return fmt.Errorf("synth: %w", err)
+	below := filepath.Join([2]string{"train", "val"}[split], ClassName(class))
+	folder := filepath.Join(dir, below)
+	for _, v := range append([]string{""}, o.Extra...) {
+		if err := os.MkdirAll(filepath.Join(dir, v, below), 0o755); err != nil {
+			return fmt.Errorf("synth: %w", err)
+		}
 	}
 	for i := range n {
 		if err := ctx.Err(); err != nil {
@@ -88,6 +101,26 @@ func writeClass(ctx context.Context, dir string, o Options, split, class, n int)
 		if err = errors.Join(err, f.Close()); err != nil {
 			return fmt.Errorf("synth: %s: %w", f.Name(), err)
 		}
+		if len(o.Extra) == 0 {
+			continue
+		}
+		z := s.relief(rand.New(rand.NewPCG(o.Seed, mix(uint64(split)<<56|uint64(class)<<40|uint64(i)))))
+		for _, v := range o.Extra {
+			if err := writePNG(filepath.Join(dir, v, below, fmt.Sprintf("%05d.png", i)), extras[v](z)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func writePNG(path string, img image.Image) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("synth: %w", err)
+	}
+	if err := errors.Join(png.Encode(f, img), f.Close()); err != nil {
+		return fmt.Errorf("synth: %s: %w", path, err)
 	}
 	return nil
 }
