@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/contraflow/contraflow/stages"
@@ -58,7 +59,7 @@ func NewMetrics(dir string, start int) (*Metrics, error) {
 func (m *Metrics) Write(r *StepReport) {
 	now := time.Now()
 	b := fmt.Appendf(nil, `{"step":%d,"epoch":%d,"loss":%s`, r.Plan.Step, r.Plan.Epoch, number(r.Loss))
-	for _, v := range r.Values {
+	for _, v := range append(slices.Clip(r.Values), r.Health...) {
 		b = fmt.Appendf(b, `,%q:%s`, v.Name, number(v.V))
 	}
 	b = fmt.Appendf(b, `,"lr":%s,"images_per_s":%.1f,"bad":%d`, number(r.LR), float64(r.Samples)/max(now.Sub(m.last).Seconds(), 1e-9), len(r.Bad))

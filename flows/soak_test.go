@@ -101,14 +101,14 @@ func soak(t *testing.T, o flows.Options, dir string, kills int, dice *rand.Rand)
 	for k := range kills + 1 {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestSoak$")
 		cmd.Env = append(os.Environ(), "SOAK_RUN="+string(text))
-		after := dice.IntN(8)
+		after := dice.IntN(2*o.Run.MaxSteps/kills + 2) // about as far as the kills should be apart
 		what := fmt.Sprintf("kill %d after %d steps", k+1, after)
 		inside := k%3 == 0 && k < kills
 		if inside {
 			fault := faults[inSaves%len(faults)]
-			n := 1 + dice.IntN(4)
+			n := 1 + dice.IntN(9) // of the first saves
 			if strings.HasPrefix(fault, "write") {
-				n = 1 + dice.IntN(300) // about as many tensors as a save has
+				n = 1 + dice.IntN(1000) // a save writes about 400 tensors
 			}
 			fault = fmt.Sprintf("%s %d", fault, n)
 			what = fmt.Sprintf("kill %d by %s", k+1, fault)

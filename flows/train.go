@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/contraflow/contraflow"
@@ -48,6 +49,8 @@ type Run struct {
 	EndOfEpoch func(r *stages.Report, a Averages)
 	// Between, if set, runs on the device's goroutine before the first batch of every epoch after the first.
 	Between func(ctx context.Context, epoch int) error
+	// OnSkip, if set, is told of every step that --on_nan skip leaves out. It may be called from two goroutines.
+	OnSkip func(step int, why string)
 	// BeforeSave, if set, runs before a checkpoint is written, on the goroutine that writes it.
 	BeforeSave func() error
 	// FS is where checkpoints are written; nil is the disk.
@@ -62,6 +65,7 @@ type Run struct {
 	encode   *stages.Encode
 	averages Averages
 	spares   chan *stages.Snapshot
+	dumps    atomic.Int32 // batches kept because of numbers that are not finite
 }
 
 // Prepare opens data, decoder and device, makes networks and bank, takes the run folder and restores a checkpoint if one is
@@ -248,16 +252,23 @@ func (r *Run) Graph() *contraflow.Graph {
 	return g
 }
 
+// rankEvery is how many steps lie between two ranks of the embeddings.
+const rankEvery = 50
+
 // compute adds the half of the graph that learns: encode, contrast, update, meter and save.
 func (r *Run) compute(g *contraflow.Graph, batches contraflow.Port[*stages.Batch]) {
 	o := r.o
 	r.spares = make(chan *stages.Snapshot, 1)
 	gradients := contraflow.Loop[*stages.Gradients](g, "gradients", 1).Between("update", "encode")
+	skip := o.Run.OnNaN == "skip"
 	r.encode = &stages.Encode{Towers: r.towers, Passes: r.passes, Gradients: gradients, Seed: uint64(o.Run.Seed),
-		Between: r.between, SnapshotAt: r.snapshotAt, Spare: r.spare}
+		Between: r.between, SnapshotAt: r.snapshotAt, Spare: r.spare, SkipNaN: skip, NaN: r.trouble}
 	contrast := &stages.Contrast{Objective: r.objective}
 	update := &stages.Update{LR: func(p stages.Plan) float64 { return o.Optim.Rate(p.Epoch) }, Momentum: o.Optim.Momentum,
-		Decay: o.Optim.WeightDecay, SkipNaN: o.Run.OnNaN == "skip", Gradients: gradients}
+		Decay: o.Optim.WeightDecay, SkipNaN: skip, NaN: r.trouble, Passes: r.passNames(), Gradients: gradients}
+	if o.Method != "predict" && o.Method != "supervised" { // their outputs are no embeddings
+		update.Health = &stages.Health{Names: r.measured(), Every: rankEvery}
+	}
 
 	features := contraflow.Step(batches, "encode", r.encode.Run, contraflow.Finish(r.encode.Finish), contraflow.Depth(1))
 	scores := contraflow.Step(features, "contrast", contrast.Run, contraflow.Depth(1))

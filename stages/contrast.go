@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"fmt"
+	"math"
 )
 
 // Value is one number a step reports, under the name it has in logs and in TensorBoard.
@@ -37,6 +38,12 @@ func (c *Contrast) Run(_ context.Context, f *Features) (*Scores, error) {
 		f.Snapshot.Bank = c.Objective.State()
 	}
 	s := &Scores{Features: f}
+	for _, out := range f.Out {
+		if finite(out) > 0 { // the memory would never get rid of them
+			s.Loss = math.NaN()
+			return s, nil
+		}
+	}
 	if err := c.Objective.Score(s); err != nil {
 		return nil, fmt.Errorf("step %d: %w", f.Step, err)
 	}

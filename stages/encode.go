@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/contraflow/contraflow/ops"
 )
@@ -69,10 +70,15 @@ type Encode struct {
 	SnapshotAt func(next Plan) bool
 	// Spare, if set, gives back the memory of a snapshot that nobody needs any more, or nil.
 	Spare func() *Snapshot
-	// GradNorm, if set, is told the gradient norm of every applied step; an error ends the run.
-	GradNorm func(step int, norm float64) error
+	// SkipNaN leaves a step whose gradients are not finite out instead of ending the run, and undoes what a step that is left
+	// out has done to the running statistics.
+	SkipNaN bool
+	// NaN, if set, is told of every step whose gradients are not finite; its error ends the run.
+	NaN func(t *Trouble) error
 
-	tapes    []ops.Tape // of the batch in flight
+	skipped  int         // for gradients, in a row
+	buffers  [][]float32 // of every tower, as they were before the batch in flight
+	tapes    []ops.Tape  // of the batch in flight
 	inflight bool
 	batch    *Batch
 	shuffled []float32
@@ -102,6 +108,11 @@ func (e *Encode) Run(ctx context.Context, b *Batch) (*Features, error) {
 			return nil, err
 		}
 		f.Snapshot = s
+	}
+	if e.SkipNaN {
+		if err := e.eachBuffer(ops.Params.Read); err != nil {
+			return nil, err
+		}
 	}
 	for i, p := range e.Passes {
 		out, err := e.forward(i, p, b)
@@ -154,20 +165,14 @@ func (e *Encode) apply(g *Gradients) error {
 		}
 		e.tapes[i] = nil
 	}
-	if err := errors.Join(errs...); err != nil || g.Skip {
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if e.GradNorm != nil {
-		var sum float64
-		for _, t := range e.Towers {
-			if t.Follows < 0 {
-				n := t.Params.GradNorm()
-				sum += n * n
-			}
-		}
-		if err := e.GradNorm(g.Step, sum); err != nil {
-			return err
-		}
+	if g.Skip {
+		return e.undo()
+	}
+	if ok, err := e.gradientsFinite(g); err != nil || !ok {
+		return errors.Join(err, e.undo())
 	}
 	for _, t := range e.Towers {
 		if t.Follows < 0 {
@@ -179,6 +184,62 @@ func (e *Encode) apply(g *Gradients) error {
 			if err := t.Params.Average(e.Towers[t.Follows].Params, t.Keep); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// gradientsFinite looks at the gradients of every tower before they are applied.
+func (e *Encode) gradientsFinite(g *Gradients) (bool, error) {
+	for _, t := range e.Towers {
+		if t.Follows >= 0 {
+			continue
+		}
+		norm := t.Params.GradNorm()
+		if !math.IsNaN(norm) && !math.IsInf(norm, 0) {
+			continue
+		}
+		trouble := &Trouble{Batch: e.batch, Stage: "backward", D: g.D, What: fmt.Sprintf("the gradient of tower %s has norm %v", t.Name, norm)}
+		if e.NaN != nil {
+			if err := e.NaN(trouble); err != nil {
+				return false, err
+			}
+		}
+		if !e.SkipNaN {
+			return false, trouble
+		}
+		if e.skipped++; e.skipped == maxSkips {
+			return false, fmt.Errorf("%w: %d steps in a row were left out: the weights or the data are broken", trouble, maxSkips)
+		}
+		return false, nil
+	}
+	e.skipped = 0
+	return true, nil
+}
+
+// undo takes back what the batch in flight did to the running statistics, if they are kept.
+func (e *Encode) undo() error {
+	if !e.SkipNaN {
+		return nil
+	}
+	return e.eachBuffer(ops.Params.Write)
+}
+
+// eachBuffer reads, or writes back, the running statistics of every tower.
+func (e *Encode) eachBuffer(copyOne func(p ops.Params, name string, x []float32) error) error {
+	k := 0
+	for _, t := range e.Towers {
+		for _, s := range t.Params.Specs() {
+			if s.Role.Trainable() {
+				continue
+			}
+			if k == len(e.buffers) {
+				e.buffers = append(e.buffers, make([]float32, s.Len()))
+			}
+			if err := copyOne(t.Params, s.Name, e.buffers[k]); err != nil {
+				return err
+			}
+			k++
 		}
 	}
 	return nil

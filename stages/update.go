@@ -3,7 +3,6 @@ package stages
 import (
 	"context"
 	"fmt"
-	"math"
 )
 
 // Report is what a finished step tells the stages that only listen: meters, logs, checkpoints.
@@ -13,6 +12,7 @@ type Report struct {
 	Loss     float64
 	LR       float64
 	Values   []Value
+	Health   []Value // spread and, in some steps, rank of the embeddings: l_std, l_rank, …
 	Bad      []Substitution
 	Skipped  bool
 	Snapshot *Snapshot
@@ -28,12 +28,18 @@ type Update struct {
 	// LR is the learning rate of a batch.
 	LR              func(p Plan) float64
 	Momentum, Decay float64
-	// SkipNaN leaves a step with a loss that is not finite out instead of ending the run.
+	// SkipNaN leaves a step with numbers that are not finite out instead of ending the run.
 	SkipNaN bool
-	// NaN, if set, is called with a batch whose loss is not finite, before the run ends; it may keep a copy.
-	NaN func(s *Scores) error
+	// NaN, if set, is told of every such step before it is left out or ends the run; its error ends the run.
+	NaN func(t *Trouble) error
+	// Passes names the passes, for messages.
+	Passes []string
+	// Health, if set, measures embeddings.
+	Health *Health
 	// Gradients is where decisions go.
 	Gradients GradientSink
+
+	skipped int // in a row
 }
 
 // Run answers one batch.
@@ -42,20 +48,31 @@ func (u *Update) Run(ctx context.Context, s *Scores) (*Report, error) {
 		Plan: s.Plan, Samples: len(s.Index), Loss: s.Loss, LR: u.LR(s.Plan),
 		Values: s.Values, Bad: s.Bad, Snapshot: s.Snapshot,
 	}
-	if math.IsNaN(s.Loss) || math.IsInf(s.Loss, 0) {
+	if t := troubleOf(s, u.Passes); t != nil {
 		if u.NaN != nil {
-			if err := u.NaN(s); err != nil {
+			if err := u.NaN(t); err != nil {
 				return nil, err
 			}
 		}
 		if !u.SkipNaN {
-			return nil, fmt.Errorf("step %d: the loss is %v: lower --learning_rate, raise --nce_t, or leave such steps out with --on_nan skip", s.Step, s.Loss)
+			return nil, t
+		}
+		if u.skipped++; u.skipped == maxSkips {
+			return nil, fmt.Errorf("%w: %d steps in a row were left out: the weights or the data are broken", t, maxSkips)
 		}
 		r.Skipped = true
+	} else {
+		u.skipped = 0
+	}
+	if u.Health != nil && !r.Skipped {
+		r.Health = u.Health.keep(s)
 	}
 	g := &Gradients{Step: s.Step, D: s.D, LR: r.LR, Momentum: u.Momentum, Decay: u.Decay, Skip: r.Skipped}
 	if err := u.Gradients.Send(ctx, g); err != nil {
 		return nil, err
+	}
+	if u.Health != nil && !r.Skipped {
+		r.Health = append(r.Health, u.Health.ranks(r.Samples)...)
 	}
 	return r, nil
 }

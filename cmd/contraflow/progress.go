@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -29,6 +30,8 @@ type progress struct {
 	images int
 	stats  contraflow.Stats
 	begun  time.Time
+
+	embedding map[string]float64 // last spread and rank of each tower's embeddings
 
 	// Of the reference's line.
 	stepEnd     time.Time
@@ -64,6 +67,12 @@ func (p *progress) step(rep *flows.StepReport) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.images += rep.Samples
+	for _, v := range rep.Health {
+		if p.embedding == nil {
+			p.embedding = map[string]float64{}
+		}
+		p.embedding[v.Name] = v.V
+	}
 	if p.every > 0 {
 		p.referenceLine(rep)
 		return
@@ -82,14 +91,33 @@ func (p *progress) step(rep *flows.StepReport) {
 		limit = fmt.Sprintf("%s %.0f %%", st.Name, 100*window.Share(st))
 	}
 	total, _ := p.run.Steps()
-	line := fmt.Sprintf("epoch %d step %d/%d  %.1f images/s  loss %.4f  lr %.4g  limit: %s",
-		rep.Plan.Epoch, rep.Plan.Step+1, total, float64(p.images)/now.Sub(p.last).Seconds(), rep.Loss, rep.LR, limit)
+	line := fmt.Sprintf("epoch %d step %d/%d  %.1f images/s  loss %.4f  lr %.4g  %slimit: %s",
+		rep.Plan.Epoch, rep.Plan.Step+1, total, float64(p.images)/now.Sub(p.last).Seconds(), rep.Loss, rep.LR, p.health(), limit)
 	if p.bar != nil {
 		p.bar.Describe(line)
 	} else {
 		fmt.Fprintln(p.out, line)
 	}
 	p.last, p.images, p.stats = now, 0, stats
+}
+
+// health is the smallest spread of a tower's embeddings, 1 being even and 0 collapsed, and the smallest rank.
+func (p *progress) health() string {
+	spread, rank := math.Inf(1), math.Inf(1)
+	for name, v := range p.embedding {
+		if strings.HasSuffix(name, "_std") {
+			spread = min(spread, v)
+		} else {
+			rank = min(rank, v)
+		}
+	}
+	switch {
+	case math.IsInf(spread, 1):
+		return ""
+	case spread < 0.1:
+		return fmt.Sprintf("spread %.2f rank %.0f (collapsing)  ", spread, rank)
+	}
+	return fmt.Sprintf("spread %.2f rank %.0f  ", spread, rank)
 }
 
 // referenceLine prints what the reference prints every --print_freq batches: seconds a batch, seconds waiting for data, loss

@@ -82,6 +82,7 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	r.OnBad(func(name, by string, err error) {
 		log.Warn().Str("image", name).Str("instead", by).Msg("could not be read: " + err.Error())
 	})
+	r.OnSkip = func(_ int, why string) { log.Warn().Msg(why) }
 	if err := r.WriteManifest(os.Args, settings); err != nil {
 		return err
 	}

@@ -230,11 +230,30 @@ func (p *params) settle() {
 
 func (p *params) GradNorm() float64 {
 	p.settle()
-	var sum float64
+	type piece struct{ tensor, from, to int }
+	var list []piece
 	for i := range p.tensors {
-		for _, g := range p.tensors[i].grad {
-			sum += float64(g) * float64(g)
+		n := len(p.tensors[i].grad)
+		for at := 0; at < n; at += sgdPiece {
+			list = append(list, piece{i, at, min(n, at+sgdPiece)})
 		}
+	}
+	sums := make([]float64, len(list))
+	p.d.pool.run(len(list), func(_, k int) {
+		g := p.tensors[list[k].tensor].grad[list[k].from:list[k].to]
+		var a, b, c, d float64 // four chains: one would wait for itself
+		for len(g) >= 4 {
+			w, x, y, z := float64(g[0]), float64(g[1]), float64(g[2]), float64(g[3])
+			a, b, c, d, g = a+w*w, b+x*x, c+y*y, d+z*z, g[4:]
+		}
+		for _, v := range g {
+			a += float64(v) * float64(v)
+		}
+		sums[k] = (a + b) + (c + d)
+	})
+	var sum float64
+	for _, v := range sums {
+		sum += v
 	}
 	return math.Sqrt(sum)
 }
