@@ -1,0 +1,233 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// remote is a shard behind an HTTP server.
+type remote struct {
+	url    string
+	client *http.Client
+
+	mu    sync.Mutex
+	total int64  // 0: not known yet
+	tag   string // entity tag or date that came with the total
+}
+
+// client keeps a connection for every worker.
+var client = sync.OnceValue(func() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = 64
+	t.ResponseHeaderTimeout = 30 * time.Second
+	return &http.Client{Transport: t}
+})
+
+const (
+	tries    = 4
+	deadline = time.Minute // of one attempt
+)
+
+// pause is the wait before the second attempt; it doubles.
+var pause = 200 * time.Millisecond
+
+// errRefused says that asking again gives the same answer.
+var errRefused = errors.New("refused")
+
+// name is the address without what may be secret in it.
+func (r *remote) name() string { return redact(r.url) }
+
+func redact(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "address"
+	}
+	secret := u.RawQuery != ""
+	u.RawQuery, u.User, u.Fragment = "", nil, ""
+	if secret {
+		return u.String() + "?…"
+	}
+	return u.String()
+}
+
+func (r *remote) size(ctx context.Context) (int64, error) {
+	r.mu.Lock()
+	total := r.total
+	r.mu.Unlock()
+	if total > 0 {
+		return total, nil
+	}
+	var one [1]byte
+	if err := r.readAt(ctx, one[:], 0); err != nil {
+		return 0, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total, nil
+}
+
+func (r *remote) identity(ctx context.Context) (string, error) {
+	n, err := r.size(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fmt.Sprintf("%d %s", n, r.tag), err
+}
+
+// readAt asks for one range, again if the connection or the server fails.
+func (r *remote) readAt(ctx context.Context, p []byte, at int64) error {
+	if len(p) == 0 {
+		return nil
+	}
+	err := again(ctx, func(ctx context.Context) error { return r.ask(ctx, p, at) })
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.name(), err)
+	}
+	return nil
+}
+
+// again calls f until it succeeds, is refused, or has failed often enough.
+func again(ctx context.Context, f func(context.Context) error) error {
+	wait := pause
+	for try := 1; ; try++ {
+		attempt, cancel := context.WithTimeout(ctx, deadline)
+		err := f(attempt)
+		cancel()
+		var u *url.Error
+		if errors.As(err, &u) { // the caller names the address
+			err = u.Err
+		}
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errRefused):
+			return unwrapRefused(err)
+		case try == tries:
+			return fmt.Errorf("%w (%d attempts)", err, tries)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+			wait *= 2
+		}
+	}
+}
+
+// refusal is an answer that will not change.
+type refusal struct{ error }
+
+func (refusal) Is(target error) bool { return target == errRefused }
+func (r refusal) Unwrap() error      { return r.error }
+
+func unwrapRefused(err error) error {
+	var r refusal
+	if errors.As(err, &r) {
+		return r.error
+	}
+	return err
+}
+
+func refused(format string, args ...any) error { return refusal{fmt.Errorf(format, args...)} }
+
+// status makes an error of an answer that is not what was asked for.
+func status(resp *http.Response) error {
+	if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusRequestTimeout {
+		return fmt.Errorf("the server answers %s", resp.Status)
+	}
+	return refused("the server answers %s", resp.Status)
+}
+
+func (r *remote) ask(ctx context.Context, p []byte, at int64) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
+	if err != nil {
+		return refused("%w", err)
+	}
+	req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", at, at+int64(len(p))-1))
+	req.Header.Set("Accept-Encoding", "identity")
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusPartialContent:
+	case http.StatusOK:
+		return refused("the server sends the whole file when asked for a part: shards need a server that answers range requests")
+	case http.StatusRequestedRangeNotSatisfiable:
+		return refused("%w", io.ErrUnexpectedEOF)
+	default:
+		return status(resp)
+	}
+	start, total, ok := contentRange(resp.Header.Get("Content-Range"))
+	if !ok || start != at {
+		return refused("asked for bytes from %d on, the server sent %q", at, resp.Header.Get("Content-Range"))
+	}
+	tag := resp.Header.Get("ETag")
+	if tag == "" {
+		tag = resp.Header.Get("Last-Modified")
+	}
+	r.mu.Lock()
+	if r.total == 0 {
+		r.total, r.tag = total, tag
+	}
+	changed := r.total != total || r.tag != tag
+	r.mu.Unlock()
+	if changed {
+		return refused("the file on the server has changed since it was opened")
+	}
+	if at+int64(len(p)) > total {
+		return refused("%w", io.ErrUnexpectedEOF)
+	}
+	_, err = io.ReadFull(resp.Body, p)
+	return err
+}
+
+// contentRange reads "bytes 5-9/10".
+func contentRange(s string) (start, total int64, ok bool) {
+	span, of, ok := strings.Cut(strings.TrimPrefix(s, "bytes "), "/")
+	if !ok {
+		return 0, 0, false
+	}
+	first, _, _ := strings.Cut(span, "-")
+	start, err1 := strconv.ParseInt(first, 10, 64)
+	total, err2 := strconv.ParseInt(of, 10, 64)
+	return start, total, err1 == nil && err2 == nil && start >= 0 && total >= 0
+}
+
+// maxText bounds a manifest or an index.
+const maxText = 1 << 30
+
+// get reads a small file whole.
+func get(ctx context.Context, c *http.Client, address string) ([]byte, error) {
+	var out []byte
+	err := again(ctx, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+		if err != nil {
+			return refused("%w", err)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return status(resp)
+		}
+		out, err = io.ReadAll(io.LimitReader(resp.Body, maxText))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", redact(address), err)
+	}
+	return out, nil
+}

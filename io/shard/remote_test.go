@@ -1,0 +1,154 @@
+package shard_test
+
+import (
+	"archive/tar"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/contraflow/contraflow/io/shard"
+)
+
+// host serves a folder, fails every so-many-th request, and counts.
+type host struct {
+	dir      string
+	every    int64
+	requests atomic.Int64
+	bytes    atomic.Int64
+	whole    bool
+	status   atomic.Int32
+}
+
+func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n := h.requests.Add(1)
+	if h.every > 0 && n%h.every == 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if h.every > 0 && n%h.every == 1 {
+		panic(http.ErrAbortHandler)
+	}
+	if s := h.status.Load(); s != 0 {
+		w.WriteHeader(int(s))
+		return
+	}
+	if h.whole {
+		r.Header.Del("Range")
+	}
+	http.ServeFile(&counting{w, h}, r, filepath.Join(h.dir, filepath.Base(r.URL.Path)))
+}
+
+type counting struct {
+	http.ResponseWriter
+	h *host
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	c.h.bytes.Add(int64(len(p)))
+	return c.ResponseWriter.Write(p)
+}
+
+func serve(t *testing.T, h *host) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// What was packed is read from a server that fails now and then, by several workers, and only the bytes that are needed.
+func TestRemote(t *testing.T) {
+	h := &host{dir: written(t, 60), every: 7}
+	url := serve(t, h)
+	s := open(t, url+"/data", "train")
+	before := h.bytes.Load()
+	same(t, s, 60, 0, func(i int) int { return i % 3 })
+	want := int64(0)
+	for i := range 60 {
+		want += int64(len(image(i)))
+	}
+	if got := h.bytes.Load() - before; got > want+want/2 {
+		t.Errorf("%d bytes were sent for images of %d", got, want)
+	}
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := w; i < 60; i += 4 {
+				if b, err := s.Read(ctx, i, nil); err != nil || string(b) != string(image(i)) {
+					t.Errorf("sample %d: %v", i, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if name := s.Name(0); name != url+"/data/train-000000.tar:ant/00000000_pic.jpg" {
+		t.Errorf("sample 0 is %s", name)
+	}
+	for k := range s.Shards() {
+		if name, err := s.VerifyShard(ctx, k); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Shards of others have no index: the headers are read once, and the next time not at all.
+func TestRemoteForeign(t *testing.T) {
+	dir := t.TempDir()
+	plain := foreign(t, tar.FormatPAX, pairs(9, 0, func(i int) string { return fmt.Sprint(i % 2) })...)
+	os.WriteFile(filepath.Join(dir, "a-0.tar"), plain, 0o644)
+	os.WriteFile(filepath.Join(dir, "b-0.tar.zst"), compressed(t, ".zst", plain), 0o644)
+	h := &host{dir: dir}
+	url := serve(t, h)
+	for _, name := range []string{"/a-{0..0}.tar?token=secret", "/b-0.tar.zst"} {
+		s := open(t, url+name, "train")
+		same(t, s, 9, 0, func(i int) int { return i % 2 })
+		if strings.Contains(s.Name(0), "secret") {
+			t.Errorf("a secret is shown: %s", s.Name(0))
+		}
+		before := h.bytes.Load()
+		open(t, url+name, "train")
+		if n := h.bytes.Load() - before; n > 1 {
+			t.Errorf("%s: opening again took %d bytes", name, n)
+		}
+	}
+}
+
+func TestRemoteMistakes(t *testing.T) {
+	dir := written(t, 10)
+	h := &host{dir: dir}
+	url := serve(t, h)
+	check := func(what, want string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want %q", what, err, want)
+		}
+	}
+	s := open(t, url+"/data", "train")
+	for _, status := range []int32{404, 403, 500} {
+		h.status.Store(status)
+		_, err := s.Read(ctx, 0, nil)
+		check("a read", fmt.Sprint("the server answers ", status), err)
+		_, err = shard.Open(ctx, url+"/data", "train")
+		check("opening", "/data/shards.json: the server answers "+fmt.Sprint(status), err)
+	}
+	h.status.Store(0)
+	if _, err := s.Read(ctx, 0, nil); err != nil {
+		t.Error(err)
+	}
+	os.Truncate(filepath.Join(dir, "train-000000.tar"), 3000)
+	_, err := s.Read(ctx, 1, nil)
+	check("a file that shrinks", "changed since it was opened", err)
+	_, err = open(t, url+"/data", "train").Read(ctx, 3, nil)
+	check("a truncated shard", "truncated", err)
+	h.whole = true
+	_, err = shard.Open(ctx, url+"/train-000001.tar", "train")
+	check("no ranges", "shards need a server that answers range requests", err)
+	h.whole = false
+	_, err = shard.Open(ctx, "http://127.0.0.1:1/x.tar", "train")
+	check("nobody there", "http://127.0.0.1:1/x.tar: ", err)
+}

@@ -1,0 +1,104 @@
+package shard
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+)
+
+// images are the extensions of members that are taken for the image of a sample. With .zst behind them the member is
+// compressed by itself.
+var images = map[string]bool{"jpg": true, "jpeg": true, "png": true, "ppm": true, "pgm": true, "bmp": true, "tif": true, "tiff": true, "webp": true}
+
+func isImage(ext string) bool { return images[strings.ToLower(strings.TrimSuffix(ext, ".zst"))] }
+
+// split takes a member's name apart at the first dot of its last part.
+func split(name string) (key, ext string) {
+	dir, base := path.Split(strings.TrimPrefix(name, "./"))
+	stem, ext, _ := strings.Cut(base, ".")
+	return dir + stem, ext
+}
+
+// maxLabel bounds a .cls member.
+const maxLabel = 4096
+
+// scan reads the headers of a tar of n bytes and lists its samples. A sample has the first image among its members; members
+// without one are left out. A tar that ends early, also without its two blocks of zeros, is an error.
+func scan(r io.ReaderAt, n int64) (*index, error) {
+	x := &index{bytes: n}
+	s := io.NewSectionReader(r, 0, n)
+	t := tar.NewReader(s)
+	var sample struct {
+		key, ext, label string
+		at, size        int64
+		image           bool
+	}
+	flush := func() error {
+		if !sample.image {
+			return nil
+		}
+		sample.image = false
+		return x.add(sample.key, sample.ext, sample.label, sample.at, sample.size, 0)
+	}
+	end := int64(0) // of the last member
+	name := ""
+	for first := true; ; first = false {
+		h, err := t.Next()
+		here, _ := s.Seek(0, io.SeekCurrent)
+		if errors.Is(err, io.EOF) {
+			if here-end < 1024 {
+				return nil, fmt.Errorf("truncated: the %d bytes end without the mark of the end, behind %q", n, name)
+			}
+			break
+		}
+		if err != nil {
+			if first {
+				return nil, fmt.Errorf("not a tar: %w", err)
+			}
+			return nil, fmt.Errorf("truncated or damaged behind %q: %w", name, err)
+		}
+		name = h.Name
+		if h.Typeflag != tar.TypeReg || sparse(h) {
+			end = here
+			continue
+		}
+		if h.Size > n-here {
+			return nil, fmt.Errorf("truncated: %q ends at byte %d, the shard at %d", name, here+h.Size, n)
+		}
+		end = here + (h.Size+511)/512*512
+		key, ext := split(h.Name)
+		if first || key != sample.key {
+			if err := flush(); err != nil {
+				return nil, err
+			}
+			sample.key, sample.label = key, ""
+		}
+		switch {
+		case ext == "cls":
+			if h.Size > maxLabel {
+				return nil, fmt.Errorf("%q has %d bytes: want a label", name, h.Size)
+			}
+			text, err := io.ReadAll(t)
+			if err != nil {
+				return nil, fmt.Errorf("truncated in %q: %w", name, err)
+			}
+			sample.label = strings.TrimSpace(string(text))
+		case isImage(ext) && !sample.image:
+			sample.image, sample.ext, sample.at, sample.size = true, ext, here, h.Size
+		}
+	}
+	return x, flush()
+}
+
+// sparse files have holes, so that their bytes do not lie in one place.
+func sparse(h *tar.Header) bool {
+	for k := range h.PAXRecords {
+		if strings.HasPrefix(k, "GNU.sparse.") {
+			return true
+		}
+	}
+	return h.Typeflag == tar.TypeGNUSparse
+}
