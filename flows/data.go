@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/contraflow/contraflow/io/cifar"
 	"github.com/contraflow/contraflow/io/imagefolder"
+	"github.com/contraflow/contraflow/io/shard"
 	"github.com/contraflow/contraflow/io/stl10"
 	"github.com/contraflow/contraflow/stages"
 )
@@ -23,13 +25,17 @@ func openData(o Options, half string, judge bool) (stages.Dataset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--class_list: %w", err)
 	}
+	where := whereIs(o.Data.Folder, half)
+	if half == "val" && where == o.Data.Folder && shard.Named(where) {
+		return nil, fmt.Errorf("--data_folder %s names the training shards alone: give TRAIN,VAL, with a comma between them", where)
+	}
 	splits := []string{half}
 	if half == "train" && !judge && o.Data.Split != "" {
 		splits = strings.Split(o.Data.Split, "+")
 	}
 	var parts []stages.Dataset
 	for _, split := range splits {
-		d, err := openSplit(whereIs(o.Data.Folder, half), split, only)
+		d, err := openSplit(where, split, only)
 		if err != nil && (judge || !errors.Is(err, imagefolder.ErrOneClass)) {
 			if split != half {
 				return nil, fmt.Errorf("--split %s of --data_folder: %w", o.Data.Split, err)
@@ -94,6 +100,12 @@ func openSplit(where, split string, only []string) (stages.Dataset, error) {
 	}
 	if dir, kind, ok := cifar.Find(where); ok {
 		return opened(cifar.Open(dir, kind, test))
+	}
+	if shard.Named(where) || shard.Remote(where) {
+		return opened(shard.Open(context.Background(), where, split))
+	}
+	if s, err := shard.Open(context.Background(), where, split); !errors.Is(err, shard.ErrNone) {
+		return opened(s, err)
 	}
 	dir := filepath.Join(where, split)
 	if info, err := os.Stat(where); err == nil && !info.IsDir() {

@@ -1,8 +1,14 @@
 package flows_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"fmt"
+	"hash/fnv"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +16,7 @@ import (
 
 	"github.com/contraflow/contraflow/flows"
 	"github.com/contraflow/contraflow/io/cifar"
+	"github.com/contraflow/contraflow/stages"
 )
 
 // photo is the pixels of one made-up picture, RGB by rows.
@@ -110,23 +117,94 @@ func insdis(t *testing.T, folder string, change func(*flows.Options)) string {
 	return run(t, o)
 }
 
+// packed packs a data set and gives the folder.
+func packed(t *testing.T, folder string, change func(*flows.PackOptions)) string {
+	t.Helper()
+	o := flows.DefaultPack
+	o.Folder, o.Out, o.Decoder, o.Workers = folder, filepath.Join(t.TempDir(), "shards"), "go", 3
+	if change != nil {
+		change(&o)
+	}
+	if _, err := flows.Pack(context.Background(), o, t.Logf); err != nil {
+		t.Fatal(err)
+	}
+	return o.Out
+}
+
 // The same pictures train to the same bits however they are stored.
 func TestFormatsTrainAlike(t *testing.T) {
-	for name, c := range map[string]struct {
-		side int
-		dir  func(t *testing.T) string
-	}{
-		"STL-10":    {96, func(t *testing.T) string { return asSTL(t, 10) }},
-		"CIFAR-10":  {32, func(t *testing.T) string { return asCIFAR(t, cifar.CIFAR10, 10) }},
-		"CIFAR-100": {32, func(t *testing.T) string { return asCIFAR(t, cifar.CIFAR100, 10) }},
+	t.Setenv("CONTRAFLOW_CACHE", t.TempDir())
+	raw := func(o *flows.PackOptions) { o.Raw = true }
+	folder := asFolder(t, 10, 32)
+	shards := packed(t, folder, nil)
+	server := httptest.NewServer(http.FileServer(http.Dir(shards)))
+	t.Cleanup(server.Close)
+	gz := filepath.Join(t.TempDir(), "{0..0}.tar.gz")
+	zip(t, filepath.Join(shards, "train-000000.tar"), strings.Replace(gz, "{0..0}", "0", 1))
+	drawn := images(t) // JPEG files
+	for name, c := range map[string]struct{ folder, other string }{
+		"STL-10":              {asFolder(t, 10, 96), asSTL(t, 10)},
+		"CIFAR-10":            {folder, asCIFAR(t, cifar.CIFAR10, 10)},
+		"CIFAR-100":           {folder, asCIFAR(t, cifar.CIFAR100, 10)},
+		"shards":              {folder, shards},
+		"raw shards":          {folder, packed(t, folder, raw)},
+		"gzip":                {folder, gz},
+		"shards of a server":  {folder, server.URL},
+		"JPEG, shards":        {drawn, packed(t, drawn, nil)},
+		"JPEG, raw shards":    {drawn, packed(t, drawn, raw)},
+		"shards of shards":    {drawn, packed(t, packed(t, drawn, nil), nil)},
+		"shards of raw CIFAR": {folder, packed(t, asCIFAR(t, cifar.CIFAR100, 10), raw)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			want := insdis(t, asFolder(t, 10, c.side), nil)
-			if got := insdis(t, c.dir(t), nil); got != want {
-				t.Errorf("metrics differ:\n%s\n%s", got, want)
+			if got, want := loaded(t, c.other), loaded(t, c.folder); got != want {
+				t.Errorf("views differ:\n%s\n%s", got, want)
 			}
 		})
 	}
+	if got, want := insdis(t, packed(t, drawn, raw), nil), insdis(t, drawn, nil); got != want {
+		t.Errorf("metrics differ:\n%s\n%s", got, want)
+	}
+}
+
+// loaded sums the bits of every view of two epochs of MoCo batches with mixture, and the labels.
+func loaded(t *testing.T, folder string, change ...func(*flows.Options)) string {
+	t.Helper()
+	o := small(t, "moco", folder)
+	o.Optim.BatchSize, o.Data.Aug, o.Data.Workers = 4, "CJ", 2
+	o.Mix.On, o.Mix.GProb, o.Mix.RProb = true, 0.5, 0.5
+	for _, c := range change {
+		c(&o)
+	}
+	r, err := flows.PrepareLoading(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	err = r.EachBatch(context.Background(), func(b *stages.Batch) error {
+		h := fnv.New64a()
+		for _, v := range b.Views {
+			binary.Write(h, binary.LittleEndian, v)
+		}
+		fmt.Fprintf(&out, "step %d: %v %v %x\n", b.Step, b.Index, b.Labels, h.Sum64())
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func zip(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write(data)
+	w.Close()
+	put(t, to, b.Bytes())
 }
 
 // STL-10 trains on its unlabeled images, alone or with the others; judging takes the labeled ones all the same.
@@ -134,10 +212,10 @@ func TestUnlabeled(t *testing.T) {
 	dir := asSTL(t, 10)
 	metrics := map[string]bool{}
 	for _, split := range []string{"", "unlabeled", "train+unlabeled"} {
-		metrics[insdis(t, dir, func(o *flows.Options) { o.Data.Split = split })] = true
+		metrics[loaded(t, dir, func(o *flows.Options) { o.Data.Split = split })] = true
 	}
 	if len(metrics) != 3 {
-		t.Error("splits train on the same images")
+		t.Error("splits give the same images")
 	}
 	o := small(t, "insdis", dir)
 	o.Data.Split, o.Run.MaxSteps = "train+unlabeled", 1
@@ -174,12 +252,12 @@ func TestClassListOption(t *testing.T) {
 	put(t, list, []byte("1\n0\n"))
 	folder := asFolder(t, 10, 32)
 	put(t, filepath.Join(folder, "train", "2", "extra.ppm"), append([]byte("P6\n32 32\n255\n"), photo(77, 32)...))
-	want := insdis(t, asFolder(t, 10, 32), nil)
-	if got := insdis(t, folder, func(o *flows.Options) { o.Data.ClassList = list }); got != want {
-		t.Errorf("a folder with a third class: metrics differ:\n%s\n%s", got, want)
+	want := loaded(t, asFolder(t, 10, 32))
+	if got := loaded(t, folder, func(o *flows.Options) { o.Data.ClassList = list }); got != want {
+		t.Errorf("a folder with a third class: views differ:\n%s\n%s", got, want)
 	}
-	if got := insdis(t, asCIFAR(t, cifar.CIFAR100, 10), func(o *flows.Options) { o.Data.ClassList = list }); got != want {
-		t.Errorf("CIFAR-100, two classes of which are listed: metrics differ:\n%s\n%s", got, want)
+	if got := loaded(t, asCIFAR(t, cifar.CIFAR100, 10), func(o *flows.Options) { o.Data.ClassList = list }); got != want {
+		t.Errorf("CIFAR-100, two classes of which are listed: views differ:\n%s\n%s", got, want)
 	}
 	put(t, list, []byte("1\n0\nzebra\n"))
 	for _, dir := range []string{folder, asCIFAR(t, cifar.CIFAR100, 10)} {

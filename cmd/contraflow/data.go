@@ -11,7 +11,7 @@ import (
 )
 
 func newData() *cobra.Command {
-	return group("data", "Make, check and convert data sets", newDataSynth(), newDataFetch(), newDataStats())
+	return group("data", "Make, check and convert data sets", newDataSynth(), newDataFetch(), newDataPack(), newDataVerify(), newDataStats())
 }
 
 func newDataSynth() *cobra.Command {

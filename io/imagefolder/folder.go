@@ -35,7 +35,7 @@ func Open(dir string, only []string) (*Folder, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s: there is no such folder: images are read from <data_folder>/train/<class>/", dir)
+		return nil, missing(dir)
 	case err != nil:
 		return nil, err
 	case !info.IsDir():
@@ -83,6 +83,15 @@ func Open(dir string, only []string) (*Folder, error) {
 	}
 	return f, nil
 }
+
+// missing is the error of a folder that is not there.
+type missing string
+
+func (m missing) Error() string {
+	return string(m) + ": there is no such folder: images are read from <data_folder>/train/<class>/"
+}
+
+func (m missing) Is(target error) bool { return target == fs.ErrNotExist }
 
 // isDir follows links to folders.
 func isDir(dir string, e fs.DirEntry) bool {

@@ -167,7 +167,7 @@ func listManifest(text []byte, name, split string, open func(string) source) (*l
 			have = append(have, n)
 		}
 		slices.Sort(have)
-		return nil, fmt.Errorf("%s has no split %q: it has %s", name, split, strings.Join(have, ", "))
+		return nil, noSplit(fmt.Sprintf("%s has no split %q: it has %s", name, split, strings.Join(have, ", ")))
 	}
 	l := &listing{manifest: m, known: s.Shards}
 	for _, f := range s.Shards {
@@ -175,6 +175,12 @@ func listManifest(text []byte, name, split string, open func(string) source) (*l
 	}
 	return l, nil
 }
+
+// noSplit is the error of a split that a manifest does not have.
+type noSplit string
+
+func (n noSplit) Error() string        { return string(n) }
+func (n noSplit) Is(target error) bool { return target == os.ErrNotExist }
 
 // aliases are the words that name a split in files of others.
 var aliases = map[string][]string{"train": {"train", "training"}, "val": {"val", "validation", "valid", "test"}}

@@ -1,0 +1,118 @@
+package flows_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/contraflow/contraflow/flows"
+	"github.com/contraflow/contraflow/io/jpeg"
+)
+
+func verify(t *testing.T, folder string) flows.VerifyReport {
+	t.Helper()
+	r, err := flows.Verify(context.Background(), folder, "", "go", nil, 2, func(flows.BadImage) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Packing leaves bad images out by name, makes progressive files baseline, scales; verify finds what a folder hides.
+func TestPackAndVerify(t *testing.T) {
+	folder := images(t)
+	put(t, filepath.Join(folder, "train", "00_disc", "bad.jpg"), []byte("not an image"))
+	progressive, err := os.ReadFile("../testdata/pixels/jpeg_progressive.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(folder, "val", "00_disc", "progressive.jpg"), progressive)
+	if r := verify(t, folder); len(r.Bad) != 1 || r.Bad[0].Name != filepath.Join(folder, "train", "00_disc", "bad.jpg") || r.Err() == nil {
+		t.Fatalf("the folder: %+v", r)
+	}
+	o := flows.DefaultPack
+	o.Folder, o.Out, o.Decoder, o.ShortSide, o.ShardMB = folder, filepath.Join(t.TempDir(), "out"), "go", 40, 1
+	var said []string
+	rep, err := flows.Pack(context.Background(), o, func(f string, a ...any) { said = append(said, fmt.Sprintf(f, a...)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(said) != 1 || !strings.Contains(said[0], "bad.jpg") || len(rep.Bad) != 1 {
+		t.Errorf("it says %q", said)
+	}
+	if rep.Samples["train"] != 27 || rep.Samples["val"] != 13 || rep.Scaled != 40 {
+		t.Errorf("%+v", rep)
+	}
+	if r := verify(t, o.Out); len(r.Bad) != 0 || r.Images["train"] != 27 || r.Shards != 2 {
+		t.Errorf("the shards: %+v", r)
+	}
+	o.ShortSide, o.Out = 0, filepath.Join(t.TempDir(), "plain")
+	if rep, err = flows.Pack(context.Background(), o, t.Logf); err != nil {
+		t.Fatal(err)
+	}
+	if rep.Baselined+rep.Kept != 1 || rep.Scaled != 0 {
+		t.Errorf("%+v", rep)
+	}
+	if _, err := jpeg.Baseline(progressive); err == nil && rep.Baselined != 1 {
+		t.Error("a progressive file was kept")
+	}
+	for i := range 3 {
+		put(t, filepath.Join(folder, "train", "00_disc", fmt.Sprintf("worse%d.jpg", i)), []byte{0xFF, 0xD8})
+	}
+	o.Out = filepath.Join(t.TempDir(), "none")
+	if _, err := flows.Pack(context.Background(), o, t.Logf); err == nil || !strings.Contains(err.Error(), "more than --bad_samples 0.001 of 31 allows") {
+		t.Errorf("a bad data set: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(o.Out, "shards.json")); err == nil {
+		t.Error("a manifest was written all the same")
+	}
+}
+
+// Any number of workers writes the same bytes.
+func TestPackDeterminism(t *testing.T) {
+	folder := images(t)
+	var want string
+	for _, workers := range []int{1, 2, 8} {
+		dir := packed(t, folder, func(o *flows.PackOptions) { o.Workers, o.ShortSide = workers, 40 })
+		got := ""
+		for _, f := range []string{"shards.json", "train-000000.tar", "val-000000.tar.idx"} {
+			raw, err := os.ReadFile(filepath.Join(dir, f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += string(raw)
+		}
+		if want == "" {
+			want = got
+		}
+		if got != want {
+			t.Errorf("%d workers write other shards", workers)
+		}
+	}
+}
+
+func TestPackMistakes(t *testing.T) {
+	folder := images(t)
+	for want, change := range map[string]func(*flows.PackOptions){
+		"--out is missing": func(o *flows.PackOptions) { o.Out = "" },
+		"--short_side -1":  func(o *flows.PackOptions) { o.ShortSide = -1 },
+		"--quality 0":      func(o *flows.PackOptions) { o.Quality = 0 },
+		"--shard_mb 0":     func(o *flows.PackOptions) { o.ShardMB = 0 },
+		"--bad_samples 2":  func(o *flows.PackOptions) { o.BadSamples = 2 },
+		"--data_folder":    func(o *flows.PackOptions) { o.Folder = "nowhere" },
+		"is not empty":     func(o *flows.PackOptions) { o.Out = folder },
+		`"zebra"`:          func(o *flows.PackOptions) { o.Splits = []string{"zebra"} },
+		"zebra":            func(o *flows.PackOptions) { o.Splits = []string{"train", "zebra"} },
+	} {
+		o := flows.DefaultPack
+		o.Folder, o.Out = folder, filepath.Join(t.TempDir(), "x")
+		change(&o)
+		_, err := flows.Pack(context.Background(), o, t.Logf)
+		if err == nil || (!strings.Contains(err.Error(), want) && !strings.Contains(err.Error(), strings.Trim(want, `"`))) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}

@@ -1,0 +1,76 @@
+//go:build (linux || darwin) && (amd64 || arm64) && !static
+
+package jpeg
+
+import (
+	"errors"
+	"sync"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+)
+
+// transform is TurboJPEG's tjtransform: no crop, no turn, all markers kept.
+type transform struct {
+	x, y, w, h int32
+	op         int32
+	options    int32
+	data       uintptr
+	filter     uintptr
+}
+
+// transcoder are the functions of TurboJPEG that change a file without decoding it.
+type transcoder struct {
+	open      func() uintptr
+	close     func(handle uintptr) int32
+	transform func(handle uintptr, buf *byte, size uint64, n int32, dst *uintptr, sizes *uint64, t *transform, flags int32) int32
+	message   func(handle uintptr) string
+	free      func(buf uintptr)
+}
+
+var loadTranscoder = sync.OnceValues(func() (*transcoder, error) {
+	var lib uintptr
+	var err error
+	for _, n := range names {
+		if lib, err = purego.Dlopen(n, purego.RTLD_NOW|purego.RTLD_LOCAL); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, ErrNoTranscoder
+	}
+	t := &transcoder{}
+	for name, f := range map[string]any{"tjInitTransform": &t.open, "tjDestroy": &t.close, "tjTransform": &t.transform, "tjGetErrorStr2": &t.message, "tjFree": &t.free} {
+		sym, err := purego.Dlsym(lib, name)
+		if err != nil {
+			return nil, ErrNoTranscoder
+		}
+		purego.RegisterFunc(f, sym)
+	}
+	return t, nil
+})
+
+func transcode(data []byte) ([]byte, error) {
+	t, err := loadTranscoder()
+	if err != nil {
+		return nil, err
+	}
+	handle := t.open()
+	if handle == 0 {
+		return nil, errors.New("libturbojpeg could not start a transcoder")
+	}
+	defer t.close(handle)
+	var dst uintptr
+	var size uint64
+	if t.transform(handle, &data[0], uint64(len(data)), 1, &dst, &size, &transform{}, 0) != 0 {
+		err := errors.New("broken jpeg: " + t.message(handle))
+		if dst != 0 {
+			t.free(dst)
+		}
+		return nil, err
+	}
+	defer t.free(dst)
+	out := make([]byte, size)
+	copy(out, unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&dst))), size))
+	return out, nil
+}
