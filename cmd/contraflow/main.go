@@ -81,7 +81,7 @@ func newRoot() *cobra.Command {
 		return usagef("%v: see %s --help", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newTrain(), newDemo(), newKNN(), newProbe(), newData(), newModels(), newPresets(), newBench(), newConvert(), newInspect(), newDiff())
+	root.AddCommand(newTrain(), newDemo(), newKNN(), newProbe(), newData(), newModels(), newPresets(), newStudy(), newBench(), newConvert(), newInspect(), newDiff())
 	return root
 }
 

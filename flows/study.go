@@ -1,0 +1,327 @@
+package flows
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/contraflow/contraflow/io/synth"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// Study compares ways of training by the accuracy of linear probes on their frozen features, over several seeds.
+type Study struct {
+	Name     string
+	Question string // what it asks, one sentence
+	Variants []Variant
+	Claims   []Claim
+}
+
+// Variant is one way of training: a row of the table.
+type Variant struct {
+	Key       string // of its run folders; the same recipe has the same key in every study
+	Name      string
+	Options   Options
+	Untrained bool // the freshly drawn network
+	Judged    []Judged
+}
+
+// Judged is a column: the features of some towers joined.
+type Judged struct {
+	Column string // "L", "ab", "L+ab"
+	Towers []int
+}
+
+// Claim says that one cell is at least another, less a margin.
+type Claim struct {
+	Text               string
+	Left, LeftColumn   string // name of a variant
+	Right, RightColumn string
+	Margin             float64 // the left one may be lower by so much
+}
+
+// StudyOptions say what a study is run on.
+type StudyOptions struct {
+	Out       string // folder of data, runs and results
+	Data      string // data folder; empty draws scenes into Out/data
+	Seeds     int    // seeds 1 … Seeds
+	Layer     int    // that is probed
+	Epochs    int    // 0 is the preset's; the same for ImageSize, Model
+	ImageSize int
+	Model     string
+	View      string // colour space and views, as for training
+	Views     string
+	ViewDirs  string
+	Threads   int
+	Stop      <-chan struct{}
+	Say       func(format string, args ...any)
+}
+
+// StudyData is the generated data set of a study.
+var StudyData = synth.Options{Classes: 10, PerClass: 40, ValPerClass: 100, Size: 48, Seed: 1, Extra: []string{"depth", "normals"}}
+
+// base is the recipe that variants change.
+func (o StudyOptions) base() (Options, error) {
+	out := Options{Method: "cmc"}
+	fs := pflag.NewFlagSet("study", pflag.ContinueOnError)
+	Bind(fs, &out)
+	p, err := LoadPreset("study")
+	if err == nil {
+		_, err = p.Apply(fs, "cmc")
+	}
+	if err != nil {
+		return out, err
+	}
+	out.Data.Folder, out.Net.Threads = o.Data, o.Threads
+	for name, v := range map[string]string{"model": o.Model, "view": o.View} {
+		if v != "" {
+			if err := fs.Set(name, v); err != nil {
+				return out, err
+			}
+		}
+	}
+	if o.Epochs > 0 {
+		out.Optim.Epochs = o.Epochs
+	}
+	if o.ImageSize > 0 {
+		out.Data.ImageSize = o.ImageSize
+	}
+	return out, nil
+}
+
+// StudyResult is what a study found.
+type StudyResult struct {
+	Study    string      `json:"study"`
+	Question string      `json:"question"`
+	Columns  []string    `json:"columns"`
+	Rows     []StudyRow  `json:"rows"`
+	Claims   []Verdict   `json:"claims"`
+	Recipe   StudyRecipe `json:"recipe"`
+	Seconds  float64     `json:"seconds"` // of training and probing done now
+}
+
+// StudyRecipe is what all variants share.
+type StudyRecipe struct {
+	Data      string `json:"data"`
+	Train     int    `json:"train_images"`
+	Val       int    `json:"val_images"`
+	Model     string `json:"model"`
+	ImageSize int    `json:"image_size"`
+	Epochs    int    `json:"epochs"`
+	Layer     int    `json:"layer"`
+	Seeds     int    `json:"seeds"`
+}
+
+// StudyRow is one variant: accuracies in [0,1] by column, one a seed.
+type StudyRow struct {
+	Variant string               `json:"variant"`
+	Top1    map[string][]float64 `json:"top1"`
+}
+
+// Verdict is a claim beside what was found, with the differences between the two cells seed by seed.
+type Verdict struct {
+	Claim       string    `json:"claim"`
+	Differences []float64 `json:"differences"`
+	Holds       bool      `json:"holds"` // on average
+	Seeds       int       `json:"seeds"` // in how many
+}
+
+// RunStudy trains and judges every variant with every seed. Runs that an earlier call finished are not trained again, and one that
+// was stopped goes on. It writes NAME.json, NAME.md, and for views NAME.svg, into the folder.
+func RunStudy(ctx context.Context, name string, o StudyOptions) (*StudyResult, error) {
+	if o.Seeds < 1 {
+		return nil, fmt.Errorf("--seeds %d: must be at least 1", o.Seeds)
+	}
+	data := o.Data
+	if o.Data == "" {
+		o.Data = filepath.Join(o.Out, "data")
+		data = fmt.Sprintf("generated, seed %d", StudyData.Seed)
+		if err := demoDraw(ctx, o.Data, StudyData, o.Say); err != nil {
+			return nil, err
+		}
+		if o.ViewDirs == "" {
+			o.ViewDirs = strings.Join(StudyData.Extra, ",")
+		}
+	}
+	s, err := NewStudy(name, o)
+	if err != nil {
+		return nil, err
+	}
+	base := s.Variants[0].Options
+	res := &StudyResult{Study: s.Name, Question: s.Question, Recipe: StudyRecipe{Data: data, Model: base.Net.Model, ImageSize: base.Data.ImageSize,
+		Epochs: base.Optim.Epochs, Layer: o.Layer, Seeds: o.Seeds}}
+	for _, half := range []string{"train", "val"} {
+		d, err := openData(base, half, true)
+		if err != nil {
+			return nil, err
+		}
+		if half == "train" {
+			res.Recipe.Train = d.Len()
+		} else {
+			res.Recipe.Val = d.Len()
+		}
+	}
+	began := time.Now()
+	for _, v := range s.Variants {
+		row := StudyRow{Variant: v.Name, Top1: map[string][]float64{}}
+		for seed := 1; seed <= o.Seeds; seed++ {
+			found, err := v.run(ctx, o, seed)
+			if err != nil {
+				return nil, fmt.Errorf("%s, seed %d: %w", v.Name, seed, err)
+			}
+			line := ""
+			for _, j := range v.Judged {
+				row.Top1[j.Column] = append(row.Top1[j.Column], found[j.Column])
+				line += fmt.Sprintf("  %s %.3f", j.Column, found[j.Column])
+			}
+			o.Say("%s, seed %d:%s", v.Name, seed, line)
+		}
+		for _, j := range v.Judged {
+			res.addColumn(j.Column)
+		}
+		res.Rows = append(res.Rows, row)
+	}
+	for _, c := range s.Claims {
+		res.Claims = append(res.Claims, res.judge(c))
+	}
+	res.Seconds = time.Since(began).Seconds()
+	return res, res.write(o.Out)
+}
+
+func (r *StudyResult) addColumn(name string) {
+	for _, c := range r.Columns {
+		if c == name {
+			return
+		}
+	}
+	r.Columns = append(r.Columns, name)
+}
+
+// cell is a variant's accuracies in a column.
+func (r *StudyResult) cell(variant, column string) []float64 {
+	for _, row := range r.Rows {
+		if row.Variant == variant {
+			return row.Top1[column]
+		}
+	}
+	return nil
+}
+
+// judge compares two cells seed by seed.
+func (r *StudyResult) judge(c Claim) Verdict {
+	v := Verdict{Claim: c.Text}
+	left, right := r.cell(c.Left, c.LeftColumn), r.cell(c.Right, c.RightColumn)
+	var sum float64
+	for i := range min(len(left), len(right)) {
+		d := left[i] - right[i]
+		v.Differences = append(v.Differences, d)
+		sum += d
+		if d >= -c.Margin {
+			v.Seeds++
+		}
+	}
+	v.Holds = len(v.Differences) > 0 && sum/float64(len(v.Differences)) >= -c.Margin
+	return v
+}
+
+// run trains one seed of a variant, unless that is done, and probes its columns.
+func (v Variant) run(ctx context.Context, o StudyOptions, seed int) (map[string]float64, error) {
+	t := v.Options
+	t.Run.Seed, t.Run.ModelPath, t.Run.Name = seed, filepath.Join(o.Out, "runs"), v.Key+"-seed"+strconv.Itoa(seed)
+	t.Run.Resume, t.Run.TBPath, t.Run.Keep = "auto", "", 1
+	if err := Validate(t); err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(t.Run.ModelPath, t.Run.Name)
+	steps, err := v.train(ctx, o, t)
+	if err != nil {
+		return nil, err
+	}
+	return v.probe(ctx, o, dir, steps, seed)
+}
+
+// train brings a run to its end and returns its number of steps.
+func (v Variant) train(ctx context.Context, o StudyOptions, t Options) (int, error) {
+	r, err := Prepare(t)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	total, done := r.Steps()
+	if v.Untrained {
+		return 0, r.saveNow(stages.Plan{Epoch: 1})
+	}
+	if done == total {
+		return total, nil
+	}
+	m, err := NewMetrics(r.Dir, r.Start())
+	if err != nil {
+		return 0, err
+	}
+	r.Stop, r.Observe = o.Stop, m.Write
+	return total, errors.Join(r.Train(ctx), m.Close())
+}
+
+// studied is what is kept beside a run so that another study need not probe it again.
+type studied struct {
+	Step  int                `json:"step"`
+	Layer int                `json:"layer"`
+	Top1  map[string]float64 `json:"top1"`
+}
+
+// probe judges every column by the last epoch of a linear probe on cached features, normalised without parameters so that
+// one learning rate suits every objective.
+func (v Variant) probe(ctx context.Context, o StudyOptions, dir string, steps, seed int) (map[string]float64, error) {
+	file := filepath.Join(dir, "study.json")
+	had := studied{Top1: map[string]float64{}}
+	if text, err := os.ReadFile(file); err == nil {
+		if json.Unmarshal(text, &had) != nil || had.Step != steps || had.Layer != o.Layer || had.Top1 == nil {
+			had.Top1 = map[string]float64{}
+		}
+	}
+	had.Step, had.Layer = steps, o.Layer
+	for _, j := range v.Judged {
+		if _, ok := had.Top1[j.Column]; ok {
+			continue
+		}
+		p := DefaultProbe()
+		p.ModelPath, p.DataFolder, p.Layer, p.Towers, p.Threads, p.Seed = dir, o.Data, o.Layer, j.Towers, o.Threads, seed
+		p.Augment, p.Cache, p.FeatureBN, p.Cosine = false, true, true, true
+		p.BatchSize, p.Epochs, p.LR, p.SaveFreq = 50, 40, 0.1, 0
+		p.SavePath, p.Name, p.TBPath = filepath.Join(o.Out, "probes"), fmt.Sprintf("%s-%s", filepath.Base(dir), j.Column), ""
+		res, err := Probe(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		had.Top1[j.Column] = res.LastTop1
+		os.RemoveAll(res.Dir) // features and heads; the encoder stays
+	}
+	text, err := json.Marshal(had)
+	if err == nil {
+		err = os.WriteFile(file, append(text, '\n'), 0o644)
+	}
+	return had.Top1, err
+}
+
+// spreadOf is the mean and the sample deviation of some accuracies.
+func spreadOf(v []float64) (mean, deviation float64) {
+	for _, x := range v {
+		mean += x / float64(len(v))
+	}
+	if len(v) < 2 {
+		return mean, 0
+	}
+	for _, x := range v {
+		deviation += (x - mean) * (x - mean) / float64(len(v)-1)
+	}
+	return mean, math.Sqrt(deviation)
+}

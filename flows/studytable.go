@@ -1,0 +1,87 @@
+package flows
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/contraflow/contraflow/io/report"
+)
+
+// Markdown is the table of a study and what became of its claims.
+func (r *StudyResult) Markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\n| linear probe top-1, %% |", r.Question)
+	for _, c := range r.Columns {
+		fmt.Fprintf(&b, " %s |", c)
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(r.Columns)) + "\n")
+	for _, row := range r.Rows {
+		fmt.Fprintf(&b, "| %s |", row.Variant)
+		for _, c := range r.Columns {
+			v := row.Top1[c]
+			if len(v) == 0 {
+				b.WriteString(" |")
+				continue
+			}
+			mean, deviation := spreadOf(v)
+			fmt.Fprintf(&b, " %.1f ± %.1f |", 100*mean, 100*deviation)
+		}
+		b.WriteString("\n")
+	}
+	k := r.Recipe
+	fmt.Fprintf(&b, "\nMean ± standard deviation of %d seeds; %d training and %d validation images (%s), %s at %d pixels, %d epochs, layer %d.\n\n",
+		k.Seeds, k.Train, k.Val, k.Data, k.Model, k.ImageSize, k.Epochs, k.Layer)
+	for _, c := range r.Claims {
+		mean, deviation := spreadOf(c.Differences)
+		word := "does not hold"
+		if c.Holds {
+			word = "holds"
+		}
+		fmt.Fprintf(&b, "- %s: **%s** (difference %+.1f ± %.1f, in %d of %d seeds)\n", c.Claim, word, 100*mean, 100*deviation, c.Seeds, len(c.Differences))
+	}
+	return b.String()
+}
+
+// write keeps the result in a folder.
+func (r *StudyResult) write(dir string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{r.Study + ".json": append(text, '\n'), r.Study + ".md": []byte(r.Markdown())}
+	if r.Study == "views" {
+		files["views.svg"] = []byte(r.plot().SVG())
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plot draws each view's accuracy against the number of views. Of several runs with as many, the first that has the view
+// counts.
+func (r *StudyResult) plot() report.Bars {
+	p := report.Bars{Title: "Linear probe of each view's encoder", XLabel: "views contrasted", YLabel: "top-1, %"}
+	for _, c := range r.Columns {
+		s := report.BarSeries{Name: c}
+		for _, row := range r.Rows {
+			v := row.Top1[c]
+			var m int
+			if _, err := fmt.Sscanf(row.Variant, "%d:", &m); err != nil || len(v) == 0 {
+				continue
+			}
+			if n := len(s.Points); n > 0 && s.Points[n-1].X >= float64(m) {
+				continue
+			}
+			mean, deviation := spreadOf(v)
+			s.Points = append(s.Points, report.BarPoint{X: float64(m), Y: 100 * mean, Low: 100 * (mean - deviation), High: 100 * (mean + deviation)})
+		}
+		p.Series = append(p.Series, s)
+	}
+	return p
+}
