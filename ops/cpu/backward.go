@@ -242,7 +242,7 @@ func (pr *program) backInput(s *step, dy *image, n int) {
 
 // backwardNorm gives the norm's input its gradient, and the other summand the gradient of the sum.
 func (pr *program) backwardNorm(s *step, t *tape, n int) {
-	x, y, dy := &t.maps[s.in[0]], &t.maps[s.out], pr.grads[s.out]
+	x, dy, mask := &t.maps[s.in[0]], pr.grads[s.out], t.relus[s.index]
 	var res *image
 	var addRes bool
 	if len(s.in) > 1 {
@@ -253,7 +253,7 @@ func (pr *program) backwardNorm(s *step, t *tape, n int) {
 		o := s.node.Out
 		private := &image{n: n, h: o.H, w: o.W, c: o.C}
 		private.data = grow32(&pr.export, private.size())
-		pr.d.back(s.norm, private, res, dy, y, x, n, &t.stats[s.index], addRes)
+		pr.d.back(s.norm, private, res, dy, mask, x, n, &t.stats[s.index], addRes)
 		if dx != nil {
 			zip(pr.d, n, dx, private, nil, func(dst, g, _ []float32) {
 				for i, v := range g {
@@ -263,5 +263,5 @@ func (pr *program) backwardNorm(s *step, t *tape, n int) {
 		}
 		return
 	}
-	pr.d.back(s.norm, dx, res, dy, y, x, n, &t.stats[s.index], addRes)
+	pr.d.back(s.norm, dx, res, dy, mask, x, n, &t.stats[s.index], addRes)
 }

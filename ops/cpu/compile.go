@@ -331,6 +331,7 @@ type tape struct {
 	n      int
 	maps   []image
 	stats  []stats
+	relus  []relu
 	wins   [][]int32
 	masks  [][]float32
 	outs   [][]float32
@@ -346,7 +347,7 @@ func (pr *program) take() *tape {
 		return t
 	}
 	nodes := pr.graph.Nodes
-	t := &tape{pr: pr, maps: make([]image, len(nodes)), stats: make([]stats, pr.norms), wins: make([][]int32, pr.pools),
+	t := &tape{pr: pr, maps: make([]image, len(nodes)), stats: make([]stats, pr.norms), relus: make([]relu, pr.norms), wins: make([][]int32, pr.pools),
 		masks: make([][]float32, len(nodes)), outs: make([][]float32, len(pr.outs))}
 	alloc := func(n int) []float32 {
 		t.bytes += int64(4 * n)
@@ -383,6 +384,11 @@ func (pr *program) take() *tape {
 		if s.norm != nil {
 			k := s.norm.groups * s.norm.c
 			t.stats[s.index] = stats{mean: alloc(k), istd: alloc(k), count: make([]int, s.norm.groups)}
+			if s.norm.relu && pr.o.Train {
+				m := newRelu(pr.o.Batch, nodes[s.out].Out)
+				t.relus[s.index] = m
+				t.bytes += int64(len(m.bits))
+			}
 		}
 		if pr.o.Train {
 			if s.kind == ops.MaxPool || s.kind == ops.AdaptiveMax {

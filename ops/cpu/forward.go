@@ -98,7 +98,7 @@ func (pr *program) forward(s *step, t *tape, n int) {
 		if len(s.in) > 1 {
 			res = &t.maps[s.in[1]]
 		}
-		d.normalise(s.norm, y, x, res, n, st)
+		d.normalise(s.norm, y, x, res, t.relus[s.index], n, st)
 	case ops.ReLU:
 		zip(d, n, y, x, nil, func(dst, a, _ []float32) {
 			for i, v := range a {

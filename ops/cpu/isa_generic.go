@@ -8,18 +8,32 @@ func available() []isa { return []isa{generic} }
 
 // Without assembly no isa has vector or packs16 set, and none of these is called.
 
-func pack32(dst, src unsafe.Pointer, ss uintptr, rows int)      { panic("ops: no assembly") }
-func pack14(dst, src unsafe.Pointer, ss uintptr, rows int)      { panic("ops: no assembly") }
-func transpose16(dst, src unsafe.Pointer, ds, ss uintptr)       { panic("ops: no assembly") }
-func sgdAsm(p, grad, v, h unsafe.Pointer, n int)                { panic("ops: no assembly") }
-func bnSumsAsm(sum, sq, x, shift unsafe.Pointer, pixels, c int) { panic("ops: no assembly") }
-func bnApplyAsm(dst, src, res, coef unsafe.Pointer, pixels, c int, low unsafe.Pointer) {
+func pack32(dst, src unsafe.Pointer, ss uintptr, rows int) { panic("ops: no assembly") }
+func pack14(dst, src unsafe.Pointer, ss uintptr, rows int) { panic("ops: no assembly") }
+func transpose16(dst, src unsafe.Pointer, ds, ss uintptr)  { panic("ops: no assembly") }
+func sgdAsm(p, grad, v, h unsafe.Pointer, n int)           { panic("ops: no assembly") }
+func bnSums512(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr) {
 	panic("ops: no assembly")
 }
-func bnBackSumsAsm(sum, dot, dout, out, x, mean unsafe.Pointer, pixels, c int) {
+func bnSums2(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr) {
 	panic("ops: no assembly")
 }
-func bnBackApplyAsm(dx, dres, dout, out, x, coef unsafe.Pointer, pixels, c, add int) {
+func bnApply512(dst, src, res, coef, mask unsafe.Pointer, pixels, c int, low unsafe.Pointer) {
+	panic("ops: no assembly")
+}
+func bnApply2(dst, src, res, coef, mask unsafe.Pointer, pixels, c int, low unsafe.Pointer) {
+	panic("ops: no assembly")
+}
+func bnBackSums512(sum, dot, dout, mask, x, mean unsafe.Pointer, pixels, c int) {
+	panic("ops: no assembly")
+}
+func bnBackSums2(sum, dot, dout, mask, x, mean unsafe.Pointer, pixels, c int) {
+	panic("ops: no assembly")
+}
+func bnBackApply512(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int) {
+	panic("ops: no assembly")
+}
+func bnBackApply2(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int) {
 	panic("ops: no assembly")
 }
 func transpose8(dst, src unsafe.Pointer, ds, ss uintptr) { panic("ops: no assembly") }

@@ -136,28 +136,51 @@ func transpose8(dst, src unsafe.Pointer, ds, ss uintptr)
 //go:noescape
 func transpose16(dst, src unsafe.Pointer, ds, ss uintptr)
 
-// bnApplyAsm is dst[p][k] = (src[p][k]-coef[k])·coef[c+k] + coef[2c+k] (+ res[p][k] unless nil), and max with low[0] (-inf
-// or 0).
+// bnApply512 is dst[p][k] = max((src[p][k]-coef[k])·coef[c+k] + coef[2c+k] + res[p][k], low[0]), res nil counting as
+// zeros; unless mask is nil it receives where the result is positive.
 //
 //go:noescape
-func bnApplyAsm(dst, src, res, coef unsafe.Pointer, pixels, c int, low unsafe.Pointer)
+func bnApply512(dst, src, res, coef, mask unsafe.Pointer, pixels, c int, low unsafe.Pointer)
 
-// bnSumsAsm is sum[k] = Σ (x[p][k]-shift[k]), sq[k] = Σ (x[p][k]-shift[k])².
+// bnSums512 is sum[k] = Σ (x[p][k]-shift[k]), sq[k] = Σ (x[p][k]-shift[k])², pixels being stride bytes apart.
 //
 //go:noescape
-func bnSumsAsm(sum, sq, x, shift unsafe.Pointer, pixels, c int)
+func bnSums512(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr)
 
-// bnBackSumsAsm is sum[k] = Σ dz, dot[k] = Σ dz·(x[p][k]-mean[k]), dz being dout[p][k] where out[p][k] > 0, or everywhere
-// when out is nil.
+// bnBackSums512 is sum[k] = Σ dz, dot[k] = Σ dz·(x[p][k]-mean[k]), dz being dout[p][k] where mask's bit is set, or everywhere
+// when mask is nil.
 //
 //go:noescape
-func bnBackSumsAsm(sum, dot, dout, out, x, mean unsafe.Pointer, pixels, c int)
+func bnBackSums512(sum, dot, dout, mask, x, mean unsafe.Pointer, pixels, c int)
 
-// bnBackApplyAsm is dx[p][k] = coef[k]·(dz-coef[c+k]) + coef[2c+k]·(x[p][k]-coef[3c+k]), dz as in bnBackSumsAsm; unless dres is nil
+// bnBackApply512 is dx[p][k] = coef[k]·(dz-coef[c+k]) + coef[2c+k]·(x[p][k]-coef[3c+k]), dz as in bnBackSums; unless dres is nil
 // dres[p][k] = dz, added to it when add is 1.
 //
 //go:noescape
-func bnBackApplyAsm(dx, dres, dout, out, x, coef unsafe.Pointer, pixels, c, add int)
+func bnBackApply512(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int)
+
+// bnApply2 is dst[p][k] = max((src[p][k]-coef[k])·coef[c+k] + coef[2c+k] + res[p][k], low[0]), res nil counting as
+// zeros; unless mask is nil it receives where the result is positive.
+//
+//go:noescape
+func bnApply2(dst, src, res, coef, mask unsafe.Pointer, pixels, c int, low unsafe.Pointer)
+
+// bnSums2 is sum[k] = Σ (x[p][k]-shift[k]), sq[k] = Σ (x[p][k]-shift[k])², pixels being stride bytes apart.
+//
+//go:noescape
+func bnSums2(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr)
+
+// bnBackSums2 is sum[k] = Σ dz, dot[k] = Σ dz·(x[p][k]-mean[k]), dz being dout[p][k] where mask's bit is set, or everywhere
+// when mask is nil.
+//
+//go:noescape
+func bnBackSums2(sum, dot, dout, mask, x, mean unsafe.Pointer, pixels, c int)
+
+// bnBackApply2 is dx[p][k] = coef[k]·(dz-coef[c+k]) + coef[2c+k]·(x[p][k]-coef[3c+k]), dz as in bnBackSums; unless dres is nil
+// dres[p][k] = dz, added to it when add is 1.
+//
+//go:noescape
+func bnBackApply2(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int)
 
 // sgdAsm is v = h[1]·v + (g + h[2]·p), p -= h[0]·v over n floats, a multiple of 8.
 //

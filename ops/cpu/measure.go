@@ -44,7 +44,7 @@ func (d *Device) Peak() (flops, bandwidth float64) {
 		t := time.Now()
 		d.pool.run(64, func(_, c int) {
 			r0, r1 := span(n/1024, 64, c)
-			d.sumPixels(sums[c][:1024], sums[c][1024:], x[r0*1024:], zero, r1-r0)
+			d.sumPixels(sums[c][:1024], sums[c][1024:], x[r0*1024:], zero, r1-r0, 1024)
 		})
 		best = min(best, time.Since(t))
 	}

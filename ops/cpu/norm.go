@@ -1,6 +1,10 @@
 package cpu
 
-import "math"
+import (
+	"math"
+
+	"github.com/contraflow/contraflow/ops"
+)
 
 // stats are a batch norm's mean and 1/sqrt(var+eps) of every group, [groups][C], and the number of pixels behind each.
 type stats struct {
@@ -63,7 +67,7 @@ func (d *Device) measure(b *norm, x *image, n int, s *stats) {
 			clear(sq)
 			buf := d.scratch[w].lane(2 * c)
 			runs(x, from*x.h+r0, from*x.h+r1, 256, func(at, pixels int) {
-				d.sumPixels(buf[:c], buf[c:], x.data[at:], shift, pixels)
+				d.sumPixels(buf[:c], buf[c:], x.data[at:], shift, pixels, c)
 				for i := range c {
 					sum[i] += float64(buf[i])
 					sq[i] += float64(buf[c+i])
@@ -104,8 +108,28 @@ func (b *norm) running(s *stats) {
 	}
 }
 
-// normalise writes out = act(γ·(x-mean)·istd + β + res) for n samples; res may be nil.
-func (d *Device) normalise(b *norm, out, x, res *image, n int, s *stats) {
+// relu is where an activation let its input through: one bit a value, rows of bytes for each row of a map. Empty without
+// an activation, or when nobody will ask.
+type relu struct {
+	bits []byte
+	line int // bytes of a row
+}
+
+func newRelu(n int, s ops.Shape) relu {
+	line := s.W * maskBytes(s.C)
+	return relu{make([]byte, n*s.H*line), line}
+}
+
+// row is row r, sample and row in one.
+func (m relu) row(r int) []byte {
+	if m.bits == nil {
+		return nil
+	}
+	return m.bits[r*m.line:][:m.line]
+}
+
+// normalise writes out = act(γ·(x-mean)·istd + β + res) for n samples, and where it is positive; res may be nil.
+func (d *Device) normalise(b *norm, out, x, res *image, mask relu, n int, s *stats) {
 	c := b.c
 	low := float32(math.Inf(-1))
 	if b.relu {
@@ -133,24 +157,20 @@ func (d *Device) normalise(b *norm, out, x, res *image, n int, s *stats) {
 			if res != nil {
 				side = res.row(b0, h)
 			}
-			d.applyPixels(out.row(b0, h), x.row(b0, h), side, coef[g*3*c:][:3*c], low)
+			d.applyPixels(out.row(b0, h), x.row(b0, h), side, coef[g*3*c:][:3*c], mask.row(r), low)
 		}
 	})
 }
 
 // back is the gradient of normalise: from dout it writes, or adds, dx (through the statistics when they were the
 // batch's) and dres, and adds to the gradients of γ and β.
-func (d *Device) back(b *norm, dx, dres, dout, out, x *image, n int, s *stats, addRes bool) {
+func (d *Device) back(b *norm, dx, dres, dout *image, mask relu, x *image, n int, s *stats, addRes bool) {
 	c := b.c
 	if b.gamma != nil {
 		b.gamma.settle()
 		b.beta.settle()
 	}
 	coef := grow32(&d.coef, 4*c*b.groups)
-	mask := func(r int) []float32 { return nil }
-	if b.relu {
-		mask = func(r int) []float32 { return out.row(r/out.h, r%out.h) }
-	}
 	for g := range b.groups {
 		from, to := groupOf(n, b.groups, g)
 		rows := (to - from) * x.h
@@ -166,7 +186,7 @@ func (d *Device) back(b *norm, dx, dres, dout, out, x *image, n int, s *stats, a
 			clear(sum)
 			buf := d.scratch[w].lane(2 * c)
 			for r := from*x.h + r0; r < from*x.h+r1; r++ {
-				d.backSumPixels(buf[:c], buf[c:], dout.row(r/x.h, r%x.h), mask(r), x.row(r/x.h, r%x.h), mean)
+				d.backSumPixels(buf[:c], buf[c:], dout.row(r/x.h, r%x.h), mask.row(r), x.row(r/x.h, r%x.h), mean)
 				for j, v := range buf[:2*c] {
 					sum[j] += float64(v)
 				}
@@ -205,7 +225,7 @@ func (d *Device) back(b *norm, dx, dres, dout, out, x *image, n int, s *stats, a
 			if dres != nil {
 				side = dres.row(b0, h)
 			}
-			d.backPixels(dx.row(b0, h), side, dout.row(b0, h), mask(r), x.row(b0, h), coef[g*4*c:][:4*c], addRes)
+			d.backPixels(dx.row(b0, h), side, dout.row(b0, h), mask.row(r), x.row(b0, h), coef[g*4*c:][:4*c], addRes)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"math"
-	"unsafe"
 )
 
 // bins is the half-open range of inputs behind output o of a pool along one axis.
@@ -33,7 +32,7 @@ func (d *Device) maxPool(y, x *image, n int, rows, cols bins, at []int32) {
 					idx = at[((b*y.h+i)*y.w+j)*c:][:c]
 				}
 				if d.vectors(c) {
-					maxPoolAsm(ptr(out, 0), maybeInt(idx), ptr(x.data, x.at(b, r0, c0)), uintptr(4*(x.w+2*x.halo)*c), r1-r0, c1-c0, c, r0*x.w+c0, x.w)
+					maxPoolAsm(ptr(out, 0), maybe(idx), ptr(x.data, x.at(b, r0, c0)), uintptr(4*(x.w+2*x.halo)*c), r1-r0, c1-c0, c, r0*x.w+c0, x.w)
 					continue
 				}
 				for k := range out {
@@ -61,13 +60,6 @@ func (d *Device) maxPool(y, x *image, n int, rows, cols bins, at []int32) {
 			}
 		}
 	})
-}
-
-func maybeInt(s []int32) unsafe.Pointer {
-	if len(s) == 0 {
-		return nil
-	}
-	return unsafe.Pointer(&s[0])
 }
 
 // maxPoolBack adds each gradient to the pixel that won.
