@@ -97,16 +97,13 @@ func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad i
 	tiles := (runLen + mr - 1) / mr
 	rows := n * dy.h
 	per := max(1, min(rows, pixelsPerSum/dy.w))
-	if dy.h*dy.w == 1 {
-		per = min(rows, pixelsPerSum)
-	}
 	for r0 := 0; r0 < rows; r0 += per {
 		r1 := min(rows, r0+per)
 		px := (r1 - r0) * dy.w
 		packed := grow32(&d.packed, px*wide+slack)
 		d.pool.run(np, func(_, j int) { d.packGradient(packed[j*px*nr:], dy, r0, r1, j) })
-		// Meanwhile the next chunk of dy comes in, a line with every pixel.
-		ahead := chunkOf(dy, r1, min(rows, r1+per))
+		// Meanwhile the next chunk comes in, a line with every pixel of a product.
+		nextY, nextX := chunkOf(dy, r1, min(rows, r1+per)), inputOf(x, dy, stride, r1, min(rows, r1+per))
 		d.pool.run(kernel*tiles, func(w, t int) {
 			kh := t / tiles
 			t0, t1 := span(runLen, tiles, t%tiles)
@@ -121,8 +118,10 @@ func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad i
 				width := d.isa.width(j, oc)
 				p.b = ptr(packed, j*px*nr)
 				p.pf = addr(packed, min(j+1, np-1)*px*nr)
-				if at := (t*np + j) * px * 16; at < len(ahead) {
-					p.pf = addr(ahead, at)
+				if at := (t*np + j) * px * 16; at < len(nextY) {
+					p.pf = addr(nextY, at)
+				} else if at -= len(nextY); at < len(nextX) {
+					p.pf = addr(nextX, at)
 				}
 				p.c, p.ldc = ptr(dw, j*k*nr+(kh*runLen+t0)*width), uintptr(width*4)
 				d.isa.kernel(t1-t0, width)(&p)
@@ -137,6 +136,14 @@ func chunkOf(m *image, r0, r1 int) []float32 {
 		return nil
 	}
 	return m.data[m.at(r0/m.h, r0%m.h, 0):m.at((r1-1)/m.h, (r1-1)%m.h, m.w-1)]
+}
+
+// inputOf is the memory of the rows of x behind rows [r0,r1) of dy, without what the window adds to them.
+func inputOf(x, dy *image, stride, r0, r1 int) []float32 {
+	if r0 >= r1 {
+		return nil
+	}
+	return x.data[x.at(r0/dy.h, r0%dy.h*stride, 0):x.at((r1-1)/dy.h, (r1-1)%dy.h*stride, x.w-1)]
 }
 
 // packGradient packs channels of panel j of rows [r0,r1): dst[pixel][width].

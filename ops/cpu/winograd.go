@@ -13,10 +13,10 @@ type winograd struct {
 const points = 36
 
 // winoCache is how many bytes the data of one block of tiles may take in the second-level cache.
-const winoCache = 640 << 10
+const winoCache = 400 << 10
 
 // winoKept is how many bytes of transformed weights are kept whole; more are transformed a piece at a time, where they are used.
-const winoKept = 3 << 20
+const winoKept = 12 << 20
 
 // newWinograd is nil where the transforms cost more than the multiplications they save, by the rates measured in BENCHMARKS.md.
 func newWinograd(kernel, n, h, w, ic, oc int) *winograd {

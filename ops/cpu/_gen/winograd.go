@@ -20,6 +20,7 @@ type transform struct {
 	name, doc string
 	in, out   int
 	add       bool // add to dst
+	ahead     int  // how many points on the next tile begins, whose new points are prefetched; 0 for none
 	consts    []string
 	// emit computes from registers Y0… and calls put with the register of every output, in order. Constants are kept in Y15
 	// and downwards.
@@ -30,7 +31,7 @@ type transform struct {
 var constants = map[string]int{"4": 0, "5": 1, "8": 2, "sixth": 3, "twelfth": 4, "twentyfourth": 5, "quarter": 6, "2": 7, "16": 8}
 
 var transforms = []transform{
-	{name: "winoInput", doc: "Bᵀ·X·B of 6×6 pixels", in: 6, out: 6, consts: []string{"4", "5"}, emit: func(p, put func(string)) {
+	{name: "winoInput", doc: "Bᵀ·X·B of 6×6 pixels", in: 6, out: 6, ahead: 4, consts: []string{"4", "5"}, emit: func(p, put func(string)) {
 		p("VMULPS Y15, Y0, Y6\n\tVFNMADD231PS Y14, Y2, Y6\n\tVADDPS Y4, Y6, Y6") // 4d0 - 5d2 + d4
 		put("Y6")
 		p("VMOVAPS Y4, Y7\n\tVFNMADD231PS Y15, Y2, Y7\n\tVMOVAPS Y3, Y8\n\tVFNMADD231PS Y15, Y1, Y8") // d4-4d2, d3-4d1
@@ -63,7 +64,7 @@ var transforms = []transform{
 		p("VADDPS Y9, Y9, Y10\n\tVADDPS Y7, Y10, Y10\n\tVADDPS Y5, Y10, Y10")
 		put("Y10")
 	}},
-	{name: "winoGrad4", doc: "A·Y·Aᵀ of 4×4 pixels of an output's gradient", in: 4, out: 6, consts: []string{"4", "8"}, emit: func(p, put func(string)) {
+	{name: "winoGrad4", doc: "A·Y·Aᵀ of 4×4 pixels of an output's gradient", in: 4, out: 6, ahead: 4, consts: []string{"4", "8"}, emit: func(p, put func(string)) {
 		put("Y0")
 		p("VADDPS Y2, Y0, Y6\n\tVADDPS Y3, Y1, Y7\n\tVADDPS Y7, Y6, Y8")
 		put("Y8")
@@ -75,7 +76,7 @@ var transforms = []transform{
 		put("Y8")
 		put("Y3")
 	}},
-	{name: "winoGrad2", doc: "A·Y·Aᵀ of 2×2 pixels of an output's gradient", in: 2, out: 6, emit: func(p, put func(string)) {
+	{name: "winoGrad2", doc: "A·Y·Aᵀ of 2×2 pixels of an output's gradient", in: 2, out: 6, ahead: 2, emit: func(p, put func(string)) {
 		put("Y0")
 		p("VADDPS Y1, Y0, Y6")
 		put("Y6")
@@ -166,8 +167,14 @@ func (t transform) write(a, d *asm, suffix string, v isa) {
 	a.p("\tMOVQ rd+32(FP), AX\n\tXORQ BX, BX\n%s_c:\n\tMOVQ BX, CX", name)
 	// Columns: point (i, b) of src to point (i, b) of tmp, whose rows hold t.in points.
 	for b := range t.in {
+		if t.ahead > 0 && b+t.ahead >= t.in {
+			a.p("\tLEAQ (CX)(DX*%d), R15", t.ahead)
+		}
 		for i := range t.in {
 			a.p("\tVMOVUPS (%s)(CX*1), %s%d", rows[i], v.reg, i)
+			if t.ahead > 0 && b+t.ahead >= t.in {
+				a.p("\tPREFETCHT0 (%s)(R15*1)", rows[i])
+			}
 		}
 		i := 0
 		t.emit(line, func(reg string) {
