@@ -13,8 +13,11 @@ type scratch struct {
 	a       []float32 // a packed tile of A
 	tile    []float32 // a tile of C whose columns go past the last channel
 	tileSum []float32
+	args    gemmArgs
 
-	tmp, edge, v, m []float32 // of Winograd: a tile in transit, a tile at the border, transformed tiles or weights, products
+	_ [128]byte // workers do not share cache lines
+
+	tmp, edge, v, y, m []float32 // of Winograd: a tile in transit, a tile at the border, transformed tiles or weights, gradients, products
 }
 
 // window is a convolution as the row kernel sees it:
@@ -66,14 +69,16 @@ func (d *Device) convolveRows(sc *scratch, x, y *image, wp []float32, q window, 
 	np := d.isa.panels(y.c)
 	block := min(np, max(1, l2Panels/(k*nr*4)))
 	rowLen := (x.w + 2*x.halo) * x.c
-	p := gemmArgs{
+	p := &sc.args
+	*p = gemmArgs{
 		ki: q.kw * x.c, csa: 4,
 		rsa: uintptr(q.s * x.c * 4), ja: uintptr((rowLen - q.kw*x.c) * 4),
 	}
 	// Rows of A a multiple of 4 KiB apart would all fall into one set of the first-level cache: copy the tile.
 	copyA := q.kh == 1 && q.kw == 1 && ((q.s*x.c*4)%4096 == 0 || x.c > longSum)
 	// Long sums are cut where a row of the window ends, as the copy cuts them.
-	taps := max(1, longSum/p.ki)
+	run := p.ki
+	taps := max(1, longSum/run)
 	ldc := uintptr(q.ys * y.c * 4)
 	for j0 := 0; j0 < np; j0 += block {
 		je := min(np, j0+block)
@@ -106,7 +111,7 @@ func (d *Device) convolveRows(sc *scratch, x, y *image, wp []float32, q window, 
 					next = ptr(x.data, xb+c1*q.s*x.c)
 				}
 				if copyA {
-					d.panelsCopied(sc, y, wp, p, j0, je, k, m, a, next, yb+c0*q.ys*y.c, ldc, q.add)
+					d.panelsCopied(sc, y, wp, j0, je, k, m, a, next, yb+c0*q.ys*y.c, ldc, q.add)
 					continue
 				}
 				for j := j0; j < je; j++ {
@@ -118,8 +123,8 @@ func (d *Device) convolveRows(sc *scratch, x, y *image, wp []float32, q window, 
 					for o := kh0; o < kh1; o += taps {
 						p.ko = min(taps, kh1-o)
 						p.a = unsafe.Add(a, (o-kh0)*rowLen*4)
-						p.b = ptr(wp, j*k*nr+o*p.ki*width)
-						d.store(sc, &p, y, yb+c0*q.ys*y.c, j, m, ldc, q.add || o > kh0)
+						p.b = ptr(wp, j*k*nr+o*run*width)
+						d.store(sc, y, yb+c0*q.ys*y.c, j, m, ldc, q.add || o > kh0)
 					}
 				}
 			}
@@ -128,31 +133,34 @@ func (d *Device) convolveRows(sc *scratch, x, y *image, wp []float32, q window, 
 }
 
 // panelsCopied is the inner loop of a 1×1 convolution whose tile of A is copied in pieces first.
-func (d *Device) panelsCopied(sc *scratch, y *image, wp []float32, p gemmArgs, j0, je, k, m int, a, next unsafe.Pointer, yc int, ldc uintptr, add bool) {
+func (d *Device) panelsCopied(sc *scratch, y *image, wp []float32, j0, je, k, m int, a, next unsafe.Pointer, yc int, ldc uintptr, add bool) {
 	const depth = longSum
 	const pitch = depth + 16
+	p := &sc.args
+	rsa := p.rsa
+	p.rsa, p.ko = pitch*4, 1
 	for at := 0; at < k; at += depth {
 		kc := min(depth, k-at)
 		for i := range m {
-			src := unsafe.Slice((*float32)(unsafe.Add(a, uintptr(i)*p.rsa+uintptr(at)*4)), kc)
+			src := unsafe.Slice((*float32)(unsafe.Add(a, uintptr(i)*rsa+uintptr(at)*4)), kc)
 			copy(sc.a[i*pitch:], src)
 		}
-		g := p
-		g.a, g.rsa, g.ki, g.ko, g.pf = ptr(sc.a, 0), pitch*4, kc, 1, uintptr(next)+uintptr(at*4)
+		p.a, p.ki, p.pf = ptr(sc.a, 0), kc, uintptr(next)+uintptr(at*4)
 		for j := j0; j < je; j++ {
-			g.b = ptr(wp, j*k*d.isa.nr+at*d.isa.width(j, y.c))
-			d.store(sc, &g, y, yc, j, m, ldc, add || at > 0)
+			p.b = ptr(wp, j*k*d.isa.nr+at*d.isa.width(j, y.c))
+			d.store(sc, y, yc, j, m, ldc, add || at > 0)
 		}
 	}
+	p.rsa = rsa
 }
 
-// store runs the kernel of m rows on a tile whose columns are panel j of y. The last panel may have fewer channels than the
+// store runs the kernel of m rows with sc.args on a tile whose columns are panel j of y. The last panel may have fewer channels than the
 // kernel computes: it goes through a private tile.
-func (d *Device) store(sc *scratch, p *gemmArgs, y *image, at, j, m int, ldc uintptr, add bool) {
+func (d *Device) store(sc *scratch, y *image, at, j, m int, ldc uintptr, add bool) {
 	nr := d.isa.nr
 	width := d.isa.width(j, y.c)
 	channels := min(width, y.c-j*nr)
-	kernel := d.isa.kernel(m, width)
+	kernel, p := d.isa.kernel(m, width), &sc.args
 	if channels == width {
 		p.c, p.ldc, p.acc = ptr(y.data, at+j*nr), ldc, 0
 		if add {

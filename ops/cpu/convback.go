@@ -86,47 +86,117 @@ func anyEmpty(list []phase) bool {
 // pixelsPerSum is how many pixels one product of the weights' gradient sums over.
 const pixelsPerSum = 512
 
+// segmentFloats is up to how many values a weight's gradient is summed in segments of pixels, each on one worker; larger ones are
+// cut into tiles.
+const segmentFloats = 200 << 10
+
+// weightGrad is one computation of a weight's gradient, dw [panel of OC][KH·KW·IC][width].
+type weightGrad struct {
+	d                   *Device
+	x, dy               *image
+	kernel, stride, pad int
+	rows, per           int // of dy, samples and rows in one; in one chunk
+}
+
 // backWeight adds Σ_pixels x[n, i·s-pad+kh, j·s-pad+kw, ic] · dy[n, i, j, oc] to dw [panel of OC][KH·KW·IC][width], or with fresh
 // writes it. Pixels are taken in chunks: the chunk's dy is packed once, then every tile of dw is a matrix product over the chunk.
 func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad int, fresh bool) {
-	mr, nr := d.isa.mr, d.isa.nr
-	ic, oc := x.c, dy.c
-	np, wide := d.isa.panels(oc), d.isa.padded(oc)
-	runLen := kernel * ic // contiguous in x for a pixel and a row of the window
-	k := kernel * runLen
-	tiles := (runLen + mr - 1) / mr
-	rows := n * dy.h
-	per := max(1, min(rows, pixelsPerSum/dy.w))
-	for r0 := 0; r0 < rows; r0 += per {
-		r1 := min(rows, r0+per)
+	g := &weightGrad{d: d, x: x, dy: dy, kernel: kernel, stride: stride, pad: pad, rows: n * dy.h}
+	g.per = max(1, min(g.rows, pixelsPerSum/dy.w))
+	chunks := (g.rows + g.per - 1) / g.per
+	size := kernel * kernel * x.c * d.isa.padded(dy.c)
+	if segments := min(chunks, 16); segments > 1 && size <= segmentFloats {
+		g.segments(dw, size, chunks, segments, fresh)
+		return
+	}
+	np := d.isa.panels(dy.c)
+	for c := range chunks {
+		r0, r1 := g.chunk(c)
 		px := (r1 - r0) * dy.w
-		packed := grow32(&d.packed, px*wide+slack)
-		d.pool.run(np, func(_, j int) { d.packGradient(packed[j*px*nr:], dy, r0, r1, j) })
-		// Meanwhile the next chunk comes in, a line with every pixel of a product.
-		nextY, nextX := chunkOf(dy, r1, min(rows, r1+per)), inputOf(x, dy, stride, r1, min(rows, r1+per))
-		d.pool.run(kernel*tiles, func(w, t int) {
-			kh := t / tiles
-			t0, t1 := span(runLen, tiles, t%tiles)
-			sc := &d.scratch[w]
-			a := grow32(&sc.a, px*mr+slack)
-			d.packPixels(a, x, dy, r0, r1, kh, t0, t1-t0, stride, pad)
-			p := gemmArgs{ki: px, ko: 1, csa: uintptr(mr * 4), rsa: 4, a: ptr(a, 0)}
-			if !fresh || r0 > 0 {
-				p.acc = 1
-			}
+		packed := grow32(&d.packed, px*d.isa.padded(dy.c)+slack)
+		d.pool.run(np, func(_, j int) { d.packGradient(packed[j*px*d.isa.nr:], dy, r0, r1, j) })
+		d.pool.run(kernel*g.tiles(), func(w, t int) { g.tile(&d.scratch[w], dw, packed, c, t, fresh && c == 0) })
+	}
+}
+
+// segments sums whole segments of pixels.
+func (g *weightGrad) segments(dw []float32, size, chunks, segments int, fresh bool) {
+	d, np := g.d, g.d.isa.panels(g.dy.c)
+	d.inSegments(dw, size, segments, fresh, func(sc *scratch, part []float32, s int) {
+		c0, c1 := span(chunks, segments, s)
+		for c := c0; c < c1; c++ {
+			r0, r1 := g.chunk(c)
+			px := (r1 - r0) * g.dy.w
+			packed := grow32(&sc.v, px*d.isa.padded(g.dy.c)+slack)
 			for j := range np {
-				width := d.isa.width(j, oc)
-				p.b = ptr(packed, j*px*nr)
-				p.pf = addr(packed, min(j+1, np-1)*px*nr)
-				if at := (t*np + j) * px * 16; at < len(nextY) {
-					p.pf = addr(nextY, at)
-				} else if at -= len(nextY); at < len(nextX) {
-					p.pf = addr(nextX, at)
-				}
-				p.c, p.ldc = ptr(dw, j*k*nr+(kh*runLen+t0)*width), uintptr(width*4)
-				d.isa.kernel(t1-t0, width)(&p)
+				d.packGradient(packed[j*px*d.isa.nr:], g.dy, r0, r1, j)
 			}
-		})
+			for t := range g.kernel * g.tiles() {
+				g.tile(sc, part, packed, c, t, c == c0)
+			}
+		}
+	})
+}
+
+// inSegments lets sum write the part of every segment into a gradient of its own, and adds them to dw in order, or with fresh
+// writes them.
+func (d *Device) inSegments(dw []float32, size, segments int, fresh bool, sum func(sc *scratch, part []float32, segment int)) {
+	parts := grow32(&d.parts, segments*size+slack)
+	d.pool.run(segments, func(w, s int) { sum(&d.scratch[w], parts[s*size:][:size:size+slack], s) })
+	pieces := pieces(size, 1<<12, 64)
+	d.pool.run(pieces, func(_, p int) {
+		from, to := span(size, pieces, p)
+		out := dw[from:to]
+		for s := range segments {
+			part := parts[s*size+from:][:len(out)]
+			if s == 0 && fresh {
+				copy(out, part)
+				continue
+			}
+			for i, v := range part {
+				out[i] += v
+			}
+		}
+	})
+}
+
+// chunk is the rows of chunk c.
+func (g *weightGrad) chunk(c int) (from, to int) { return c * g.per, min(g.rows, (c+1)*g.per) }
+
+// run is how many floats lie together in x for a pixel and a row of the window, and tiles how many tiles they make.
+func (g *weightGrad) run() int   { return g.kernel * g.x.c }
+func (g *weightGrad) tiles() int { return (g.run() + g.d.isa.mr - 1) / g.d.isa.mr }
+
+// tile adds to, or writes, tile t of dw the products of chunk c, whose gradient is packed.
+func (g *weightGrad) tile(sc *scratch, dw, packed []float32, c, t int, fresh bool) {
+	d, mr, nr := g.d, g.d.isa.mr, g.d.isa.nr
+	oc, run := g.dy.c, g.run()
+	np := d.isa.panels(oc)
+	r0, r1 := g.chunk(c)
+	px := (r1 - r0) * g.dy.w
+	kh := t / g.tiles()
+	t0, t1 := span(run, g.tiles(), t%g.tiles())
+	a := grow32(&sc.a, px*mr+slack)
+	d.packPixels(a, g.x, g.dy, r0, r1, kh, t0, t1-t0, g.stride, g.pad)
+	// Meanwhile the next chunk comes in, a line with every pixel of a product.
+	next := min(g.rows, r1+g.per)
+	nextY, nextX := chunkOf(g.dy, r1, next), inputOf(g.x, g.dy, g.stride, r1, next)
+	p := &sc.args
+	*p = gemmArgs{ki: px, ko: 1, csa: uintptr(mr * 4), rsa: 4, a: ptr(a, 0)}
+	if !fresh {
+		p.acc = 1
+	}
+	for j := range np {
+		width := d.isa.width(j, oc)
+		p.b = ptr(packed, j*px*nr)
+		p.pf = addr(packed, min(j+1, np-1)*px*nr)
+		if at := (t*np + j) * px * 16; at < len(nextY) {
+			p.pf = addr(nextY, at)
+		} else if at -= len(nextY); at < len(nextX) {
+			p.pf = addr(nextX, at)
+		}
+		p.c, p.ldc = ptr(dw, j*g.kernel*run*nr+(kh*run+t0)*width), uintptr(width*4)
+		d.isa.kernel(t1-t0, width)(p)
 	}
 }
 

@@ -12,6 +12,7 @@ type Device struct {
 	pool    *pool
 	scratch []scratch
 	packed  []float32 // the packed gradient chunk of backWeight
+	parts   []float32 // of backWeight: gradients of segments
 	sums    []float64
 	coef    []float32
 

@@ -15,7 +15,8 @@ func (d *Device) linear(y, x, w []float32, n, ic, oc int) {
 	out := &image{n: 1, h: 1, w: n, c: oc, data: y}
 	d.pool.run(d.isa.panels(oc), func(wk, j int) {
 		width := d.isa.width(j, oc)
-		p := gemmArgs{ko: 1, csa: 4, rsa: uintptr(4 * pitch)}
+		p := &d.scratch[wk].args
+		*p = gemmArgs{ko: 1, csa: 4, rsa: uintptr(4 * pitch)}
 		for k := 0; k < ic; k += longSum {
 			p.ki = min(longSum, ic-k)
 			p.b = ptr(w, j*ic*nr+k*width)
@@ -23,7 +24,7 @@ func (d *Device) linear(y, x, w []float32, n, ic, oc int) {
 				r0, r1 := span(n, tiles, t)
 				p.a = ptr(a, r0*pitch+k)
 				p.pf = uintptr(p.b) + uintptr(4*width*p.ki+64*p.ki*t) // the next piece of weights
-				d.store(&d.scratch[wk], &p, out, r0*oc, j, r1-r0, uintptr(4*oc), k > 0)
+				d.store(&d.scratch[wk], out, r0*oc, j, r1-r0, uintptr(4*oc), k > 0)
 			}
 		}
 	})
@@ -40,12 +41,13 @@ func (d *Device) linearBack(dx, dy, w []float32, n, ic, oc int, add bool) {
 	out := grow32(&d.linearB, ic*wide+slack) // dxᵀ [panel of samples][IC][width]
 	const group = 4                          // panels of weights in one sum
 	chunks := pieces(ic, 8*mr, 64)
-	d.pool.run(chunks, func(_, c int) {
+	d.pool.run(chunks, func(wk, c int) {
 		i0, i1 := span(ic, chunks, c)
 		tiles := (i1 - i0 + mr - 1) / mr
 		for s := range d.isa.panels(n) {
 			width := d.isa.width(s, n)
-			p := gemmArgs{csa: 4, ldc: uintptr(4 * width)}
+			p := &d.scratch[wk].args
+			*p = gemmArgs{csa: 4, ldc: uintptr(4 * width)}
 			for q := 0; q < np; {
 				// Panels of one width go together.
 				run := 1
@@ -61,7 +63,7 @@ func (d *Device) linearBack(dx, dy, w []float32, n, ic, oc int, add bool) {
 					p.a = ptr(w, q*ic*nr+(i0+r0)*step)
 					p.pf = uintptr(p.a) + uintptr(4*2*mr*step)
 					p.c = ptr(out, s*ic*nr+(i0+r0)*width)
-					d.isa.kernel(r1-r0, width)(&p)
+					d.isa.kernel(r1-r0, width)(p)
 				}
 				p.acc = 1
 				q += run

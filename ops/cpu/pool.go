@@ -2,20 +2,47 @@ package cpu
 
 import (
 	"runtime"
-	"sync"
 	"sync/atomic"
 )
 
 // pool runs chunks of work on a fixed number of goroutines, of which the caller is one. Which worker gets a chunk is
 // left to chance; what a chunk computes is not.
+//
+// A worker that has nothing to do looks for work for some 50 µs, then sleeps. One that comes late, because the machine is
+// busy with something else, finds the run closed: nobody waits for a worker that has not begun.
 type pool struct {
 	threads int
-	task    func(worker, chunk int)
+	job     func(worker, chunk int)
 	chunks  int
-	next    atomic.Int64
-	start   []chan struct{}
-	done    sync.WaitGroup
+
+	_     [64]byte // the counters lie on cache lines of their own
+	next  atomic.Int64
+	_     [64]byte
+	state atomic.Uint64 // number of the run, whether it is open, workers in it
+	_     [64]byte
+
+	workers []*worker
+	closed  atomic.Bool
 }
+
+// Parts of pool.state.
+const (
+	oneWorker = 1
+	active    = 1<<16 - 1
+	open      = 1 << 16
+	oneRun    = 1 << 17
+)
+
+type worker struct {
+	asleep atomic.Bool
+	wake   chan struct{} // holds a token for whoever cleared asleep
+}
+
+// looks is how often a worker looks for work before it sleeps, and polite after how many looks it lets others run.
+const (
+	looks  = 40000
+	polite = 500
+)
 
 // newPool starts the workers; 0 threads means one a core.
 func newPool(threads int) *pool {
@@ -23,37 +50,73 @@ func newPool(threads int) *pool {
 		threads = runtime.GOMAXPROCS(0)
 	}
 	p := &pool{threads: threads}
-	for w := 1; w < threads; w++ {
-		c := make(chan struct{})
-		p.start = append(p.start, c)
-		go func() {
-			for range c {
-				p.work(w)
-				p.done.Done()
-			}
-		}()
+	for i := 1; i < threads; i++ {
+		w := &worker{wake: make(chan struct{}, 1)}
+		p.workers = append(p.workers, w)
+		go p.serve(w, i)
 	}
 	return p
 }
 
-// run calls task for every chunk in [0, chunks) and waits.
-func (p *pool) run(chunks int, task func(worker, chunk int)) {
+// run calls job for every chunk in [0, chunks) and waits.
+func (p *pool) run(chunks int, job func(worker, chunk int)) {
 	if chunks <= 1 || p.threads == 1 {
 		for c := range chunks {
-			task(0, c)
+			job(0, c)
 		}
 		return
 	}
-	p.task, p.chunks = task, chunks
+	p.job, p.chunks = job, chunks
 	p.next.Store(0)
-	helpers := min(len(p.start), chunks-1)
-	p.done.Add(helpers)
-	for _, c := range p.start[:helpers] {
-		c <- struct{}{}
+	p.state.Store((p.state.Load()&^(oneRun-1) + oneRun) | open)
+	for _, w := range p.workers[:min(len(p.workers), chunks-1)] {
+		if w.asleep.CompareAndSwap(true, false) {
+			w.wake <- struct{}{}
+		}
 	}
 	p.work(0)
-	p.done.Wait()
-	p.task = nil
+	for {
+		s := p.state.Load()
+		if p.state.CompareAndSwap(s, s&^open) {
+			break
+		}
+	}
+	for i := 1; p.state.Load()&active != 0; i++ {
+		if i%polite == 0 {
+			runtime.Gosched()
+		}
+	}
+	p.job = nil
+}
+
+// serve is the life of worker number i.
+func (p *pool) serve(w *worker, i int) {
+	var last uint64
+	for look := 0; ; look++ {
+		s := p.state.Load()
+		if run := s / oneRun; s&open != 0 && run != last {
+			if p.state.CompareAndSwap(s, s+oneWorker) {
+				last, look = run, 0
+				p.work(i)
+				p.state.Add(^uint64(oneWorker - 1))
+			}
+			continue
+		}
+		switch {
+		case look < looks && look%polite == polite-1:
+			runtime.Gosched()
+		case look >= looks:
+			look = 0
+			if p.closed.Load() {
+				return
+			}
+			w.asleep.Store(true)
+			if s := p.state.Load(); (s&open != 0 && s/oneRun != last || p.closed.Load()) && w.asleep.CompareAndSwap(true, false) {
+				continue
+			}
+			<-w.wake
+		}
+	}
 }
 
 func (p *pool) work(worker int) {
@@ -62,15 +125,18 @@ func (p *pool) work(worker int) {
 		if c >= p.chunks {
 			return
 		}
-		p.task(worker, c)
+		p.job(worker, c)
 	}
 }
 
 func (p *pool) close() {
-	for _, c := range p.start {
-		close(c)
+	p.closed.Store(true)
+	for _, w := range p.workers {
+		if w.asleep.CompareAndSwap(true, false) {
+			w.wake <- struct{}{}
+		}
 	}
-	p.start, p.threads = nil, 1
+	p.workers, p.threads = nil, 1
 }
 
 // span is the piece of n items that chunk c of chunks covers.

@@ -138,7 +138,7 @@ func (g *winograd) convolve(d *Device, w []float32, x, y *image, n int, add bool
 		g.transformInput(d, sc, x, v, 0, t0, t1, y.h, y.w)
 		for j := range np {
 			m := tileSet{grow32(&sc.m, points*(t1-t0)*d.isa.nr+slack), t1 - t0, d.isa.width(j, g.oc)}
-			g.products(d, v, m, u[j*size:], 0, 0, g.ic, j)
+			g.products(d, sc, v, m, u[j*size:], 0, 0, g.ic, j)
 			g.put(d, sc, m, y, j, t0, t1, add)
 		}
 	})
@@ -167,7 +167,7 @@ func (g *winograd) streamed(d *Device, w []float32, x, y *image, n int, add bool
 				i0, i1 := span(g.ic, cuts, c)
 				u := grow32(&sc.v, points*(i1-i0)*d.isa.nr+slack)
 				g.transformWeights(d, sc, w, u, j, i0, i1)
-				g.products(d, v, m, u, t0, i0, i1, j)
+				g.products(d, sc, v, m, u, t0, i0, i1, j)
 			}
 			g.put(d, sc, m, y, j, t0, t1, add)
 		}
@@ -176,9 +176,10 @@ func (g *winograd) streamed(d *Device, w []float32, x, y *image, n int, add bool
 
 // products are the 36 products of panel j over input channels [i0,i1), m = or, from the second piece on, += V·U, V's tiles
 // beginning at from.
-func (g *winograd) products(d *Device, v, m tileSet, u []float32, from, i0, i1, j int) {
+func (g *winograd) products(d *Device, sc *scratch, v, m tileSet, u []float32, from, i0, i1, j int) {
 	depth, width := i1-i0, d.isa.width(j, g.oc)
-	p := gemmArgs{ki: depth, ko: 1, rsa: uintptr(4 * v.row), csa: 4, ldc: uintptr(4 * m.row)}
+	p := &sc.args
+	*p = gemmArgs{ki: depth, ko: 1, rsa: uintptr(4 * v.row), csa: 4, ldc: uintptr(4 * m.row)}
 	if i0 > 0 {
 		p.acc = 1
 	}
@@ -190,7 +191,7 @@ func (g *winograd) products(d *Device, v, m tileSet, u []float32, from, i0, i1, 
 			p.a = ptr(v.data, (xi*v.pitch+from+r0)*v.row+i0)
 			p.c = ptr(m.data, (xi*m.pitch+r0)*m.row)
 			p.pf = addr(u, min(xi+1, points-1)*depth*width)
-			d.isa.kernel(r1-r0, width)(&p)
+			d.isa.kernel(r1-r0, width)(p)
 		}
 	}
 }
@@ -226,61 +227,97 @@ func (g *winograd) put(d *Device, sc *scratch, m tileSet, y *image, j, t0, t1 in
 // winoGradBlock is how many tiles one product of the weights' gradient sums over.
 const winoGradBlock = 112
 
-// backWeight adds, or with fresh writes, the weights' gradient [panel of OC][taps·IC][width]: Gᵀ·(Σ_tiles Vᵀ·Y)·G, a piece of input
-// channels and a panel at a time.
+// winoGrad is one block of tiles of one computation of a weight's gradient.
+type winoGrad struct {
+	*winograd
+	d      *Device
+	x, dy  *image
+	v      tileSet
+	y      []float32 // [panel of OC][36][tile][width]
+	t0, t1 int
+}
+
+// backWeight adds, or with fresh writes, the weights' gradient [panel of OC][taps·IC][width]: Gᵀ·(Σ_tiles Vᵀ·Y)·G.
 func (g *winograd) backWeight(d *Device, dw []float32, x, dy *image, n int, fresh bool) {
-	mr, nr := d.isa.mr, d.isa.nr
-	np := d.isa.panels(g.oc)
 	total := g.tiles(n, dy.h, dy.w)
 	blocks := (total + winoGradBlock - 1) / winoGradBlock
 	most := (total + blocks - 1) / blocks
-	row := g.ic + spread
-	y := grow32(&d.winoY, points*np*most*nr+slack)
-	taps := g.kernel * g.kernel
-	cuts := (g.ic + 2*mr - 1) / (2 * mr)
-	for blk := range blocks {
-		t0, t1 := span(total, blocks, blk)
-		tb := t1 - t0
-		v := tileSet{grow32(&d.winoV, points*most*row+slack), tb, row}
-		d.pool.run(tb, func(wk, t int) {
-			sc := &d.scratch[wk]
-			g.transformInput(d, sc, x, v, t, t0+t, t0+t+1, dy.h, dy.w)
-			edge := grow32(&sc.edge, points*max(g.ic, g.oc)+slack)
-			b, i, k := g.place(t0+t, dy.h, dy.w)
-			src := dy.patch(b, i, k, g.m, 0, edge)
-			for j := range np { // columns beyond the last channel are never stored
-				width := d.isa.width(j, g.oc)
-				to := grid{y, j*points*tb*nr + t*width, 6 * tb * width, tb * width}
-				g.grad.apply(&d.isa, to, src.channel(j*nr), min(width, g.oc-j*nr), sc.points())
-			}
-		})
-		back := &g.accum
-		if fresh && blk == 0 {
-			back = &g.write
-		}
-		d.pool.run(np*cuts, func(wk, k int) {
-			sc := &d.scratch[wk]
-			j, c := k/cuts, k%cuts
-			i0, i1 := span(g.ic, cuts, c)
-			width := d.isa.width(j, g.oc)
-			du := grow32(&sc.m, points*(i1-i0)*width+slack)
-			p := gemmArgs{ki: tb, ko: 1, csa: uintptr(4 * row), rsa: 4, ldc: uintptr(4 * width)}
-			rows := (i1 - i0 + mr - 1) / mr
-			for xi := range points {
-				p.b = ptr(y, j*points*tb*nr+xi*tb*width)
-				p.pf = addr(y, j*points*tb*nr+min(xi+1, points-1)*tb*width)
-				for r := range rows {
-					r0, r1 := span(i1-i0, rows, r)
-					p.a = ptr(v.data, xi*tb*row+i0+r0)
-					p.c = ptr(du, (xi*(i1-i0)+r0)*width)
-					d.isa.kernel(r1-r0, width)(&p)
+	lenV, lenY := points*most*(g.ic+spread)+slack, points*most*d.isa.panels(g.oc)*d.isa.nr+slack
+	block := func(v, y []float32, k int) *winoGrad {
+		t0, t1 := span(total, blocks, k)
+		return &winoGrad{g, d, x, dy, tileSet{v, t1 - t0, g.ic + spread}, y, t0, t1}
+	}
+	pieces := d.isa.panels(g.oc) * g.cuts(d)
+	size := g.kernel * g.kernel * g.ic * d.isa.padded(g.oc)
+	if segments := min(blocks, 16); segments > 1 && size <= segmentFloats {
+		d.inSegments(dw, size, segments, fresh, func(sc *scratch, part []float32, s int) {
+			k0, k1 := span(blocks, segments, s)
+			for k := k0; k < k1; k++ {
+				b := block(grow32(&sc.v, lenV), grow32(&sc.y, lenY), k)
+				for t := range b.t1 - b.t0 {
+					b.transform(sc, t)
+				}
+				for p := range pieces {
+					b.piece(sc, part, p, k == k0)
 				}
 			}
-			for i := range i1 - i0 {
-				src := grid{du, i * width, 6 * (i1 - i0) * width, (i1 - i0) * width}
-				dst := grid{dw, j*taps*g.ic*nr + (i0+i)*width, g.kernel * g.ic * width, g.ic * width}
-				back.apply(&d.isa, dst, src, min(width, g.oc-j*nr), sc.points())
-			}
 		})
+		return
+	}
+	for k := range blocks {
+		b := block(grow32(&d.winoV, lenV), grow32(&d.winoY, lenY), k)
+		d.pool.run(b.t1-b.t0, func(w, t int) { b.transform(&d.scratch[w], t) })
+		d.pool.run(pieces, func(w, p int) { b.piece(&d.scratch[w], dw, p, fresh && k == 0) })
+	}
+}
+
+// cuts is in how many pieces the input channels of a weight's gradient are computed.
+func (g *winograd) cuts(d *Device) int { return (g.ic + 2*d.isa.mr - 1) / (2 * d.isa.mr) }
+
+// transform does tile t of the block: that of x, and those of dy of every panel.
+func (b *winoGrad) transform(sc *scratch, t int) {
+	g, d := b.winograd, b.d
+	tb := b.t1 - b.t0
+	g.transformInput(d, sc, b.x, b.v, t, b.t0+t, b.t0+t+1, b.dy.h, b.dy.w)
+	edge := grow32(&sc.edge, points*max(g.ic, g.oc)+slack)
+	n, i, k := g.place(b.t0+t, b.dy.h, b.dy.w)
+	src := b.dy.patch(n, i, k, g.m, 0, edge)
+	for j := range d.isa.panels(g.oc) { // columns beyond the last channel are never stored
+		width := d.isa.width(j, g.oc)
+		to := grid{b.y, j*points*tb*d.isa.nr + t*width, 6 * tb * width, tb * width}
+		g.grad.apply(&d.isa, to, src.channel(j*d.isa.nr), min(width, g.oc-j*d.isa.nr), sc.points())
+	}
+}
+
+// piece adds, or writes, the block's part of a piece of input channels of a panel of dw.
+func (b *winoGrad) piece(sc *scratch, dw []float32, k int, fresh bool) {
+	g, d, mr, nr := b.winograd, b.d, b.d.isa.mr, b.d.isa.nr
+	tb := b.t1 - b.t0
+	cuts := g.cuts(d)
+	j, c := k/cuts, k%cuts
+	i0, i1 := span(g.ic, cuts, c)
+	width := d.isa.width(j, g.oc)
+	du := grow32(&sc.m, points*(i1-i0)*width+slack)
+	p := &sc.args
+	*p = gemmArgs{ki: tb, ko: 1, csa: uintptr(4 * b.v.row), rsa: 4, ldc: uintptr(4 * width)}
+	rows := (i1 - i0 + mr - 1) / mr
+	for xi := range points {
+		p.b = ptr(b.y, j*points*tb*nr+xi*tb*width)
+		p.pf = addr(b.y, j*points*tb*nr+min(xi+1, points-1)*tb*width)
+		for r := range rows {
+			r0, r1 := span(i1-i0, rows, r)
+			p.a = ptr(b.v.data, xi*tb*b.v.row+i0+r0)
+			p.c = ptr(du, (xi*(i1-i0)+r0)*width)
+			d.isa.kernel(r1-r0, width)(p)
+		}
+	}
+	back := &g.accum
+	if fresh {
+		back = &g.write
+	}
+	for i := range i1 - i0 {
+		src := grid{du, i * width, 6 * (i1 - i0) * width, (i1 - i0) * width}
+		dst := grid{dw, j*g.kernel*g.kernel*g.ic*nr + (i0+i)*width, g.kernel * g.ic * width, g.ic * width}
+		back.apply(&d.isa, dst, src, min(width, g.oc-j*nr), sc.points())
 	}
 }
