@@ -10,7 +10,7 @@ import (
 // Drawing of a graph: every stage is a box, stages that are as many edges from a source stand in one column, feedback edges
 // run below.
 const (
-	boxW, boxH = 132, 62
+	boxW, boxH = 152, 62
 	gapX, gapY = 76, 26
 	margin     = 18
 )
@@ -84,7 +84,11 @@ func (s Stats) WriteSVG(w io.Writer, unit string) error {
 			name = fmt.Sprintf("%s ×%d", name, st.Workers)
 		}
 		p(`<text class="t" x="%d" y="%d">%s</text>`, b.x+9, b.y+19, text(name))
-		p(`<text class="s" x="%d" y="%d">busy %.0f %% · p50 %s</text>`, b.x+9, b.y+37, 100*st.Of(st.Busy), short(st.P50))
+		usual := "nothing yet"
+		if st.Items > 0 {
+			usual = fmt.Sprintf("busy %.0f %% · p50 %s", 100*st.Of(st.Busy), short(st.P50))
+		}
+		p(`<text class="s" x="%d" y="%d">%s</text>`, b.x+9, b.y+37, usual)
 		p(`<rect class="fill%s" x="%d" y="%d" width="%.1f" height="5" rx="2"/></g>`, hot, b.x+9, b.y+46, max(0.5, float64(boxW-18)*min(1, st.Of(st.Busy))))
 	}
 	for i, l := range s.Loops {

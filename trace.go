@@ -14,7 +14,7 @@ import (
 type Span struct {
 	Stage    string
 	Worker   int
-	Seq      int64  // number of the item in the stage's input, from 0
+	Seq      int64  // number of the item in the stage's input, from 0; negative when nobody knows
 	Name     string // what was done, of spans inside a call; empty for the call
 	Track    string // row of its own, such as a device; empty for the row of the stage's worker
 	Start    time.Time
@@ -155,7 +155,11 @@ func (t *Trace) WriteJSON(w io.Writer) error {
 				event{Name: "thread_sort_index", Phase: "M", PID: r.pid, TID: id, Args: map[string]any{"sort_index": 1000*stages[s.Stage] + s.Worker}})
 		}
 		dur := float64(s.Duration) / 1e3
-		events = append(events, event{Name: name, Phase: "X", PID: r.pid, TID: id, TS: since(s.Start), Dur: &dur, Args: map[string]any{"item": s.Seq}})
+		e := event{Name: name, Phase: "X", PID: r.pid, TID: id, TS: since(s.Start), Dur: &dur}
+		if s.Seq >= 0 {
+			e.Args = map[string]any{"item": s.Seq}
+		}
+		events = append(events, e)
 	}
 	t.mu.Lock()
 	for _, l := range t.levels {

@@ -50,6 +50,8 @@ func flagTable() []flag {
 		{name: "decoder", group: "Data", help: "JPEG decoder", origin: ours, def: "auto", choices: []string{"auto", "turbo", "go"}, value: func(o *Options) any { return &o.Data.Decoder }},
 		{name: "bad_samples", group: "Data", help: "largest share of unreadable images, each replaced by another; more end the run", origin: ours, def: "0.001", value: func(o *Options) any { return &o.Data.BadSamples }},
 		{name: "workers", group: "Data", aliases: []string{"num_workers"}, help: "decode workers; 0 takes half the cores", origin: ours, def: "0", value: func(o *Options) any { return &o.Data.Workers }},
+		{name: "autotune", group: "Data", help: "move workers to the loading stage that limits while training; results stay the same to the bit", origin: ours, def: "false", value: func(o *Options) any { return &o.Data.Autotune }},
+		{name: "cpu_budget", group: "Data", help: "share of the cores that loading workers may take with --autotune, in (0,1]", origin: ours, def: "0.5", value: func(o *Options) any { return &o.Data.CPUBudget }},
 
 		{name: "IM", group: "Mixture", help: "mix images; without it the other flags of this group do nothing", origin: ref, def: "false", value: func(o *Options) any { return &o.Mix.On }},
 		{name: "IM_type", group: "Mixture", help: "what is mixed: IM pastes regions of blended partners into blended images; unmix is MoCo's self-mixture", origin: ref, def: "IM", choices: []string{"IM", "global", "region", "Cutout", "RandomErasing", "unmix"}, value: func(o *Options) any { return &o.Mix.Type }},
@@ -119,6 +121,8 @@ func flagTable() []flag {
 		{name: "save_steps", group: "Run", help: "steps between checkpoints; 0 is never", origin: ours, def: "0", value: func(o *Options) any { return &o.Run.SaveSteps }},
 		{name: "keep", group: "Run", help: "newest checkpoints kept; 0 keeps all", origin: ours, def: "3", value: func(o *Options) any { return &o.Run.Keep }},
 		{name: "on_nan", group: "Run", help: "what a loss that is not finite does", origin: ours, def: "stop", choices: []string{"stop", "skip"}, value: func(o *Options) any { return &o.Run.OnNaN }},
+		{name: "watchdog", group: "Run", help: "seconds after which a stage still busy with one item is reported by name; 0 never", origin: ours, def: "60", value: func(o *Options) any { return &o.Run.Watchdog }},
+		{name: "metrics_addr", group: "Run", help: "address where Prometheus reads /metrics, such as :9090; without a host only this machine can; empty is off", origin: ours, value: func(o *Options) any { return &o.Run.Metrics }},
 		{name: "quiet", group: "Run", help: "print nothing but errors", origin: ours, def: "false", value: func(o *Options) any { return &o.Run.Quiet }},
 	}
 }

@@ -2,8 +2,11 @@ package flows
 
 import (
 	"context"
+	"math"
 	"runtime"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/contraflow/contraflow"
 	"github.com/contraflow/contraflow/io/jpeg"
@@ -49,8 +52,8 @@ func (r *Run) loading(g *contraflow.Graph) contraflow.Port[*stages.Batch] {
 	if r.mixes() {
 		plans = contraflow.Step(plans, "partners", r.newMixture().Plan)
 	}
-	crops := contraflow.Step(plans, "decode", r.decode.Run, contraflow.Workers(r.workers()))
-	batches := contraflow.Step(crops, "views", render.Run)
+	crops := contraflow.Step(plans, "decode", r.decode.Run, r.scale(r.workers())...)
+	batches := contraflow.Step(crops, "views", render.Run, r.scale(1)...)
 	if r.mixes() {
 		batches = contraflow.Step(batches, "mixture", stages.Mix)
 	} else if r.unmixes() {
@@ -58,6 +61,21 @@ func (r *Run) loading(g *contraflow.Graph) contraflow.Port[*stages.Batch] {
 		batches = contraflow.Step(batches, "mixture", unmix.Run)
 	}
 	return batches
+}
+
+// scale gives a stage n workers, and with --autotune leave to take more.
+func (r *Run) scale(n int) []contraflow.StageOption {
+	opts := []contraflow.StageOption{contraflow.Workers(n)}
+	if r.o.Data.Autotune {
+		opts = append(opts, contraflow.MaxWorkers(max(n, r.budget())))
+	}
+	return opts
+}
+
+// budget is how many workers all loading stages may have together with --autotune: the cores that --cpu_budget gives them, at
+// least one for each.
+func (r *Run) budget() int {
+	return max(2, int(math.Round(r.o.Data.CPUBudget*float64(runtime.GOMAXPROCS(0)))))
 }
 
 // workers is how many decode workers run: what was asked for, or half the cores.
@@ -70,72 +88,121 @@ func (r *Run) workers() int {
 
 // Rate is what one part of a flow did in a while, after it had filled.
 type Rate struct {
-	Images  int
-	Seconds float64
-	Stats   contraflow.Stats
+	Images    int
+	Seconds   float64
+	Processor time.Duration // that the whole process used
+	Stats     contraflow.Stats
 }
 
 // PerSecond is in images.
 func (r Rate) PerSecond() float64 { return float64(r.Images) / max(r.Seconds, 1e-9) }
 
+// PerCore is in images a second of processor time.
+func (r Rate) PerCore() float64 { return float64(r.Images) / max(r.Processor.Seconds(), 1e-9) }
+
 // Load runs the loading half of the flow into a sink for a while, epoch after epoch, and measures the last four fifths of it:
 // what loading gives when computing costs nothing.
 func (r *Run) Load(ctx context.Context, while time.Duration) (Rate, error) {
-	endless := r.sampler
-	endless.MaxSteps, endless.Epochs = 0, max(endless.Epochs, 1<<30/endless.PerEpoch())
-	kept := r.sampler
-	r.sampler = endless
-	defer func() { r.sampler = kept }()
-	g := contraflow.New("loading")
-	return measure(ctx, g, while, r.loading(g))
+	rate, _, err := r.load(ctx, while, 0)
+	return rate, err
 }
 
-// measure ends a graph in a sink that counts the images of batches, runs it for a while and tells of the last four fifths.
-func measure(ctx context.Context, g *contraflow.Graph, while time.Duration, batches contraflow.Port[*stages.Batch]) (Rate, error) {
-	var c counter
-	contraflow.Each(batches, "sink", func(_ context.Context, b *stages.Batch) error {
-		c.add(g, len(b.Index), while)
+// load is Load; it keeps the first batches for a replay.
+func (r *Run) load(ctx context.Context, while time.Duration, keep int) (Rate, []*stages.Batch, error) {
+	defer r.endless()()
+	g := contraflow.New("loading", r.GraphOptions...)
+	c := newCounter(g, while)
+	var kept []*stages.Batch
+	contraflow.Each(r.loading(g), "sink", func(_ context.Context, b *stages.Batch) error {
+		c.add(len(b.Index))
+		if len(kept) < keep {
+			b.Keep()
+			kept = append(kept, b)
+			return nil
+		}
 		b.Release()
 		return nil
 	})
 	if err := g.Run(ctx); err != nil {
-		return Rate{}, err
+		return Rate{}, nil, err
 	}
-	return c.rate(g), nil
+	return c.rate(), kept, nil
 }
 
-// counter counts images from the first fifth of a run to its end; of a run of few batches, from the first to the last. One
-// goroutine adds.
+// endless makes the sampler go on for ever; the function it returns takes that back.
+func (r *Run) endless() (restore func()) {
+	kept := r.sampler
+	r.sampler.MaxSteps, r.sampler.Epochs = 0, 1<<40/r.sampler.PerEpoch()
+	return func() { r.sampler = kept }
+}
+
+// counter counts images while a graph runs, and stops it when its time is over. What it tells is of the last four fifths of
+// the time, when the edges have filled; of a run of few batches, of all after the first. One goroutine adds.
 type counter struct {
-	first, from, to time.Time
-	images, all     int
-	base, begin     contraflow.Stats
+	g     *contraflow.Graph
+	while time.Duration
+	first time.Time
+	marks [3]mark // at the first batch, at the first after a fifth of the time, at the last
 }
 
-// add counts a finished batch and stops the graph when the time is over.
-func (c *counter) add(g *contraflow.Graph, images int, while time.Duration) {
+// mark is what had been done at a moment.
+type mark struct {
+	at        time.Time
+	images    int
+	processor time.Duration
+	stats     contraflow.Stats
+}
+
+func newCounter(g *contraflow.Graph, while time.Duration) *counter {
+	return &counter{g: g, while: while}
+}
+
+// add counts a finished batch.
+func (c *counter) add(images int) {
 	now := time.Now()
-	switch {
-	case c.first.IsZero():
-		c.first, c.begin = now, g.Stats()
-	case c.from.IsZero() && now.Sub(c.first) > while/5:
-		c.from, c.base = now, g.Stats()
-		c.all += images
-	default:
-		c.all += images
-		if !c.from.IsZero() {
-			c.images += images
-		}
+	last := &c.marks[2]
+	if last.stats.Elapsed > 0 { // the rest of a graph that drains
+		return
 	}
-	c.to = now
-	if now.Sub(c.first) > while {
-		g.Stop()
+	last.images += images
+	if c.first.IsZero() {
+		c.first = now
+		c.mark(0, now)
+	}
+	over := now.Sub(c.first) > c.while
+	if c.marks[1].at.IsZero() && now.Sub(c.first) > c.while/5 && !over {
+		c.mark(1, now)
+	}
+	last.at = now
+	if over {
+		c.mark(2, now)
+		c.g.Stop()
 	}
 }
 
-func (c *counter) rate(g *contraflow.Graph) Rate {
-	if c.images == 0 {
-		c.from, c.images, c.base = c.first, c.all, c.begin
+func (c *counter) mark(i int, now time.Time) {
+	c.marks[i] = mark{now, c.marks[2].images, processorTime(), c.g.Stats()}
+}
+
+func (c *counter) rate() Rate {
+	from, to := c.marks[1], c.marks[2]
+	if to.stats.Elapsed == 0 { // the data ended first
+		c.mark(2, to.at)
+		to = c.marks[2]
 	}
-	return Rate{Images: c.images, Seconds: c.to.Sub(c.from).Seconds(), Stats: g.Stats().Since(c.base)}
+	if from.at.IsZero() {
+		from = c.marks[0]
+	}
+	r := Rate{Images: to.images - from.images, Seconds: to.at.Sub(from.at).Seconds(), Processor: to.processor - from.processor, Stats: to.stats.Since(from.stats)}
+	r.Stats.CPU = min(1, r.Processor.Seconds()/max(r.Seconds, 1e-9)/float64(runtime.NumCPU()))
+	return r
+}
+
+// processorTime is what the process has used so far.
+func processorTime() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -33,6 +33,8 @@ type DataOptions struct {
 	Decoder    string    // --decoder: auto, turbo, go
 	BadSamples float64   // --bad_samples: largest share of unreadable images
 	Workers    int       // --workers, --num_workers: decode workers; 0 picks from the cores
+	Autotune   bool      // --autotune: move workers among the loading stages while training
+	CPUBudget  float64   // --cpu_budget: share of the cores that they may take
 	Rank       int       // --rank of --ranks: this process takes every Ranks-th sample of a global batch, from Rank on
 	Ranks      int       // 0 is 1
 
@@ -111,19 +113,21 @@ type OptimOptions struct {
 
 // RunOptions say how long, where to and how loudly.
 type RunOptions struct {
-	ModelPath string // --model_path
-	Name      string // --run_name; empty derives the reference's name
-	Legacy    bool   // --legacy_names: the reference's name and nothing more
-	TBPath    string // --tb_path; empty writes no TensorBoard events
-	PrintFreq int    // --print_freq: steps between lines of the reference's form; 0 prints one line a second
-	Preset    string // --preset: a named set of flags
-	Resume    string // --resume: empty, auto, or a path
-	Force     bool   // --force: resume with options that change the run
-	Seed      int    // --seed
-	MaxSteps  int    // --max_steps; 0 is no limit
-	SaveFreq  int    // --save_freq, epochs
-	SaveSteps int    // --save_steps; 0 is never
-	Keep      int    // --keep: checkpoints kept
-	OnNaN     string // --on_nan: stop, skip
-	Quiet     bool   // --quiet
+	ModelPath string  // --model_path
+	Name      string  // --run_name; empty derives the reference's name
+	Legacy    bool    // --legacy_names: the reference's name and nothing more
+	TBPath    string  // --tb_path; empty writes no TensorBoard events
+	PrintFreq int     // --print_freq: steps between lines of the reference's form; 0 prints one line a second
+	Preset    string  // --preset: a named set of flags
+	Resume    string  // --resume: empty, auto, or a path
+	Force     bool    // --force: resume with options that change the run
+	Seed      int     // --seed
+	MaxSteps  int     // --max_steps; 0 is no limit
+	SaveFreq  int     // --save_freq, epochs
+	SaveSteps int     // --save_steps; 0 is never
+	Keep      int     // --keep: checkpoints kept
+	OnNaN     string  // --on_nan: stop, skip
+	Watchdog  float64 // --watchdog: seconds after which a call of a stage is reported; 0 never
+	Metrics   string  // --metrics_addr: where Prometheus reads; empty is nowhere
+	Quiet     bool    // --quiet
 }

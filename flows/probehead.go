@@ -93,17 +93,8 @@ func NewLinearHead(c encoders.Classifier, dim, batch, replicas, threads int, see
 		}
 		h.replicas[len(h.replicas)-1] = r
 	}
-	for i, s := range h.replicas[0].params.Specs() {
+	for _, s := range h.replicas[0].params.Specs() {
 		n := s.Len()
-		if local, ok := h.replicas[0].params.(ops.Local); ok { // the device's layout may pad
-			k := 0
-			local.Local(func(_ ops.ParamSpec, value, _ []float32) {
-				if k == i {
-					n = len(value)
-				}
-				k++
-			})
-		}
 		h.tensors = append(h.tensors, headTensor{spec: s, value: make([]float32, n), moment: make([]float32, n), second: make([]float32, n), sum: make([]float32, n)})
 	}
 	for i, s := range h.replicas[0].params.Specs() {
@@ -369,7 +360,7 @@ func (h *LinearHead) State() (*HeadState, error) {
 
 // export turns values of the master's layout into the reference's, through the first replica, which broadcast mends.
 func (h *LinearHead) export(t headTensor, from []float32) ([]float32, error) {
-	params, out := h.replicas[0].params, make([]float32, t.spec.Len())
+	params, out := h.replicas[0].params, make([]float32, len(from))
 	local, ok := params.(ops.Local)
 	if !ok {
 		copy(out, from)
@@ -390,7 +381,7 @@ func (h *LinearHead) Restore(s *HeadState) error {
 	}
 	for i := range h.tensors {
 		t := &h.tensors[i]
-		if s.Names[i] != t.spec.Name || len(s.Values[i]) != t.spec.Len() {
+		if s.Names[i] != t.spec.Name || len(s.Values[i]) != len(t.value) {
 			return fmt.Errorf("the checkpoint has %s %v, this probe %s %v: it was saved with another --layer, --model or number of classes", s.Names[i], s.Shapes[i], t.spec.Name, t.spec.Shape)
 		}
 		for _, part := range []struct {

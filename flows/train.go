@@ -55,6 +55,12 @@ type Run struct {
 	BeforeSave func() error
 	// FS is where checkpoints are written; nil is the disk.
 	FS checkpoint.FS
+	// GraphOptions, if any, set up the graphs that the run builds, after what its own options say: traces, probes.
+	GraphOptions []contraflow.Option
+	// Tuned, if set, is told when --autotune gives a stage another number of workers.
+	Tuned func(stage string, workers int)
+	// Stuck, if set, is told of a call of a stage that goes on for longer than --watchdog.
+	Stuck func(s contraflow.Stuck)
 	// Stop, when closed, ends the run after the step in flight, with a checkpoint.
 	Stop <-chan struct{}
 
@@ -246,7 +252,14 @@ func (r *Run) Close() error {
 // With --IM a stage "partners" between sampler and decode draws the mixture, and a stage "mixture" after views carries it
 // out.
 func (r *Run) Graph() *contraflow.Graph {
-	g := contraflow.New(r.o.Method)
+	var opts []contraflow.Option
+	if r.o.Data.Autotune {
+		opts = append(opts, contraflow.WithAutotune(r.budget(), time.Second, r.Tuned))
+	}
+	if r.o.Run.Watchdog > 0 && r.Stuck != nil {
+		opts = append(opts, contraflow.WithWatchdog(time.Duration(r.o.Run.Watchdog*float64(time.Second)), r.Stuck))
+	}
+	g := contraflow.New(r.o.Method, append(opts, r.GraphOptions...)...)
 	r.compute(g, r.loading(g))
 	r.graph = g
 	return g

@@ -43,11 +43,18 @@ func small(t *testing.T, method, data string) flows.Options {
 // run trains and returns metrics.jsonl without its times.
 func run(t *testing.T, o flows.Options) string {
 	t.Helper()
+	return runWith(t, o, func(*flows.Run) {})
+}
+
+// runWith is run with something set up before it.
+func runWith(t *testing.T, o flows.Options, setup func(r *flows.Run)) string {
+	t.Helper()
 	r, err := flows.Prepare(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
+	setup(r)
 	m, err := flows.NewMetrics(r.Dir, r.Start())
 	if err != nil {
 		t.Fatal(err)

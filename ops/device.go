@@ -1,5 +1,7 @@
 package ops
 
+import "time"
+
 // Device executes graphs. ops/cpu is the reference, ops/cuda the fast one; ops/opstest is what each must pass.
 //
 // A Device and everything made by it belong to one goroutine at a time: the stage that owns the device.
@@ -17,6 +19,15 @@ type Device interface {
 
 	// Close frees what the device holds.
 	Close() error
+}
+
+// Tracer is a Device that can tell what it spent its time on.
+type Tracer interface {
+	// OnSpan sets what is told of every piece of work after it has ended: its name ("layer1.0.conv1", "layer1.0.conv1
+	// backward", "sgd"), when it began on the host's clock, and how long it took. A device that works behind the host's
+	// back tells later, at the latest before Close returns. nil ends it; measuring may cost time. f is called on the
+	// goroutine that owns the device.
+	OnSpan(f func(name string, start time.Time, d time.Duration))
 }
 
 // Options fix what a Program is compiled for.

@@ -54,6 +54,9 @@ func (b *Batch) Release() {
 	}
 }
 
+// Keep keeps the buffers out of the pool for good: Release then does nothing, and the batch may be used again and again.
+func (b *Batch) Keep() { b.release = nil }
+
 // Substitution tells of a sample that could not be decoded and of the one used instead.
 type Substitution struct {
 	Index, By int

@@ -81,7 +81,7 @@ func newRoot() *cobra.Command {
 		return usagef("%v: see %s --help", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newTrain(), newDemo(), newKNN(), newProbe(), newData(), newModels(), newPresets(), newStudy(), newBench(), newConvert(), newInspect(), newDiff())
+	root.AddCommand(newTrain(), newProfile(), newDemo(), newKNN(), newProbe(), newData(), newModels(), newPresets(), newStudy(), newBench(), newConvert(), newInspect(), newDiff())
 	return root
 }
 
@@ -156,4 +156,17 @@ func stopOnFirst(ctx context.Context, stop <-chan struct{}) (context.Context, co
 		}
 	}()
 	return ctx, cancel
+}
+
+// contextUntil is ctx that also ends when stop is closed, for commands that have nothing to save.
+func contextUntil(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-stop:
+			cancel(errors.New("interrupted"))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/contraflow/contraflow"
 	"github.com/contraflow/contraflow/flows"
 )
 
@@ -30,6 +32,16 @@ func newTrain() *cobra.Command {
 }
 
 func newTrainMethod(method, short string) *cobra.Command {
+	return newFlow(method, short, func(cmd *cobra.Command, o flows.Options, fromPreset []string) error {
+		ctx, stop, done := stopper(cmd.Context())
+		defer done()
+		settings := flows.Settings(cmd.Flags(), method, o.Run.Preset, fromPreset)
+		return train(ctx, o, settings, stop, cmd.OutOrStdout(), logger(cmd.ErrOrStderr(), o.Run.Quiet))
+	})
+}
+
+// newFlow is a command that takes the flags of a training method, checks them and goes on with what they say.
+func newFlow(method, short string, run func(cmd *cobra.Command, o flows.Options, fromPreset []string) error) *cobra.Command {
 	o := flows.Options{Method: method}
 	c := &cobra.Command{
 		Use:   method + " --data_folder DIR [flags]",
@@ -59,10 +71,7 @@ func newTrainMethod(method, short string) *cobra.Command {
 		if err := flows.Validate(o); err != nil {
 			return usageError{err}
 		}
-		ctx, stop, done := stopper(cmd.Context())
-		defer done()
-		settings := flows.Settings(cmd.Flags(), method, o.Run.Preset, fromPreset)
-		return train(ctx, o, settings, stop, cmd.OutOrStdout(), log)
+		return run(cmd, o, fromPreset)
 	}
 	c.SetUsageFunc(func(cmd *cobra.Command) error { return groupedUsage(cmd) })
 	return c
@@ -97,6 +106,12 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	if r.Moved != "" {
 		log.Warn().Msgf("%s held an earlier run: it is now %s; --resume auto would have gone on with it", r.Dir, r.Moved)
 	}
+	r.Stuck = func(s contraflow.Stuck) {
+		log.Warn().Str("stage", s.Stage).Int("worker", s.Worker).Int64("batch", s.Item).Msg(stuckLine(s))
+	}
+	r.Tuned = func(stage string, workers int) {
+		log.Info().Str("stage", stage).Int("workers", workers).Msg("autotune")
+	}
 	log.Info().Str("run", r.Dir).Msg(r.Describe())
 	p := newProgress(out, r, o.Run.Quiet)
 	p.every = o.Run.PrintFreq
@@ -120,6 +135,15 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 		log.Info().Str("run", r.Dir).Msg("done: " + r.Stats().Verdict())
 	}
 	return err
+}
+
+// stuckLine says that a call of a stage does not end.
+func stuckLine(s contraflow.Stuck) string {
+	usual := "none has ended yet"
+	if s.Usual > 0 {
+		usual = fmt.Sprintf("half of them take at most %v", s.Usual.Round(time.Millisecond))
+	}
+	return fmt.Sprintf("%s has been busy with one batch for %v (%s): a slow disk or network, or stuck; see --watchdog", s.Stage, s.For.Round(time.Second), usual)
 }
 
 // logger prints plain lines; zerolog keeps what packages log apart from what commands print.

@@ -49,7 +49,9 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 	}
 	for i := len(pr.steps) - 1; i >= 0; i-- {
 		if s := &pr.steps[i]; pr.needs[s.out] && pr.has[s.out] {
+			begin := pr.d.clock()
 			pr.backward(s, t, n)
+			pr.d.tell(begin, s, " backward")
 		}
 	}
 	if !pr.o.InputGrad || !pr.has[0] {

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/contraflow/contraflow/ops"
 )
@@ -14,6 +15,7 @@ type Device struct {
 	packed  []float32 // the packed gradient chunk of backWeight
 	parts   []float32 // of backWeight: gradients of segments
 	sums    []float64
+	onSpan  func(name string, start time.Time, d time.Duration)
 	coef    []float32
 
 	packedWeights       []float32 // of the layer whose input gradient is being computed
@@ -49,6 +51,29 @@ func (d *Device) Name() string {
 
 // ISA is the set of kernels in use: avx512, avx2 or generic.
 func (d *Device) ISA() string { return d.isa.name }
+
+// OnSpan implements ops.Tracer: f is told of every step of a plan, forward and backward. Nothing is measured while f is nil.
+func (d *Device) OnSpan(f func(name string, start time.Time, d time.Duration)) { d.onSpan = f }
+
+// clock is now when somebody wants to know.
+func (d *Device) clock() time.Time {
+	if d.onSpan == nil {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+// tell reports a step that began at begin.
+func (d *Device) tell(begin time.Time, s *step, suffix string) {
+	if d.onSpan == nil {
+		return
+	}
+	name := s.node.Name
+	if name == "" {
+		name = s.kind.String()
+	}
+	d.onSpan(name+suffix, begin, time.Since(begin))
+}
 
 // Close ends the threads.
 func (d *Device) Close() error {

@@ -19,7 +19,9 @@ func (pr *program) Forward(x []float32, n int) (ops.Tape, error) {
 	pr.calls++
 	pr.load(&t.maps[0], x, n, false)
 	for i := range pr.steps {
+		begin := pr.d.clock()
 		pr.forward(&pr.steps[i], t, n)
+		pr.d.tell(begin, &pr.steps[i], "")
 	}
 	for i, v := range pr.outs {
 		pr.unload(t.outs[i], &t.maps[v], n)

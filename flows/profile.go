@@ -1,0 +1,193 @@
+package flows
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/contraflow/contraflow"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// ProfileOptions say how to profile.
+type ProfileOptions struct {
+	// Seconds is how long the flow runs; each half alone then runs a quarter of that, at least half a second.
+	Seconds float64
+	// Trace, if set, gets the flow's spans and the levels of its edges.
+	Trace *contraflow.Trace
+	// Say, if set, is told in lines what is being measured.
+	Say func(format string, args ...any)
+}
+
+// Profile is where the time of a flow goes: the flow itself, and each of its halves without the other.
+type Profile struct {
+	Method, Device, Decoder string
+	Batch, Cores            int
+	Flow, Loading, Compute  Rate
+}
+
+// replayed is how many batches the compute half is fed with, over and over.
+const replayed = 3
+
+// ProfileRun runs the real flow of o for a while, then its loading into a sink (compute free) and its compute on cached
+// batches (loading free). It trains as a run of o would, in a folder of its own that it removes.
+func ProfileRun(ctx context.Context, o Options, p ProfileOptions) (*Profile, error) {
+	dir, err := os.MkdirTemp("", "contraflow-profile-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if o.Run.Resume == "auto" {
+		return nil, fmt.Errorf("--resume auto: a profile has a run folder of its own: name the checkpoint to start from")
+	}
+	o.Run.ModelPath, o.Run.TBPath = dir, ""
+	r, err := Prepare(o)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	say := p.Say
+	if say == nil {
+		say = func(string, ...any) {}
+	}
+	say("%s", r.Describe())
+	out := &Profile{Method: o.Method, Device: r.net.device.Name(), Decoder: r.decoder.Name(), Batch: o.Optim.BatchSize, Cores: runtime.NumCPU()}
+	r.Tuned = func(stage string, workers int) { say("autotune: %s has %d workers", stage, workers) }
+	whole := time.Duration(p.Seconds * float64(time.Second))
+	part := max(whole/4, time.Second/2)
+	say("the flow, %v", whole)
+	if out.Flow, err = r.Flow(ctx, whole, p.Trace); err != nil {
+		return nil, err
+	}
+	if st, ok := out.Flow.Stats.Stage("decode"); ok { // as many as --autotune found right
+		r.o.Data.Workers, r.o.Data.Autotune = st.Workers, false
+	}
+	say("loading into a sink, %v", part)
+	var kept []*stages.Batch
+	if out.Loading, kept, err = r.load(ctx, part, replayed); err != nil {
+		return nil, err
+	}
+	say("compute on %d cached batches, %v", len(kept), part)
+	if out.Compute, err = r.replay(ctx, part, kept); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Flow runs the whole graph for a while, epoch after epoch, and measures the last four fifths of it. trace, unless nil, gets
+// its spans, those of the device too, and the levels of its edges.
+func (r *Run) Flow(ctx context.Context, while time.Duration, trace *contraflow.Trace) (Rate, error) {
+	defer r.endless()()
+	if trace != nil {
+		kept := r.GraphOptions
+		r.GraphOptions = append(kept[:len(kept):len(kept)], contraflow.WithTrace(trace.Add))
+		defer func() { r.GraphOptions = kept }()
+		defer r.deviceTrace(trace)()
+	}
+	g := r.Graph()
+	if trace != nil {
+		sampling, done := context.WithCancel(ctx)
+		finished := make(chan struct{})
+		go func() {
+			defer close(finished)
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-sampling.Done():
+					return
+				case <-tick.C:
+					trace.Sample(g.Stats())
+				}
+			}
+		}()
+		defer func() { done(); <-finished }()
+	}
+	return r.timed(ctx, g, while)
+}
+
+// replay runs the compute half on batches that are there already.
+func (r *Run) replay(ctx context.Context, while time.Duration, batches []*stages.Batch) (Rate, error) {
+	if len(batches) == 0 {
+		return Rate{}, fmt.Errorf("no batch came out of the loading stages in time: give more --seconds")
+	}
+	g := contraflow.New("compute", r.GraphOptions...)
+	cached := contraflow.Source(g, "cached", func(yield func(*stages.Batch, error) bool) {
+		for step := r.sampler.Start; ; step++ {
+			b := *batches[step%len(batches)]
+			b.Step, b.Batch = step, 1 // no first batch of an epoch, before which a run saves or judges
+			if !yield(&b, nil) {
+				return
+			}
+		}
+	})
+	r.compute(g, cached)
+	return r.timed(ctx, g, while)
+}
+
+// timed runs a graph that ends in meter for a while.
+func (r *Run) timed(ctx context.Context, g *contraflow.Graph, while time.Duration) (Rate, error) {
+	c := newCounter(g, while)
+	observe := r.Observe
+	defer func() { r.Observe = observe }()
+	r.Observe = func(rep *stages.Report) {
+		c.add(rep.Samples)
+		if observe != nil {
+			observe(rep)
+		}
+	}
+	if err := g.Run(ctx); err != nil {
+		return Rate{}, err
+	}
+	return c.rate(), nil
+}
+
+// Headspace is how many times faster the flow could get at most when loading, or when compute, took no time.
+func (p *Profile) Headspace() (loading, compute float64) {
+	flow := max(p.Flow.PerSecond(), 1e-9)
+	return p.Compute.PerSecond() / flow, p.Loading.PerSecond() / flow
+}
+
+// WriteText prints tables, verdict and headspace.
+func (p *Profile) WriteText(w io.Writer) error {
+	f := p.Flow
+	fmt.Fprintf(w, "%s on %s, decoder %s: %.1f images/s in batches of %d, %.0f %% of %d cores busy\n\n", p.Method, p.Device, p.Decoder,
+		f.PerSecond(), p.Batch, 100*f.Stats.CPU, p.Cores)
+	if err := f.Stats.Table(w); err != nil {
+		return err
+	}
+	loading, compute := p.Headspace()
+	_, err := fmt.Fprintf(w, "headspace: compute alone, on cached batches, %.1f images/s: faster loading gives at most %.2f×\n"+
+		"           loading alone, into a sink, %.1f images/s: faster compute gives at most %.2f×\n",
+		p.Compute.PerSecond(), loading, p.Loading.PerSecond(), compute)
+	return err
+}
+
+// JSON is the profile as an object for encoding/json.
+func (p *Profile) JSON() any {
+	type part struct {
+		ImagesPerS float64          `json:"images_per_s"`
+		PerCore    float64          `json:"images_per_s_per_core"`
+		Seconds    float64          `json:"seconds"`
+		Images     int              `json:"images"`
+		Graph      contraflow.Stats `json:"graph"`
+	}
+	of := func(r Rate) part { return part{r.PerSecond(), r.PerCore(), r.Seconds, r.Images, r.Stats} }
+	loading, compute := p.Headspace()
+	return struct {
+		Method    string             `json:"method"`
+		Device    string             `json:"device"`
+		Decoder   string             `json:"decoder"`
+		Batch     int                `json:"batch_size"`
+		Cores     int                `json:"cores"`
+		Verdict   string             `json:"verdict"`
+		Flow      part               `json:"flow"`
+		Loading   part               `json:"loading"`
+		Compute   part               `json:"compute"`
+		Headspace map[string]float64 `json:"headspace"`
+	}{p.Method, p.Device, p.Decoder, p.Batch, p.Cores, p.Flow.Stats.Verdict(), of(p.Flow), of(p.Loading), of(p.Compute),
+		map[string]float64{"faster_loading": loading, "faster_compute": compute}}
+}
