@@ -1,158 +1,167 @@
 package jpeg
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"image"
-	"image/color"
-	"image/draw"
-	stdjpeg "image/jpeg" // also registers the format
-	_ "image/png"
-
-	_ "golang.org/x/image/bmp"
-	_ "golang.org/x/image/tiff"
-	_ "golang.org/x/image/webp"
+	"sync"
 
 	"github.com/contraflow/contraflow/ops/pixel"
 )
 
-// MaxPixels bounds what is decoded: a header that promises more is refused before anything is allocated.
-const MaxPixels = 1 << 28
+// MaxPixels bounds what is decoded: a header that promises more is refused before anything is allocated. It is where
+// Pillow raises its DecompressionBombError.
+const MaxPixels = 178956970
+
+// Above bombPixels a byte of the file must hold fewer than bombRatio pixels: deflate reaches 1032 bytes of eight.
+const bombPixels, bombRatio = 1 << 24, 10000
 
 // Decoder turns encoded bytes into pictures. It is safe for concurrent use.
-type Decoder struct{ turbo *turbo }
+type Decoder struct {
+	name  string
+	turbo *turbo // nil: not asked for, or not there
+	pool  sync.Pool
+}
 
-// Open chooses a decoder: "turbo" wants libjpeg-turbo and fails without it, "go" decodes in Go, "auto" takes turbo when it
-// is there.
+// work is what one decode borrows.
+type work struct {
+	reader  reader
+	planes  pixel.Planar
+	picture pixel.Picture
+}
+
+// Open chooses the decoder of JPEG files: "turbo" is libjpeg-turbo and an error without it, "go" is this package's own, "auto" is
+// the faster one: ours where it has vector kernels, for it decodes no more than the region that is asked for, else turbo
+// where the machine has it. All give the same pixels.
 func Open(mode string) (*Decoder, error) {
+	d := &Decoder{name: "go"}
+	d.pool.New = func() any { return new(work) }
 	switch mode {
 	case "go":
-		return &Decoder{}, nil
-	case "auto", "turbo", "":
+	case "auto", "":
+		if vector() {
+			break
+		}
+		if t, err := loadTurbo(); err == nil {
+			d.name, d.turbo = "turbo", t
+		}
+	case "turbo":
 		t, err := loadTurbo()
-		if err != nil && mode == "turbo" {
+		if err != nil {
 			return nil, fmt.Errorf("--decoder turbo: %w: install libjpeg-turbo (Debian: apt-get install libturbojpeg0) or use --decoder go", err)
 		}
-		return &Decoder{turbo: t}, nil
+		d.name, d.turbo = "turbo", t
+	default:
+		return nil, fmt.Errorf("--decoder %q: choose auto, turbo or go", mode)
 	}
-	return nil, fmt.Errorf("--decoder %q: choose auto, turbo or go", mode)
+	return d, nil
 }
 
 // Name is "turbo" or "go".
-func (d *Decoder) Name() string {
-	if d.turbo != nil {
-		return "turbo"
-	}
-	return "go"
-}
+func (d *Decoder) Name() string { return d.name }
 
-// Decode decodes data, of any known format, into dst as RGB. Grey pictures are spread over the three channels, CMYK is
-// converted, transparency is dropped.
+// Decode decodes data, of any known format, into dst as RGB, as Pillow's convert("RGB") does: grey pictures are spread over the
+// three channels, CMYK is converted, transparency is dropped, the orientation of EXIF is ignored.
 func (d *Decoder) Decode(dst *pixel.Picture, data []byte) error {
-	if len(data) == 0 {
-		return errors.New("the file is empty")
+	w := d.pool.Get().(*work)
+	defer d.pool.Put(w)
+	if !isJPEG(data) {
+		return decodeOther(dst, data)
 	}
-	if bytes.HasPrefix(data, []byte("P5")) || bytes.HasPrefix(data, []byte("P6")) {
-		return decodePNM(dst, data)
+	if d.turbo != nil {
+		return d.fast(w, dst, data)
 	}
-	cfg, format, err := image.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		if errors.Is(err, image.ErrFormat) {
-			return errors.New("not an image of a known format")
-		}
-		return fmt.Errorf("broken header: %w", err)
-	}
-	if cfg.Width < 1 || cfg.Height < 1 || cfg.Width > MaxPixels/cfg.Height {
-		return fmt.Errorf("%d×%d pixels: more than the %d that are decoded", cfg.Width, cfg.Height, MaxPixels)
-	}
-	if format == "jpeg" && d.turbo != nil && cfg.ColorModel != color.CMYKModel {
-		return d.turbo.decode(dst, data, cfg.Width, cfg.Height)
-	}
-	var img image.Image
-	if format == "jpeg" {
-		img, err = stdjpeg.Decode(bytes.NewReader(data))
-	} else {
-		img, _, err = image.Decode(bytes.NewReader(data))
+	err := w.decode(&w.planes, data, nil)
+	if errors.Is(err, errForeign) {
+		return d.foreign(w, dst, data)
 	}
 	if err != nil {
-		return fmt.Errorf("broken %s: %w", format, err)
+		return err
 	}
-	copyImage(dst, img)
+	w.planes.Join(dst)
 	return nil
 }
 
-// copyImage converts any image to RGB, without its transparency.
-func copyImage(dst *pixel.Picture, img image.Image) {
-	b := img.Bounds()
-	dst.Reset(b.Dx(), b.Dy())
-	switch src := img.(type) {
-	case *image.YCbCr:
-		for y := range dst.H {
-			row := dst.Row(y)
-			for x := range dst.W {
-				yi, ci := src.YOffset(b.Min.X+x, b.Min.Y+y), src.COffset(b.Min.X+x, b.Min.Y+y)
-				row[3*x], row[3*x+1], row[3*x+2] = color.YCbCrToRGB(src.Y[yi], src.Cb[ci], src.Cr[ci])
-			}
+// Region decodes the part of a picture that choose picks when it is told the size of the whole: the same pixels that Decode
+// gives there. Where the format allows it nothing else is computed.
+func (d *Decoder) Region(dst *pixel.Planar, data []byte, choose func(w, h int) pixel.Box) error {
+	w := d.pool.Get().(*work)
+	defer d.pool.Put(w)
+	if isJPEG(data) && d.turbo == nil {
+		if err := w.decode(dst, data, choose); !errors.Is(err, errForeign) {
+			return err
 		}
-	case *image.NRGBA:
-		dropAlpha(dst, src.Pix[src.PixOffset(b.Min.X, b.Min.Y):], src.Stride)
-	case *image.RGBA:
-		if src.Opaque() {
-			dropAlpha(dst, src.Pix[src.PixOffset(b.Min.X, b.Min.Y):], src.Stride)
-			return
+		if err := d.foreign(w, &w.picture, data); err != nil {
+			return err
 		}
-		slow(dst, img)
-	default:
-		slow(dst, img)
+	} else if isJPEG(data) {
+		if err := d.fast(w, &w.picture, data); err != nil {
+			return err
+		}
+	} else if err := decodeOther(&w.picture, data); err != nil {
+		return err
 	}
+	dst.Split(&w.picture, choose(w.picture.W, w.picture.H))
+	return nil
 }
 
-func dropAlpha(dst *pixel.Picture, pix []byte, stride int) {
-	for y := range dst.H {
-		row, src := dst.Row(y), pix[y*stride:]
-		for x := range dst.W {
-			copy(row[3*x:3*x+3], src[4*x:])
+func isJPEG(data []byte) bool { return len(data) > 2 && data[0] == 0xff && data[1] == markSOI }
+
+// decode is the decoder of this package.
+func (w *work) decode(dst *pixel.Planar, data []byte, choose func(w, h int) pixel.Box) error {
+	r := &w.reader
+	r.reset(data)
+	defer func() { r.data = nil }()
+	if err := r.header(); err != nil {
+		return err
+	}
+	box := pixel.Box{W: r.w, H: r.h}
+	if choose != nil {
+		box = choose(r.w, r.h)
+	}
+	if err := r.decode(box); err != nil {
+		return err
+	}
+	r.render(dst, box)
+	return nil
+}
+
+// fast decodes with libjpeg-turbo; what its RGB output cannot do, CMYK, is left to ours.
+func (d *Decoder) fast(w *work, dst *pixel.Picture, data []byte) error {
+	r := &w.reader
+	r.reset(data)
+	defer func() { r.data = nil }()
+	err := r.header()
+	if err == nil && len(r.comps) == 4 {
+		if err = w.decode(&w.planes, data, nil); err == nil {
+			w.planes.Join(dst)
 		}
+		return err
 	}
+	if err != nil && !errors.Is(err, errForeign) {
+		return err
+	}
+	return d.turbo.decode(dst, data)
 }
 
-func slow(dst *pixel.Picture, img image.Image) {
-	b := img.Bounds()
-	n := image.NewNRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
-	draw.Draw(n, n.Rect, img, b.Min, draw.Src)
-	dropAlpha(dst, n.Pix, n.Stride)
+// foreign decodes the kinds of JPEG that are not ours, arithmetic coding and the like, by what else the machine has.
+func (d *Decoder) foreign(w *work, dst *pixel.Picture, data []byte) error {
+	t, err := loadTurbo()
+	if err != nil {
+		return errors.New("arithmetic, lossless or 12-bit jpeg: libjpeg-turbo would be needed")
+	}
+	return t.decode(dst, data)
 }
 
-// decodePNM reads binary PGM and PPM of 8 bits.
-func decodePNM(dst *pixel.Picture, data []byte) error {
-	var kind string
-	var w, h, most int
-	r := bytes.NewReader(data)
-	if _, err := fmt.Fscanf(r, "%s\n%d %d\n%d", &kind, &w, &h, &most); err != nil {
-		return fmt.Errorf("broken %s header: %w", data[:2], err)
+// checkSize refuses sizes before anything is allocated for them.
+func checkSize(w, h, bytes int) error {
+	if w < 1 || h < 1 {
+		return fmt.Errorf("a picture of %d×%d pixels", w, h)
 	}
-	if _, err := r.ReadByte(); err != nil {
-		return errors.New("the pixels are missing")
+	if w > MaxPixels/h {
+		return fmt.Errorf("%d×%d pixels: more than the %d that are decoded", w, h, MaxPixels)
 	}
-	if most != 255 || w < 1 || h < 1 || w > MaxPixels/h {
-		return fmt.Errorf("a PNM of %d×%d with maximum %d: want 8 bits and at most %d pixels", w, h, most, MaxPixels)
-	}
-	pix := data[len(data)-r.Len():]
-	channels := 3
-	if kind == "P5" {
-		channels = 1
-	}
-	if len(pix) < w*h*channels {
-		return fmt.Errorf("truncated: %d of %d bytes of pixels", len(pix), w*h*channels)
-	}
-	dst.Reset(w, h)
-	if channels == 3 {
-		copy(dst.Pix, pix)
-		return nil
-	}
-	for i := range w * h {
-		dst.Pix[3*i], dst.Pix[3*i+1], dst.Pix[3*i+2] = pix[i], pix[i], pix[i]
+	if n := w * h; n > bombPixels && n/bombRatio > bytes {
+		return fmt.Errorf("%d×%d pixels in %d bytes: taken for a decompression bomb", w, h, bytes)
 	}
 	return nil
 }

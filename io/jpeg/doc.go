@@ -1,3 +1,8 @@
-// Package jpeg decodes pictures: JPEG with libjpeg-turbo where the machine has it, found when the program runs, and
-// everything else, or everything without it, in Go. libjpeg-turbo gives the pixels that Pillow gives.
+// Package jpeg decodes pictures: JPEG by its own decoder or by libjpeg-turbo, found when the program runs, PNG, BMP, TIFF, WebP and
+// PNM besides. Whoever decodes, the pixels are those of Pillow's convert("RGB").
+//
+// The own decoder computes what libjpeg does (the accurate integer transform, interpolated chroma, 16-bit colour
+// conversion), baseline and progressive, and transforms nothing outside the region that is asked for.
 package jpeg
+
+//go:generate sh -c "cd _gen && go run . .."

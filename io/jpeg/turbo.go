@@ -3,6 +3,7 @@
 package jpeg
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 
@@ -13,8 +14,10 @@ import (
 
 // turbo is the TurboJPEG library. Handles are not shared: each decode borrows one.
 type turbo struct {
+	header     func(handle uintptr, buf *byte, size uint64, w, h, sampling, space *int32) int32
 	decompress func(handle uintptr, buf *byte, size uint64, dst *byte, w, pitch, h, format, flags int32) int32
 	message    func(handle uintptr) string
+	code       func(handle uintptr) int32
 	handles    sync.Pool
 }
 
@@ -33,7 +36,8 @@ var loadTurbo = sync.OnceValues(func() (*turbo, error) {
 	}
 	t := &turbo{}
 	var open func() uintptr
-	for name, f := range map[string]any{"tjInitDecompress": &open, "tjDecompress2": &t.decompress, "tjGetErrorStr2": &t.message} {
+	for name, f := range map[string]any{"tjInitDecompress": &open, "tjDecompressHeader3": &t.header, "tjDecompress2": &t.decompress,
+		"tjGetErrorStr2": &t.message, "tjGetErrorCode": &t.code} {
 		sym, err := purego.Dlsym(lib, name)
 		if err != nil {
 			return nil, errors.New("libturbojpeg lacks " + name)
@@ -44,17 +48,36 @@ var loadTurbo = sync.OnceValues(func() (*turbo, error) {
 	return t, nil
 })
 
-// decode fills dst with the RGB pixels of a picture of w×h.
-func (t *turbo) decode(dst *pixel.Picture, data []byte, w, h int) error {
+// decode fills dst with the RGB pixels of a picture. What the library only warns of, bytes too many and the like, is accepted, as
+// it is by Pillow, but not a file without its end.
+func (t *turbo) decode(dst *pixel.Picture, data []byte) error {
 	borrowed := t.handles.Get().(*uintptr)
 	handle := *borrowed
 	if handle == 0 {
 		return errors.New("libturbojpeg could not start a decoder")
 	}
 	defer t.handles.Put(borrowed)
-	dst.Reset(w, h)
-	if t.decompress(handle, &data[0], uint64(len(data)), &dst.Pix[0], int32(w), 0, int32(h), 0, 0) != 0 {
+	failed := func() error {
+		if t.code(handle) == 0 { // TJERR_WARNING
+			return nil
+		}
 		return errors.New("broken jpeg: " + t.message(handle))
+	}
+	var w, h, sampling, space int32
+	if t.header(handle, &data[0], uint64(len(data)), &w, &h, &sampling, &space) != 0 {
+		if err := failed(); err != nil {
+			return err
+		}
+	}
+	if err := checkSize(int(w), int(h), len(data)); err != nil {
+		return err
+	}
+	if !bytes.HasSuffix(data, endMarker) && !bytes.Contains(data, endMarker) {
+		return errTruncated
+	}
+	dst.Reset(int(w), int(h))
+	if t.decompress(handle, &data[0], uint64(len(data)), &dst.Pix[0], w, 0, h, 0, 0) != 0 {
+		return failed()
 	}
 	return nil
 }

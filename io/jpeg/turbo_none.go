@@ -15,6 +15,6 @@ func loadTurbo() (*turbo, error) {
 	return nil, errors.New("this build cannot load libraries")
 }
 
-func (*turbo) decode(*pixel.Picture, []byte, int, int) error {
+func (*turbo) decode(*pixel.Picture, []byte) error {
 	return errors.New("this build cannot load libraries")
 }
