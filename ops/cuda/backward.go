@@ -1,0 +1,307 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"gorgonia.org/cu"
+
+	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/ops/cuda/cublaslt"
+	"github.com/contraflow/contraflow/ops/cuda/cudnn"
+	"github.com/contraflow/contraflow/ops/cuda/driver"
+)
+
+var errReleased = errors.New("ops: backward of a tape that was released: a tape is used once")
+
+// Backward puts the plan, in reverse from the given output gradients, on the stream. It waits only when the gradient of the
+// input is asked for.
+func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
+	pr, n := t.pr, t.n
+	if !t.active {
+		return nil, errReleased
+	}
+	defer t.Release()
+	if !pr.o.Train {
+		return nil, errors.New("ops: backward of a program compiled for evaluation: compile it with Train")
+	}
+	if len(grads) != len(pr.outs) {
+		return nil, fmt.Errorf("ops: %d output gradients for %d outputs", len(grads), len(pr.outs))
+	}
+	for i, g := range grads {
+		if want := n * pr.OutputShape(i).Len(); g != nil && len(g) != want {
+			return nil, fmt.Errorf("ops: gradient of output %d has %d values, want %d", i, len(g), want)
+		}
+	}
+	var dx []float32
+	err := pr.d.do(func() error {
+		defer pr.d.span("backward")()
+		clear(pr.has)
+		clear(pr.reached)
+		if err := pr.receive(grads, n); err != nil {
+			return err
+		}
+		for i := len(pr.steps) - 1; i >= 0; i-- {
+			s := &pr.steps[i]
+			if !pr.needs[s.out] || !pr.has[s.out] {
+				continue
+			}
+			if err := pr.backward(s, t, n); err != nil {
+				return fmt.Errorf("gradient of %v %s: %w", s.kind, s.node.Name, err)
+			}
+		}
+		if err := pr.collect(); err != nil {
+			return err
+		}
+		if !pr.o.InputGrad || !pr.has[0] {
+			return nil
+		}
+		dx = pr.inGrad.floats()[:n*pr.graph.Nodes[0].Out.Len()]
+		return pr.inputGradient(n)
+	})
+	return dx, err
+}
+
+// receive uploads the gradients of outputs.
+func (pr *program) receive(grads [][]float32, n int) error {
+	done, err := pr.d.send(&pr.gradIn, int(pr.outSize), func(host []byte) {
+		for i, g := range grads {
+			copy(host[pr.offset(i):], asBytes(g))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for i, g := range grads {
+		v := pr.outs[i]
+		if g == nil || !pr.needs[v] {
+			continue
+		}
+		if err := pr.pack(at(pr.gradIn.dev, pr.offset(i)), pr.grad(v), pr.graph.Nodes[v].Out, n, pr.has[v]); err != nil {
+			return err
+		}
+		pr.has[v] = true
+	}
+	return done()
+}
+
+// collect adds the gradients of weights that this pass made to those of the optimiser.
+func (pr *program) collect() error {
+	p, d := pr.p, pr.d
+	if p.weights == 0 {
+		return nil
+	}
+	for i, s := range p.specs { // what no gradient reached holds that of another pass
+		if t := &p.tensors[i]; s.Role == ops.Weight && !pr.reached[i] {
+			size := int64(d.actSize())
+			if err := cu.MemsetD8Async(at(p.fresh, size*t.at), 0, size*t.size, d.compute); err != nil {
+				return err
+			}
+		}
+	}
+	return d.each("widen_add", p.weights/8, 1, d.args().Ptr(p.fresh).Ptr(p.grad).Long(p.weights/8))
+}
+
+// inputGradient brings the gradient of the input to the host.
+func (pr *program) inputGradient(n int) error {
+	shape := pr.graph.Nodes[0].Out
+	if err := pr.unpack(pr.grad(0), pr.gradIn.dev, shape, n); err != nil {
+		return err
+	}
+	if err := cu.MemcpyDtoHAsync(pr.inGrad.p, pr.gradIn.dev, int64(4*n*shape.Len()), pr.d.compute); err != nil {
+		return err
+	}
+	if err := pr.gradIn.used.Record(pr.d.compute); err != nil {
+		return err
+	}
+	return pr.d.compute.Synchronize()
+}
+
+// grad is the address of a value's gradient.
+func (pr *program) grad(v ops.Value) cu.DevicePtr { return at(pr.gradAt, pr.grads[v].at) }
+
+// into is where the gradient of input k of a step goes, null when nobody wants it, and whether it already holds a part that
+// must be added to.
+func (pr *program) into(s *step, k int) (p cu.DevicePtr, add bool) {
+	v := s.in[k]
+	if !pr.needs[v] {
+		return 0, false
+	}
+	add = pr.has[v]
+	pr.has[v] = true
+	return pr.grad(v), add
+}
+
+// backward runs one step in reverse.
+func (pr *program) backward(s *step, t *tape, n int) error {
+	d, in, out := pr.d, pr.graph.Nodes[s.in[0]].Out, s.node.Out
+	x, dy := t.value(s.in[0]), pr.grad(s.out)
+	total := elements(out, n)
+	switch s.kind {
+	case ops.Conv, ops.Linear:
+		if err := pr.backBias(s, dy, n); err != nil {
+			return err
+		}
+		pr.reached[s.weight] = true
+		if s.kind == ops.Linear {
+			return pr.backLinear(s, x, dy, n)
+		}
+		return pr.backConv(s, x, dy, n)
+	case ops.BatchNorm:
+		return pr.backNorm(s, t, n)
+	}
+	if s.kind == ops.Add {
+		for k := range s.in {
+			dx, add := pr.into(s, k)
+			var err error
+			switch {
+			case dx == 0:
+			case add:
+				err = d.each("sum", total/8, 1, d.args().Ptr(dx).Ptr(dy).Ptr(dx).Long(total/8))
+			default:
+				err = cu.MemcpyDtoDAsync(dx, dy, int64(d.actSize())*total, d.compute)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	dx, add := pr.into(s, 0)
+	if dx == 0 {
+		return nil
+	}
+	switch s.kind {
+	case ops.ReLU:
+		return d.each("relu_back", total/8, 1, d.args().Ptr(t.value(s.out)).Ptr(dy).Ptr(dx).Long(total/8).Int(flag(add)))
+	case ops.MaxPool, ops.AdaptiveMax:
+		return d.each("max_pool_back", elements(in, n)/8, 1, pr.pooling(s, n, d.args().Ptr(dy).Ptr(t.at(s.extra)).Ptr(dx)).Int(flag(add)))
+	case ops.AvgPool, ops.AdaptiveAvg:
+		return d.each("mean_pool_back", elements(in, n)/8, 1, pr.pooling(s, n, d.args().Ptr(dy).Ptr(dx)).Int(flag(add)))
+	case ops.Flatten:
+		return d.each("flatten_back", elements(in, n), 1, d.args().Ptr(dy).Ptr(dx).Int(n).Int(in.H*in.W).Int(in.C).Int(padded(in.C)).Int(padded(out.C)).Int(flag(add)))
+	case ops.Dropout:
+		if s.extra != nil {
+			return d.each("scale_mask", total, 1, d.args().Ptr(dy).Ptr(t.at(s.extra)).Ptr(dx).Long(int64(n*out.H*out.W)).Int(out.C).Int(padded(out.C)).Int(flag(add)))
+		}
+		if add {
+			return d.each("sum", total/8, 1, d.args().Ptr(dx).Ptr(dy).Ptr(dx).Long(total/8))
+		}
+		return cu.MemcpyDtoDAsync(dx, dy, int64(d.actSize())*total, d.compute)
+	case ops.L2Norm:
+		return d.launch("l2_norm_back", driver.Dim{n, 1, 1}, driver.Dim{32, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(dx).Int(padded(out.C)).Int(flag(add)))
+	}
+	return fmt.Errorf("ops: cuda cannot run %v", s.kind)
+}
+
+func (pr *program) backBias(s *step, dy cu.DevicePtr, n int) error {
+	if s.bias < 0 {
+		return nil
+	}
+	d, out := pr.d, s.node.Out
+	p, rows := padded(out.C), n*out.H*out.W
+	parts := normParts(rows, p, 1)
+	if err := d.launch("bias_sums", driver.Dim{(p + 63) / 64, parts, 1}, driver.Dim{8, 32, 1}, d.args().Ptr(dy).Ptr(d.scratch.p).Long(int64(rows)).Int(p)); err != nil {
+		return err
+	}
+	return d.launch("bias_add", driver.Dim{(p + 31) / 32, 1, 1}, driver.Dim{32, 8, 1}, d.args().Ptr(d.scratch.p).Ptr(pr.p.gradient(s.bias)).Int(p).Int(parts))
+}
+
+// newGradient is where this pass leaves the gradient of a weight.
+func (pr *program) newGradient(i int) cu.DevicePtr {
+	return at(pr.p.fresh, int64(pr.d.actSize())*pr.p.tensors[i].at)
+}
+
+func (pr *program) backConv(s *step, x, dy cu.DevicePtr, n int) error {
+	d, in, k := pr.d, pr.graph.Nodes[s.in[0]].Out, s.node
+	plan, err := pr.convolution(s, n, cudnn.BackWeight, false)
+	if err != nil {
+		return err
+	}
+	dw := pr.newGradient(s.weight)
+	if err := plan.Run(uintptr(x), uintptr(dw), uintptr(dy), uintptr(d.space.p)); err != nil {
+		return err
+	}
+	if k.Groups > 1 {
+		size := int64(k.Kernel*k.Kernel) * int64(padded(k.Out.C)*padded(in.C))
+		if err := d.each("keep_blocks", size, 1, d.args().Ptr(dw).Int(padded(k.Out.C)).Int(k.Kernel*k.Kernel).Int(padded(in.C)).Int(k.Out.C/k.Groups).Int(in.C/k.Groups)); err != nil {
+			return err
+		}
+	}
+	dx, add := pr.into(s, 0)
+	if dx == 0 {
+		return nil
+	}
+	w := uintptr(pr.p.weight(s.weight))
+	plan, err = pr.convolution(s, n, cudnn.BackData, add)
+	if err == nil {
+		return plan.Run(uintptr(dx), w, uintptr(dy), uintptr(d.space.p))
+	}
+	if !add {
+		return err
+	}
+	// No engine adds to what is there: compute apart, then add.
+	if plan, err = pr.convolution(s, n, cudnn.BackData, false); err != nil {
+		return err
+	}
+	total := elements(in, n)
+	if err := d.grow(&d.apart, int64(d.actSize())*total, "a gradient that is added"); err != nil {
+		return err
+	}
+	if err := plan.Run(uintptr(d.apart.p), w, uintptr(dy), uintptr(d.space.p)); err != nil {
+		return err
+	}
+	return d.each("sum", total/8, 1, d.args().Ptr(dx).Ptr(d.apart.p).Ptr(dx).Long(total/8))
+}
+
+func (pr *program) backLinear(s *step, x, dy cu.DevicePtr, n int) error {
+	d, in, out := pr.d, padded(pr.graph.Nodes[s.in[0]].Out.C), padded(s.node.Out.C)
+	stream := driver.StreamHandle(d.compute)
+	// dw [out,in] = dyᵀ [out,n] · x [n,in]
+	plan, err := d.product(cublaslt.Product{M: out, N: in, K: n, LDA: out, LDB: in, LDD: in, TransA: true})
+	if err != nil {
+		return err
+	}
+	if err := plan.Run(uintptr(dy), uintptr(x), uintptr(pr.newGradient(s.weight)), 0, uintptr(d.space.p), stream); err != nil {
+		return err
+	}
+	dx, add := pr.into(s, 0)
+	if dx == 0 {
+		return nil
+	}
+	// dx [n,in] = dy [n,out] · w [out,in]
+	if plan, err = d.product(cublaslt.Product{M: n, N: in, K: out, LDA: out, LDB: in, LDD: in, Add: add}); err != nil {
+		return err
+	}
+	return plan.Run(uintptr(dy), uintptr(pr.p.weight(s.weight)), uintptr(dx), 0, uintptr(d.space.p), stream)
+}
+
+// backNorm is the gradient through batch normalisation and what is fused behind it.
+func (pr *program) backNorm(s *step, t *tape, n int) error {
+	d, b, out := pr.d, s.norm, s.node.Out
+	p, area, per := padded(out.C), out.H*out.W, (n+b.groups-1)/b.groups
+	x, dy, stat, mask, beta := t.value(s.in[0]), pr.grad(s.out), t.at(b.stat), t.at(b.mask), pr.p.master(b.beta)
+	part := d.scratch.p
+	coef := at(part, int64(8*b.groups*b.parts*p))
+	var dx, dres cu.DevicePtr
+	var addX, addRes bool
+	if len(s.in) > 1 {
+		dres, addRes = pr.into(s, 1)
+	}
+	dx, addX = pr.into(s, 0)
+	if err := d.launch("norm_back_sums", driver.Dim{(p + 63) / 64, b.parts, b.groups}, driver.Dim{8, 32, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(beta).Ptr(part).
+		Int(n).Int(per).Int(area).Int(p).Int(b.relu)); err != nil {
+		return err
+	}
+	if err := d.launch("norm_back_stats", driver.Dim{(p + 31) / 32, 1, 1}, driver.Dim{32, 8, 1}, d.args().Ptr(part).Ptr(stat).Ptr(coef).
+		Ptr(pr.p.gradient(b.gamma)).Ptr(pr.p.gradient(b.beta)).Int(n).Int(per).Int(area).Int(p).Int(b.parts).Int(b.groups).Int(flag(b.batch))); err != nil {
+		return err
+	}
+	if dx == 0 && dres == 0 {
+		return nil
+	}
+	return d.launch("norm_back_apply", groupGrid(per*area*p/8, b.groups), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(coef).Ptr(beta).Ptr(dx).Ptr(dres).
+		Int(n).Int(per).Int(area).Int(p).Int(b.relu).Int(flag(addX)).Int(flag(addRes)))
+}

@@ -1,0 +1,212 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"gorgonia.org/cu"
+
+	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/ops/cuda/cublaslt"
+	"github.com/contraflow/contraflow/ops/cuda/cudnn"
+	"github.com/contraflow/contraflow/ops/cuda/driver"
+)
+
+// Built reports whether the program was built with the tag cuda.
+const Built = true
+
+// Device is one GPU.
+type Device struct {
+	o     Options
+	name  string // "NVIDIA H200"
+	arch  string // "sm_90"
+	cache string
+	work  chan func()
+
+	// What follows belongs to the owner goroutine.
+	ctx      cu.CUContext
+	compute  cu.Stream
+	copies   cu.Stream
+	kernels  kernels
+	dnn      *cudnn.Lib
+	blas     *cublaslt.Lib
+	plans    planCache
+	chunk    buffer // what is left of the memory that small buffers are cut from
+	scratch  buffer // partial sums
+	space    buffer // workspace of cuDNN and cuBLASLt
+	apart    buffer // a gradient that no engine adds
+	held     map[cu.DevicePtr]int64
+	bytes    int64
+	products map[cublaslt.Product]*cublaslt.Plan
+	convs    map[cudnn.Conv]*cudnn.Plan
+	failed   error // of calls that could not return it
+	spans    *recorder
+}
+
+var _ ops.Device = (*Device)(nil)
+
+// Available is the reason why no device can be opened, or nil.
+func Available() error {
+	if err := driver.Init(); errors.Is(err, driver.NoDevice) {
+		return ErrNoDevice
+	} else if err != nil {
+		return fmt.Errorf("the NVIDIA driver does not start: %w: reboot after an update, or use --device cpu", err)
+	}
+	if n, err := cu.NumDevices(); err != nil || n == 0 {
+		return ErrNoDevice
+	}
+	return nil
+}
+
+// Open opens a GPU, compiles the kernels unless they are cached, and finds cuDNN and cuBLASLt. A missing library is an
+// error that says where it was looked for.
+func Open(o Options) (ops.Device, error) {
+	if err := Available(); err != nil {
+		return nil, err
+	}
+	if n, _ := cu.NumDevices(); o.Ordinal < 0 || o.Ordinal >= n {
+		return nil, fmt.Errorf("there is no device cuda:%d: this machine has %d, counted from 0", o.Ordinal, n)
+	}
+	d := &Device{o: o, work: make(chan func()), held: map[cu.DevicePtr]int64{}, products: map[cublaslt.Product]*cublaslt.Plan{},
+		convs: map[cudnn.Conv]*cudnn.Plan{}}
+	started := make(chan error)
+	go d.own(started)
+	if err := <-started; err != nil {
+		close(d.work)
+		return nil, err
+	}
+	return d, nil
+}
+
+// own is the goroutine that owns the device: the driver's state belongs to a thread.
+func (d *Device) own(started chan<- error) {
+	runtime.LockOSThread()
+	started <- d.start()
+	for f := range d.work {
+		f()
+	}
+}
+
+func (d *Device) start() error {
+	dev, err := cu.GetDevice(d.o.Ordinal)
+	if err != nil {
+		return err
+	}
+	if d.name, err = dev.Name(); err != nil {
+		return err
+	}
+	major, err := dev.Attribute(cu.ComputeCapabilityMajor)
+	if err != nil {
+		return err
+	}
+	minor, err := dev.Attribute(cu.ComputeCapabilityMinor)
+	if err != nil {
+		return err
+	}
+	d.arch = fmt.Sprintf("sm_%d%d", major, minor)
+	if major < 8 {
+		return fmt.Errorf("cuda:%d (%s) has compute capability %d.%d: want 8.0 or newer", d.o.Ordinal, d.name, major, minor)
+	}
+	if d.ctx, err = dev.RetainPrimaryCtx(); err != nil {
+		return err
+	}
+	if err = cu.SetCurrentContext(d.ctx); err != nil {
+		return err
+	}
+	if d.compute, err = cu.MakeStream(cu.NonBlocking); err != nil {
+		return err
+	}
+	if d.copies, err = cu.MakeStream(cu.NonBlocking); err != nil {
+		return err
+	}
+	if d.cache, err = cacheFolder(d.o.Cache); err != nil {
+		return err
+	}
+	if err = d.loadKernels(); err != nil {
+		return err
+	}
+	return d.openLibraries()
+}
+
+// Name is "cuda:0 (NVIDIA H200, bfloat16)".
+func (d *Device) Name() string {
+	kind := "float32"
+	switch {
+	case d.o.BF16:
+		kind = "bfloat16"
+	case d.o.TF32:
+		kind = "tf32"
+	}
+	return fmt.Sprintf("cuda:%d (%s, %s)", d.o.Ordinal, d.name, kind)
+}
+
+// do runs f on the owner goroutine and waits for it. An earlier failure that nobody could be told of comes first.
+func (d *Device) do(f func() error) error {
+	done := make(chan error, 1)
+	d.work <- func() {
+		if d.failed != nil {
+			done <- d.failed
+			return
+		}
+		done <- d.explain(f())
+	}
+	return <-done
+}
+
+// later runs f where an error cannot be returned: it is kept for the next call.
+func (d *Device) later(f func() error) {
+	done := make(chan struct{})
+	d.work <- func() {
+		if d.failed == nil {
+			d.failed = d.explain(f())
+		}
+		close(done)
+	}
+	<-done
+}
+
+// explain adds to an error of the driver what device it was and what can be done.
+func (d *Device) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	var status driver.Error
+	if errors.As(err, &status) || errors.Is(err, cu.LaunchFailed) {
+		return fmt.Errorf("cuda:%d (%s): %w: run with CUDA_LAUNCH_BLOCKING=1 to see the call at fault, and look into dmesg for Xid", d.o.Ordinal, d.name, err)
+	}
+	return err
+}
+
+// Close frees everything and ends the owner goroutine.
+func (d *Device) Close() error {
+	err := d.do(func() error {
+		err := cu.Synchronize()
+		for _, p := range d.convs {
+			p.Close()
+		}
+		for _, p := range d.products {
+			p.Close()
+		}
+		d.dnn.Close()
+		d.blas.Close()
+		for p := range d.held {
+			err = errors.Join(err, cu.MemFree(p))
+		}
+		return errors.Join(err, d.compute.Destroy(), d.copies.Destroy())
+	})
+	close(d.work)
+	return err
+}
+
+// Memory is what this program holds and what is free on the device, in bytes.
+func (d *Device) Memory() (held, free, total int64) {
+	d.later(func() (err error) {
+		free, total, err = cu.MemInfo()
+		held = d.bytes
+		return err
+	})
+	return held, free, total
+}

@@ -1,0 +1,226 @@
+// fakecuda.cpp is a libcuda.so.1 for machines without a GPU. Device memory is host memory, and a module is a shared library
+// with kernels built for the processor. What is put on a stream runs as late as the program allows: when something waits
+// for it. A missing event or synchronisation then gives wrong numbers instead of passing by luck.
+//
+//   FAKECUDA_GUARD=1    device memory cannot be touched but by the driver: host code that does so faults
+//   FAKECUDA_MEMORY=n   bytes of device memory, 16 GiB unless set
+//   FAKECUDA_INIT=n     what cuInit returns
+#include <dlfcn.h>
+#include <elf.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+typedef int R;
+typedef unsigned long long P;
+typedef std::function<R()> Op;
+typedef std::function<const char *()> Bound;
+enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE_ORDINAL = 101, BAD_IMAGE = 200, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
+
+static std::recursive_mutex mu;
+static R broken; // the first failure of something that ran; every later call returns it, as on a real device
+struct Graph { std::vector<Op> ops; };
+struct Stream { std::deque<Op> ops; Graph *capture = nullptr; };
+struct Event { uint64_t recorded = 0, done = 0; Stream *where = nullptr; timespec at{}; };
+static std::vector<Stream *> streams;
+static std::map<P, size_t> device;             // allocations
+static std::map<uintptr_t, size_t> pinned;
+static size_t used;
+static thread_local void *current;
+
+static bool guard() { static bool g = getenv("FAKECUDA_GUARD") && *getenv("FAKECUDA_GUARD") == '1'; return g; }
+static size_t total() { static size_t t = getenv("FAKECUDA_MEMORY") ? strtoull(getenv("FAKECUDA_MEMORY"), 0, 10) : 1ull << 34; return t; }
+static int depth;
+struct Open { // device memory is accessible while one lives
+  Open() { if (guard() && depth++ == 0) protect(PROT_READ | PROT_WRITE); }
+  ~Open() { if (guard() && --depth == 0) protect(PROT_NONE); }
+  static void protect(int how) { for (auto &a : device) mprotect((void *)a.first, (a.second + 4095) & ~4095ull, how); }
+};
+#define ENTER std::lock_guard<std::recursive_mutex> lock(mu); if (!current) return NO_CONTEXT; if (broken) return broken
+
+static bool step(Stream *s) {
+  if (s->ops.empty()) return false;
+  Op op = std::move(s->ops.front());
+  s->ops.pop_front();
+  R r = op();
+  if (r && !broken) broken = r;
+  return true;
+}
+static R drain(Stream *s) {
+  if (s->ops.empty()) return broken;
+  Open open;
+  while (step(s)) {}
+  return broken;
+}
+static R drain_all() { for (auto s : streams) drain(s); return broken; }
+static R push(void *stream, Op op) {
+  Stream *s = (Stream *)stream;
+  if (!s) { Open open; return op(); } // the null stream does not wait for non-blocking streams
+  if (s->capture) s->capture->ops.push_back(op);
+  else s->ops.push_back(op);
+  return OK;
+}
+static void reach(Event *e, uint64_t v) {
+  if (e->done >= v) return;
+  Open open;
+  while (e->done < v && e->where && step(e->where)) {}
+}
+
+// inside says that [p, p+n) lies in one device allocation.
+static bool inside(P p, size_t n) {
+  auto it = device.upper_bound(p);
+  if (it == device.begin()) return false;
+  --it;
+  return p + n <= it->first + it->second;
+}
+static bool is_pinned(const void *p, size_t n) {
+  auto it = pinned.upper_bound((uintptr_t)p);
+  if (it == pinned.begin()) return false;
+  --it;
+  return (uintptr_t)p + n <= it->first + it->second;
+}
+static R refuse(const char *why) { fprintf(stderr, "fakecuda: %s\n", why); return INVALID; }
+
+extern "C" {
+// for the mock libraries
+int fake_enqueue(void *stream, std::function<int()> *f) { std::lock_guard<std::recursive_mutex> lock(mu); auto own = std::shared_ptr<std::function<int()>>(f); return push(stream, [own] { return (*own)(); }); }
+int fake_inside(P p, size_t n) { std::lock_guard<std::recursive_mutex> lock(mu); return inside(p, n); }
+
+R cuInit(unsigned) { const char *e = getenv("FAKECUDA_INIT"); return e ? atoi(e) : OK; }
+R cuDriverGetVersion(int *v) { *v = 13000; return OK; }
+R cuGetErrorString(R r, const char **s) { *s = r == OUT_OF_MEMORY ? "out of memory" : r == LAUNCH_FAILED ? "unspecified launch failure" : "an error of the fake driver"; return OK; }
+R cuDeviceGetCount(int *n) { *n = 1; return OK; }
+R cuDeviceGet(int *d, int i) { *d = i; return i ? NO_DEVICE_ORDINAL : OK; }
+R cuDeviceGetName(char *b, int n, int) { snprintf(b, n, "fake GPU"); return OK; }
+R cuDeviceTotalMem_v2(size_t *b, int) { *b = total(); return OK; }
+R cuDeviceGetAttribute(int *v, int a, int) { *v = a == 75 ? 9 : a == 76 ? 0 : a == 16 ? 132 : a == 10 ? 32 : a == 1 ? 1024 : a == 97 ? 232448 : 0; return OK; }
+R cuDevicePrimaryCtxRetain(void **c, int) { static char primary; *c = &primary; return OK; }
+R cuDevicePrimaryCtxRelease_v2(int) { return OK; }
+R cuCtxSetCurrent(void *c) { current = c; return OK; }
+R cuCtxGetCurrent(void **c) { *c = current; return OK; }
+R cuCtxSynchronize(void) { ENTER; return drain_all(); }
+
+R cuMemAlloc_v2(P *p, size_t n) {
+  ENTER;
+  if (!n) return INVALID;
+  if (used + n > total()) return OUT_OF_MEMORY;
+  size_t pages = (n + 4095) & ~4095ull;
+  char *m = (char *)mmap(0, pages + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (m == MAP_FAILED) return OUT_OF_MEMORY;
+  if (n <= 64 << 20) memset(m, 0xFF, n); // NaN to whoever reads what was never written
+  mprotect(m + pages, 4096, PROT_NONE);
+  if (guard()) mprotect(m, pages, PROT_NONE);
+  device[(P)m] = n;
+  used += n;
+  *p = (P)m;
+  return OK;
+}
+R cuMemFree_v2(P p) {
+  ENTER;
+  drain_all();
+  auto it = device.find(p);
+  if (it == device.end()) return INVALID;
+  munmap((void *)p, ((it->second + 4095) & ~4095ull) + 4096);
+  used -= it->second;
+  device.erase(it);
+  return OK;
+}
+R cuMemGetInfo_v2(size_t *f, size_t *t) { ENTER; *f = total() - used; *t = total(); return OK; }
+R cuMemHostAlloc(void **p, size_t n, unsigned) { ENTER; *p = aligned_alloc(4096, (n + 4095) & ~4095ull); if (!*p) return OUT_OF_MEMORY; memset(*p, 0xFF, n); pinned[(uintptr_t)*p] = n; return OK; }
+R cuMemFreeHost(void *p) { ENTER; drain_all(); if (!pinned.erase((uintptr_t)p)) return INVALID; free(p); return OK; }
+
+R cuMemcpyHtoD_v2(P d, const void *s, size_t n) { ENTER; if (!inside(d, n)) return refuse("copy to outside of device memory"); Open o; memcpy((void *)d, s, n); return OK; }
+R cuMemcpyDtoH_v2(void *d, P s, size_t n) { ENTER; if (!inside(s, n)) return refuse("copy from outside of device memory"); Open o; memcpy(d, (void *)s, n); return OK; }
+R cuMemcpyHtoDAsync_v2(P d, const void *s, size_t n, void *st) {
+  ENTER;
+  if (!inside(d, n)) return refuse("copy to outside of device memory");
+  if (!is_pinned(s, n)) return refuse("asynchronous copy from memory that is not pinned");
+  return push(st, [=] { memcpy((void *)d, s, n); return OK; });
+}
+R cuMemcpyDtoHAsync_v2(void *d, P s, size_t n, void *st) {
+  ENTER;
+  if (!inside(s, n)) return refuse("copy from outside of device memory");
+  if (!is_pinned(d, n)) return refuse("asynchronous copy to memory that is not pinned");
+  return push(st, [=] { memcpy(d, (void *)s, n); return OK; });
+}
+R cuMemcpyDtoDAsync_v2(P d, P s, size_t n, void *st) { ENTER; if (!inside(s, n) || !inside(d, n)) return refuse("copy outside of device memory"); return push(st, [=] { memmove((void *)d, (void *)s, n); return OK; }); }
+R cuMemsetD8Async(P d, unsigned char v, size_t n, void *st) { ENTER; if (!inside(d, n)) return refuse("memset outside of device memory"); return push(st, [=] { memset((void *)d, v, n); return OK; }); }
+R cuMemsetD32Async(P d, unsigned v, size_t n, void *st) { ENTER; if (!inside(d, 4 * n)) return refuse("memset outside of device memory"); return push(st, [=] { for (size_t i = 0; i < n; i++) ((unsigned *)d)[i] = v; return OK; }); }
+
+R cuStreamCreate(void **s, unsigned) { ENTER; auto x = new Stream; streams.push_back(x); *s = x; return OK; }
+R cuStreamCreateWithPriority(void **s, unsigned f, int) { return cuStreamCreate(s, f); }
+R cuStreamDestroy_v2(void *s) { ENTER; drain((Stream *)s); std::erase(streams, (Stream *)s); delete (Stream *)s; return OK; }
+R cuStreamSynchronize(void *s) { ENTER; return s ? drain((Stream *)s) : OK; }
+R cuStreamQuery(void *s) { ENTER; return ((Stream *)s)->ops.empty() ? OK : NOT_READY; }
+R cuStreamWaitEvent(void *s, void *e, unsigned) { ENTER; Event *x = (Event *)e; uint64_t v = x->recorded; return push(s, [=] { reach(x, v); return OK; }); }
+R cuEventCreate(void **e, unsigned) { ENTER; *e = new Event; return OK; }
+R cuEventDestroy_v2(void *e) { ENTER; drain_all(); delete (Event *)e; return OK; }
+R cuEventRecord(void *e, void *s) { ENTER; Event *x = (Event *)e; uint64_t v = ++x->recorded; x->where = (Stream *)s; return push(s, [=] { x->done = v; clock_gettime(CLOCK_MONOTONIC, &x->at); return OK; }); }
+R cuEventSynchronize(void *e) { ENTER; reach((Event *)e, ((Event *)e)->recorded); return broken; }
+R cuEventQuery(void *e) { ENTER; Event *x = (Event *)e; if (x->done < x->recorded && x->where) { Open open; step(x->where); } return x->done < x->recorded ? NOT_READY : broken; }
+R cuEventElapsedTime(float *ms, void *a, void *b) {
+  ENTER;
+  Event *x = (Event *)a, *y = (Event *)b;
+  if (x->done < x->recorded || y->done < y->recorded) return NOT_READY;
+  *ms = (y->at.tv_sec - x->at.tv_sec) * 1e3f + (y->at.tv_nsec - x->at.tv_nsec) / 1e6f;
+  return OK;
+}
+
+R cuStreamBeginCapture_v2(void *s, int) { ENTER; ((Stream *)s)->capture = new Graph; return OK; }
+R cuStreamEndCapture(void *s, void **g) { ENTER; *g = ((Stream *)s)->capture; ((Stream *)s)->capture = nullptr; return *g ? OK : INVALID; }
+R cuGraphInstantiateWithFlags(void **e, void *g, unsigned long long) { ENTER; *e = new Graph(*(Graph *)g); return OK; }
+R cuGraphLaunch(void *e, void *s) { ENTER; auto ops = ((Graph *)e)->ops; return push(s, [ops] { for (auto &o : ops) if (R r = o()) return r; return (R)OK; }); }
+R cuGraphDestroy(void *g) { ENTER; delete (Graph *)g; return OK; }
+R cuGraphExecDestroy(void *g) { ENTER; drain_all(); delete (Graph *)g; return OK; }
+
+R cuModuleLoadData(void **m, const void *image) {
+  ENTER;
+  const Elf64_Ehdr *h = (const Elf64_Ehdr *)image;
+  if (memcmp(h->e_ident, ELFMAG, SELFMAG)) { fprintf(stderr, "fakecuda: the module is no shared library\n"); return BAD_IMAGE; }
+  size_t n = h->e_shoff + (size_t)h->e_shnum * h->e_shentsize;
+  int fd = memfd_create("kernels", 0);
+  for (size_t at = 0; at < n;) {
+    ssize_t k = write(fd, (const char *)image + at, n - at);
+    if (k <= 0) return BAD_IMAGE;
+    at += k;
+  }
+  std::string path = "/proc/self/fd/" + std::to_string(fd);
+  *m = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!*m) { fprintf(stderr, "fakecuda: %s\n", dlerror()); return BAD_IMAGE; }
+  return OK;
+}
+R cuModuleUnload(void *) { return OK; }
+struct Function { void *(*bind)(unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void **); std::string name; };
+R cuModuleGetFunction(void **f, void *m, const char *name) {
+  ENTER;
+  auto bind = (decltype(Function::bind))dlsym(m, (std::string("cpu_bind_") + name).c_str());
+  if (!bind) return NOT_FOUND;
+  *f = new Function{bind, name};
+  return OK;
+}
+R cuFuncSetAttribute(void *, int, int) { return OK; }
+R cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void *s, void **p, void **) {
+  ENTER;
+  Function *fn = (Function *)f;
+  if (bx * by * bz > 1024 || !gx || !gy || !gz || gy > 65535 || gz > 65535 || shared) return refuse(("launch of " + fn->name + " with sizes no device takes").c_str());
+  auto bound = std::shared_ptr<Bound>((Bound *)fn->bind(gx, gy, gz, bx, by, bz, p));
+  std::string name = fn->name;
+  return push(s, [=] {
+    const char *err = (*bound)();
+    if (err) fprintf(stderr, "fakecuda: %s: %s\n", name.c_str(), err);
+    return err ? LAUNCH_FAILED : OK;
+  });
+}
+}

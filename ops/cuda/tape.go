@@ -1,0 +1,80 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"fmt"
+
+	"gorgonia.org/cu"
+
+	"github.com/contraflow/contraflow/ops"
+)
+
+// tape is one forward pass: its activations, and its outputs on the way to the host.
+type tape struct {
+	pr      *program
+	n       int
+	memory  cu.DevicePtr
+	outs    cu.DevicePtr // all outputs, float [n,C,H,W] one after another
+	host    pinned
+	done    cu.Event // outputs have arrived
+	arrived bool
+	active  bool
+}
+
+// take returns an idle tape, or makes one.
+func (pr *program) take() (*tape, error) {
+	if k := len(pr.free); k > 0 {
+		t := pr.free[k-1]
+		pr.free = pr.free[:k-1]
+		return t, nil
+	}
+	t := &tape{pr: pr}
+	var err error
+	if t.memory, err = pr.d.alloc(pr.tapeSize, fmt.Sprintf("the activations of a batch of %d", pr.o.Batch), lowerBatch); err != nil {
+		return nil, err
+	}
+	if t.outs, err = pr.d.alloc(pr.outSize, "outputs", lowerBatch); err != nil {
+		return nil, err
+	}
+	if t.host, err = pr.d.pin(int(pr.outSize)); err != nil {
+		return nil, err
+	}
+	t.done, err = cu.MakeEvent(cu.DisableTiming)
+	return t, err
+}
+
+// at is the device address of a value or other place on the tape.
+func (t *tape) at(l *life) cu.DevicePtr {
+	if l == nil {
+		return 0
+	}
+	return at(t.memory, l.at)
+}
+
+func (t *tape) value(v ops.Value) cu.DevicePtr { return t.at(t.pr.values[v]) }
+
+// offset is where output i begins, in bytes.
+func (pr *program) offset(i int) (n int64) {
+	for k := range i {
+		n += roundUp(int64(4*pr.o.Batch*pr.OutputShape(k).Len()), 256)
+	}
+	return n
+}
+
+// Output is output i of the pass; it waits for it.
+func (t *tape) Output(i int) []float32 {
+	if !t.arrived {
+		t.pr.d.later(t.done.Synchronize)
+		t.arrived = true
+	}
+	return t.host.floats()[t.pr.offset(i)/4:][:t.n*t.pr.OutputShape(i).Len()]
+}
+
+// Release gives the tape back. Work on the stream may still read it, and what uses it next comes after that.
+func (t *tape) Release() {
+	if t.active {
+		t.active = false
+		t.pr.free = append(t.pr.free, t)
+	}
+}

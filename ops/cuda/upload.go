@@ -1,0 +1,62 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"unsafe"
+
+	"gorgonia.org/cu"
+)
+
+// slot is one buffer of an upload: pinned host memory and its place on the device. Two of them take turns, so that a batch
+// is copied while the one before is computed.
+type slot struct {
+	host     pinned
+	dev      cu.DevicePtr
+	uploaded cu.Event // on the copy stream: host may be written again
+	used     cu.Event // on the compute stream: dev may be written again
+}
+
+func (d *Device) newSlot(n int, what string) (s slot, err error) {
+	if s.host, err = d.pin(n); err != nil {
+		return s, err
+	}
+	if s.dev, err = d.alloc(int64(n), what, lowerBatch); err != nil {
+		return s, err
+	}
+	if s.uploaded, err = cu.MakeEvent(cu.DisableTiming); err != nil {
+		return s, err
+	}
+	s.used, err = cu.MakeEvent(cu.DisableTiming)
+	return s, err
+}
+
+// send copies n bytes, which fill puts into the slot's host memory, to the device on the copy stream; the compute stream goes
+// on when they are there. done must be called when the work that reads them is on the stream.
+func (d *Device) send(s *slot, n int, fill func(host []byte)) (done func() error, err error) {
+	if err := s.uploaded.Synchronize(); err != nil {
+		return nil, err
+	}
+	fill(s.host.bytes()[:n])
+	if err := d.copies.Wait(s.used, 0); err != nil {
+		return nil, err
+	}
+	if err := cu.MemcpyHtoDAsync(s.dev, s.host.p, int64(n), d.copies); err != nil {
+		return nil, err
+	}
+	if err := s.uploaded.Record(d.copies); err != nil {
+		return nil, err
+	}
+	if err := d.compute.Wait(s.uploaded, 0); err != nil {
+		return nil, err
+	}
+	return func() error { return s.used.Record(d.compute) }, nil
+}
+
+// asBytes sees floats as bytes.
+func asBytes(x []float32) []byte {
+	if len(x) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x))
+}
