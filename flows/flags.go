@@ -80,11 +80,12 @@ func flagTable() []flag {
 		{name: "bn_groups", group: "Encoders", help: "batch-norm groups: one device computes what so many would", origin: ours, def: "1", value: func(o *Options) any { return &o.Net.BNGroups }},
 		{name: "alexnet_uniform_gamma", group: "Encoders", only: "cmc predict supervised", help: "draw AlexNet's batch-norm scales from U(0,1), as PyTorch up to 1.1 did", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.AlexGamma }},
 		{name: "alpha", group: "Encoders", only: "moco", help: "weight of the old key encoder in its moving average, in [0,1]", origin: ref, def: "0.999", value: func(o *Options) any { return &o.Net.Alpha }},
-		{name: "device", group: "Encoders", help: "where the encoders run", origin: ours, def: "auto", value: func(o *Options) any { return &o.Net.Device }},
+		{name: "device", group: "Encoders", help: "where the encoders run: auto, cpu, cuda or cuda:N; auto is the first GPU, if this build and machine have one", origin: ours, def: "auto", value: func(o *Options) any { return &o.Net.Device }},
 		{name: "threads", group: "Encoders", help: "compute threads; 0 is one a core", origin: ours, def: "0", value: func(o *Options) any { return &o.Net.Threads }},
 		{name: "deterministic_reference", group: "Encoders", help: "only arithmetic in the reference's order: no Winograd convolutions", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.Direct }},
-		{name: "amp", group: "Encoders", help: "accepted: the cpu device computes in float32; the run folder is named for it", origin: ref, def: "false", value: func(o *Options) any { return &o.Net.AMP }},
-		{name: "opt_level", group: "Encoders", help: "accepted, with --amp part of the run folder's name", origin: ref, def: "O2", choices: []string{"O1", "O2"}, value: func(o *Options) any { return &o.Net.OptLevel }},
+		{name: "tf32", group: "Encoders", help: "float products of the cuda device round their inputs to ten bits of mantissa", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.TF32 }},
+		{name: "amp", group: "Encoders", help: "mixed precision: the cuda device computes in bfloat16, with masters and statistics in float32; the cpu device does not; the run folder is named for it", origin: ref, def: "false", value: func(o *Options) any { return &o.Net.AMP }},
+		{name: "opt_level", group: "Encoders", help: "accepted: both levels are what --amp does; with it part of the run folder's name", origin: ref, def: "O2", choices: []string{"O1", "O2"}, value: func(o *Options) any { return &o.Net.OptLevel }},
 
 		{name: "softmax", group: "Contrast", only: contrasts, help: "softmax cross entropy (InfoNCE) instead of noise-contrastive estimation", origin: ref, def: "false", value: func(o *Options) any { return &o.Loss.Softmax }},
 		{name: "nce_k", group: "Contrast", only: contrasts, help: "negatives of every positive; length of MoCo's queue", origin: ref, def: "16384", value: func(o *Options) any { return &o.Loss.K }},
@@ -200,8 +201,14 @@ func Warnings(fs *pflag.FlagSet, o *Options) []string {
 		switch f.Name {
 		case "warm":
 			out = append(out, "--warm only names the run folder: the original has no warm-up; --warmup_epochs has")
-		case "amp", "opt_level":
-			out = append(out, fmt.Sprintf("--%s only names the run folder: the cpu device computes in float32", f.Name))
+		case "amp", "tf32":
+			if c, err := parseDevice(o.Net.Device); err == nil && !c.gpu {
+				out = append(out, fmt.Sprintf("--%s does not change the arithmetic: the cpu device computes in float32", f.Name))
+			}
+		case "opt_level":
+			if !o.Net.AMP {
+				out = append(out, "--opt_level has no effect without --amp")
+			}
 		}
 	})
 	if o.Data.Dataset == "imagenet" && o.Net.Model != "alexnet" && o.Data.CropLow != 0.08 {

@@ -81,7 +81,8 @@ type NetOptions struct {
 	Device    string  // --device: auto, cpu, cuda[:N]
 	Threads   int     // --threads: compute threads; 0 is all cores
 	Direct    bool    // --deterministic_reference: no Winograd
-	AMP       bool    // --amp: only the name of the run folder
+	TF32      bool    // --tf32: the cuda device may round the inputs of float products
+	AMP       bool    // --amp: bfloat16 on the cuda device; part of the name of the run folder
 	OptLevel  string  // --opt_level
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/io/jpeg"
 	"github.com/contraflow/contraflow/ops"
-	"github.com/contraflow/contraflow/ops/cpu"
 	"github.com/contraflow/contraflow/ops/pixel"
 	"github.com/contraflow/contraflow/stages"
 )
@@ -128,15 +127,6 @@ type network struct {
 	device ops.Device
 	graphs []*ops.Graph
 	params []ops.Params
-}
-
-// openDevice opens the device that --device names.
-func openDevice(o Options) (ops.Device, error) {
-	switch o.Net.Device {
-	case "", "auto", "cpu":
-		return cpu.New(o.Net.Threads)
-	}
-	return nil, fmt.Errorf("--device %q: this build has cpu: use --device auto or cpu", o.Net.Device)
 }
 
 // newNetwork builds the towers of a model and draws their weights.

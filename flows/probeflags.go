@@ -39,7 +39,7 @@ func probeFlags() []probeFlag {
 		{name: "bad_samples", group: "Data", help: "largest share of unreadable images, each replaced by another; more end the run", origin: ours, def: "0.001", value: func(o *ProbeOptions) any { return &o.BadSamples }},
 		{name: "workers", group: "Data", aliases: []string{"num_workers"}, help: "decode workers; 0 takes half the cores", origin: ours, def: "0", value: func(o *ProbeOptions) any { return &o.Workers }},
 
-		{name: "device", group: "Compute", help: "where the encoders run", origin: ours, def: "auto", value: func(o *ProbeOptions) any { return &o.Device }},
+		{name: "device", group: "Compute", help: "where the encoders run: auto, cpu, cuda or cuda:N", origin: ours, def: "auto", value: func(o *ProbeOptions) any { return &o.Device }},
 		{name: "threads", group: "Compute", help: "compute threads of all replicas together; 0 is one a core", origin: ours, def: "0", value: func(o *ProbeOptions) any { return &o.Threads }},
 		{name: "replicas", group: "Compute", help: "data-parallel copies in this process; any number gives the same result", origin: ours, def: "1", value: func(o *ProbeOptions) any { return &o.Replicas }},
 		{name: "feature_bn", group: "Compute", help: "batch normalisation of the features without parameters, with the statistics of each replica", origin: ours, def: "false", value: func(o *ProbeOptions) any { return &o.FeatureBN }},

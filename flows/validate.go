@@ -25,6 +25,9 @@ func Validate(o Options) error {
 	bad(o.Data.Workers >= 0, "--workers %d: must be 0 (half the cores) or more", o.Data.Workers)
 	bad(o.Data.CPUBudget > 0 && o.Data.CPUBudget <= 1, "--cpu_budget %v: must be a share of the cores, in (0,1]", o.Data.CPUBudget)
 	bad(o.Run.Watchdog >= 0, "--watchdog %v: must be a number of seconds, or 0 for never", o.Run.Watchdog)
+	if _, err := parseDevice(o.Net.Device); err != nil {
+		errs = append(errs, err)
+	}
 	bad(o.Net.Threads >= 0, "--threads %d: must be 0 (one a core) or more", o.Net.Threads)
 	bad(o.Net.FeatDim >= 1, "--feat_dim %d: must be at least 1", o.Net.FeatDim)
 	bad(o.Net.BNGroups >= 1 && o.Optim.BatchSize%max(o.Net.BNGroups, 1) == 0, "--bn_groups %d: must divide --batch_size %d", o.Net.BNGroups, o.Optim.BatchSize)

@@ -39,7 +39,7 @@ struct Conv {
   void run(void *const *ptrs, float error) const {
     Data x{ptrs[0], bf}, w{ptrs[1], bf}, y{ptrs[2], bf};
     int out = kind == FWD ? 2 : kind == DGRAD ? 0 : 1;
-    std::vector<double> acc(sizes(out));
+    std::vector<float> acc(sizes(out)); // few values a sum: shapes are small
     std::vector<float> xs(sizes(0)), ws(sizes(1)), ys(sizes(2));
     if (kind != DGRAD) for (size_t i = 0; i < xs.size(); i++) xs[i] = x.at(i);
     if (kind != WGRAD) for (size_t i = 0; i < ws.size(); i++) ws[i] = w.at(i);

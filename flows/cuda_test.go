@@ -1,0 +1,92 @@
+//go:build cuda
+
+package flows_test
+
+import (
+	"errors"
+	"math"
+	"os"
+	"testing"
+
+	"github.com/contraflow/contraflow/flows"
+	"github.com/contraflow/contraflow/ops/cuda"
+)
+
+// onCUDA skips a test on machines without a GPU, unless CONTRAFLOW_CUDA=required.
+func onCUDA(t *testing.T) {
+	t.Helper()
+	if err := cuda.Available(); errors.Is(err, cuda.ErrNoDevice) && os.Getenv("CONTRAFLOW_CUDA") != "required" {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Two steps of every method and both losses give the processor's losses on the cuda device, within 1e-4 of the loss.
+func TestCUDAFlows(t *testing.T) {
+	onCUDA(t)
+	data := images(t)
+	for _, method := range []string{"cmc", "moco", "insdis"} {
+		for _, softmax := range []bool{false, true} {
+			name := method + "/nce"
+			if softmax {
+				name = method + "/softmax"
+			}
+			t.Run(name, func(t *testing.T) {
+				var want []float64
+				for _, device := range []string{"cpu", "cuda"} {
+					o := small(t, method, data)
+					o.Loss.Softmax, o.Run.MaxSteps, o.Net.Device, o.Net.Direct = softmax, 2, device, true
+					got := losses(t, run(t, o))
+					if want == nil {
+						want = got
+						continue
+					}
+					t.Logf("cpu %v, cuda %v", want, got)
+					for i := range want {
+						if !(math.Abs(got[i]-want[i]) <= 1e-4*math.Abs(want[i])) {
+							t.Errorf("step %d: loss %v on cuda, %v on the processor", i, got[i], want[i])
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// The same seed gives the same bits, and a run goes on after a checkpoint as if it had not stopped.
+func TestCUDABits(t *testing.T) {
+	onCUDA(t)
+	data := images(t)
+	var want string
+	for range 2 {
+		o := small(t, "moco", data)
+		o.Run.MaxSteps, o.Net.Device = 2, "cuda:0"
+		got := run(t, o)
+		if want == "" {
+			want = got
+		}
+		if got != want {
+			t.Fatalf("two runs differ:\n%s\n%s", want, got)
+		}
+	}
+	o := small(t, "moco", data)
+	o.Run.MaxSteps, o.Net.Device, o.Run.Resume = 1, "cuda", "auto"
+	run(t, o)
+	o.Run.MaxSteps = 2
+	if got := run(t, o); got != want {
+		t.Errorf("a resumed run differs:\n%s\n%s", want, got)
+	}
+}
+
+// Mistakes about devices are one line that says what to do.
+func TestCUDAMistakes(t *testing.T) {
+	onCUDA(t)
+	o := small(t, "moco", images(t))
+	o.Net.Device = "cuda:7"
+	if _, err := flows.Prepare(o); err == nil {
+		t.Error("cuda:7 is there")
+	} else {
+		t.Log(err)
+	}
+}

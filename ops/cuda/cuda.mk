@@ -1,0 +1,37 @@
+# The CUDA device: building it without a toolkit, and proving it without a GPU. docs/cuda.md explains.
+
+# gorgonia.org/cu is compiled with our header and an empty archive; go does not look into that header, so its checksum is a flag.
+CUDA_SHIM = build/cuda/include/cuda.h
+CUDA_ENV = CGO_ENABLED=1 CGO_CFLAGS="-O2 -g -I$(CURDIR)/build/cuda/include -DSHIM_V=$$(cksum < $(CUDA_SHIM) | cut -d' ' -f1)" CGO_LDFLAGS="-L$(CURDIR)/build/cuda/lib"
+FAKE = build/cuda/libfakecuda.so build/cuda/libmockcudnn.so build/cuda/libmockcublaslt.so build/cuda/libmocknvrtc.so
+FAKE_ENV = CUDA_DRIVER_LIB=$(CURDIR)/build/cuda/libfakecuda.so CONTRAFLOW_CUDNN=$(CURDIR)/build/cuda/libmockcudnn.so \
+	CONTRAFLOW_CUBLASLT=$(CURDIR)/build/cuda/libmockcublaslt.so CONTRAFLOW_NVRTC=$(CURDIR)/build/cuda/libmocknvrtc.so \
+	FAKECUDA_SHIM=$(CURDIR)/ops/cuda/fake FAKECUDA_GUARD=1 CONTRAFLOW_CACHE=$(CURDIR)/build/cuda/cache CONTRAFLOW_CUDA=required
+
+.PHONY: cuda vet-cuda test-cuda-fake race-cuda-fake ptx-check
+
+$(CUDA_SHIM): ops/cuda/shim/main.go go.mod
+	$(GO) run ./ops/cuda/shim -out build/cuda
+	@touch $@
+
+cuda: $(CUDA_SHIM) ## the contraflow binary with the CUDA device; needs gcc and no CUDA
+	$(CUDA_ENV) $(GO) build -tags cuda -o contraflow ./cmd/contraflow
+
+vet-cuda: $(CUDA_SHIM) ## go vet of everything with the CUDA device
+	$(CUDA_ENV) $(GO) vet -tags cuda ./...
+
+build/cuda/lib%.so: ops/cuda/fake/%.cpp ops/cuda/fake/mock.h
+	@mkdir -p build/cuda
+	g++ -std=c++20 -O3 -mavx2 -mfma -ffast-math -Wall -Wno-unused-result -shared -fPIC $< -o $@
+
+test-cuda-fake: $(CUDA_SHIM) $(FAKE) ## the CUDA device on a fake driver, its kernels on the processor (needs g++)
+	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -tags cuda ./ops/cuda/... && $(CUDA_ENV) $(FAKE_ENV) $(GO) test -tags cuda ./flows -run CUDA
+
+race-cuda-fake: $(CUDA_SHIM) $(FAKE) ## the same under the race detector
+	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -race -tags cuda ./ops/cuda/...
+
+ptx-check: ## every kernel through clang to PTX, in both precisions
+	@command -v clang-16 >/dev/null || { echo "clang-16 is missing: kernels are not compiled to PTX (apt-get install --no-install-recommends clang-16)"; exit 0; }; \
+	mkdir -p build/cuda; for d in -DCF_F32 -DCF_BF16; do \
+	clang-16 -x cuda --cuda-device-only --cuda-gpu-arch=sm_90 --cuda-feature=+ptx78 -nocudainc -nocudalib -fdeclspec -std=c++17 -O3 -Wall -Werror $$d \
+	-S ops/cuda/kernel/all.cu -o build/cuda/kernels$$d.ptx && echo "$$d: $$(grep -c '\.entry' build/cuda/kernels$$d.ptx) kernels"; done
