@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,15 +59,34 @@ func DemoOptions(seed int) Options {
 const demoEvery = 10
 
 // Demo draws a data set, trains on it, scores the encoder as it learns, and writes a report. say is told in lines what
-// happens; observe of every step.
+// happens; observe of every step. With o.Run.Resume "auto" the newest demonstration of that seed goes on.
 func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say func(format string, args ...any), observe func(*Run, *StepReport)) (*DemoResult, error) {
 	d := demoData(o.Run.Seed)
 	o.Data.Folder = filepath.Join(out, "data-seed"+strconv.Itoa(o.Run.Seed))
 	o.Run.ModelPath = out
-	if err := demoDraw(ctx, o.Data.Folder, d, say); err != nil {
-		return nil, err
+	judging, cancel := context.WithCancel(ctx) // what is not training ends at once when told to stop
+	defer cancel()
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-judging.Done():
+		}
+	}()
+	stopped := func(err error) error {
+		if judging.Err() != nil && ctx.Err() == nil {
+			return ErrStopped
+		}
+		return err
 	}
-	o.Run.Name = freeRun(out, o.Run.Name)
+	if err := demoDraw(judging, o.Data.Folder, d, say); err != nil {
+		return nil, stopped(err)
+	}
+	if o.Run.Resume == "auto" {
+		o.Run.Name = lastRun(out, o.Run.Name)
+	} else {
+		o.Run.Name = freeRun(out, o.Run.Name)
+	}
 	r, err := Prepare(o)
 	if err != nil {
 		return nil, err
@@ -74,16 +94,10 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 	defer r.Close()
 	r.Stop = stop
 	say("%s", r.Describe())
-	m, err := NewMonitor(r, d.Classes*max(d.PerClass, d.ValPerClass), ctx)
-	if err != nil {
-		return nil, err
-	}
 	res := &DemoResult{Run: r.Dir}
-	if res.Histogram, err = r.histogramKNN(ctx); err != nil {
-		return nil, err
-	}
-	if res.Untrained, err = m.KNN(ctx); err != nil {
-		return nil, err
+	m, err := r.demoBaselines(judging, d, res)
+	if err != nil {
+		return nil, stopped(err)
 	}
 	say("before training: kNN of the untrained encoder %.3f, of colour histograms %.3f", res.Untrained, res.Histogram)
 
@@ -92,6 +106,9 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 		return nil, err
 	}
 	page := &demoCurves{knn: report.Series{Name: "trained", Points: []report.Point{{X: 0, Y: res.Untrained}}}}
+	if err := page.before(filepath.Join(r.Dir, "metrics.jsonl")); err != nil {
+		return nil, err
+	}
 	images := 0
 	start := time.Now()
 	r.Observe = func(rep *StepReport) {
@@ -104,7 +121,10 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 		if epoch%demoEvery != 0 {
 			return nil
 		}
-		v, err := m.KNN(ctx)
+		v, err := m.KNN(judging)
+		if judging.Err() != nil && ctx.Err() == nil {
+			return nil // encode stops next
+		}
 		if err != nil {
 			return err
 		}
@@ -148,10 +168,17 @@ func demoDraw(ctx context.Context, dir string, d synth.Options, say func(string,
 		return nil
 	}
 	say("drawing %d images of %d×%d into %s", d.Classes*(d.PerClass+d.ValPerClass), d.Size, d.Size, dir)
-	if err := synth.Write(ctx, dir, d); err != nil {
+	part := dir + ".part" // half a drawing is drawn again
+	if err := os.RemoveAll(part); err != nil {
 		return err
 	}
-	return os.WriteFile(marker, want, 0o644)
+	if err := synth.Write(ctx, part, d); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(part, filepath.Base(marker)), want, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(part, dir)
 }
 
 // freeRun is a name for a run folder that does not exist yet.
@@ -165,6 +192,47 @@ func freeRun(dir, name string) string {
 			return try
 		}
 	}
+}
+
+// lastRun is the name of the newest run folder that freeRun gave, or name if there is none.
+func lastRun(dir, name string) string {
+	last := name
+	for i := 2; ; i++ {
+		next := name + "-" + strconv.Itoa(i)
+		if _, err := os.Stat(filepath.Join(dir, next)); err != nil {
+			return last
+		}
+		last = next
+	}
+}
+
+// demoBaselines renders what the demonstration judges by and scores the untrained encoder and colour histograms. A resumed
+// run draws its first weights again for that, which must not lose those that it goes on with.
+func (r *Run) demoBaselines(ctx context.Context, d synth.Options, res *DemoResult) (*Monitor, error) {
+	m, err := NewMonitor(r, d.Classes*max(d.PerClass, d.ValPerClass), ctx)
+	if err != nil {
+		return nil, err
+	}
+	if res.Histogram, err = r.histogramKNN(ctx); err != nil {
+		return nil, err
+	}
+	if r.sampler.Start == 0 {
+		res.Untrained, err = m.KNN(ctx)
+		return m, err
+	}
+	now, err := stages.TakeSnapshot(r.towers, stages.Plan{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	for v, p := range r.net.params {
+		if err := errors.Join(initialise(r.o, p, v), resetBuffers(p)); err != nil {
+			return nil, err
+		}
+	}
+	if res.Untrained, err = m.KNN(ctx); err != nil {
+		return nil, err
+	}
+	return m, now.Restore(r.towers)
 }
 
 // histogramKNN is the accuracy of colour histograms on the run's data.
@@ -194,15 +262,43 @@ type demoCurves struct {
 }
 
 func (c *demoCurves) add(rep *StepReport) {
+	for _, v := range rep.Values {
+		c.point(v.Name, rep.Plan.Step, v.V)
+	}
+}
+
+func (c *demoCurves) point(name string, step int, v float64) {
 	if c.loss == nil {
 		c.loss = map[string][]report.Point{}
 	}
-	for _, v := range rep.Values {
-		if _, seen := c.loss[v.Name]; !seen {
-			c.names = append(c.names, v.Name)
-		}
-		c.loss[v.Name] = append(c.loss[v.Name], report.Point{X: float64(rep.Plan.Step), Y: v.V})
+	if _, seen := c.loss[name]; !seen {
+		c.names = append(c.names, name)
 	}
+	c.loss[name] = append(c.loss[name], report.Point{X: float64(step), Y: v})
+}
+
+// before reads the curves of the steps that an earlier part of the run has done.
+func (c *demoCurves) before(metrics string) error {
+	text, err := os.ReadFile(metrics)
+	if err != nil {
+		return err
+	}
+	for _, line := range bytes.Split(text, []byte("\n")) {
+		if len(line) == 0 {
+			continue
+		}
+		var v map[string]any
+		if err := json.Unmarshal(line, &v); err != nil {
+			return fmt.Errorf("%s: %w", metrics, err)
+		}
+		step, _ := v["step"].(float64)
+		for _, name := range []string{"l_loss", "l_prob", "ab_loss", "ab_prob"} {
+			if y, ok := v[name].(float64); ok {
+				c.point(name, int(step), y)
+			}
+		}
+	}
+	return nil
 }
 
 // smooth averages a curve down to at most 200 points.

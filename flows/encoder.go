@@ -100,19 +100,27 @@ func (e *Encoder) Reset() error {
 		if err := initialise(e.Options, p, v); err != nil {
 			return err
 		}
-		for _, s := range p.Specs() {
-			if s.Role.Trainable() {
-				continue
+		if err := resetBuffers(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resetBuffers makes running statistics those of an untrained network.
+func resetBuffers(p ops.Params) error {
+	for _, s := range p.Specs() {
+		if s.Role.Trainable() {
+			continue
+		}
+		fill := make([]float32, s.Len())
+		if s.Role == ops.RunningVar {
+			for i := range fill {
+				fill[i] = 1
 			}
-			fill := make([]float32, s.Len())
-			if s.Role == ops.RunningVar {
-				for i := range fill {
-					fill[i] = 1
-				}
-			}
-			if err := p.Write(s.Name, fill); err != nil {
-				return err
-			}
+		}
+		if err := p.Write(s.Name, fill); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -71,7 +71,9 @@ type Run struct {
 	encode   *stages.Encode
 	averages Averages
 	spares   chan *stages.Snapshot
-	dumps    atomic.Int32 // batches kept because of numbers that are not finite
+	metered  atomic.Int64  // steps that meter has seen, those before a resumed run included
+	ticked   chan struct{} // tells of a change of metered
+	dumps    atomic.Int32  // batches kept because of numbers that are not finite
 }
 
 // Prepare opens data, decoder and device, makes networks and bank, takes the run folder and restores a checkpoint if one is
@@ -271,7 +273,8 @@ const rankEvery = 50
 // compute adds the half of the graph that learns: encode, contrast, update, meter and save.
 func (r *Run) compute(g *contraflow.Graph, batches contraflow.Port[*stages.Batch]) {
 	o := r.o
-	r.spares = make(chan *stages.Snapshot, 1)
+	r.spares, r.ticked = make(chan *stages.Snapshot, 1), make(chan struct{}, 1)
+	r.metered.Store(int64(r.sampler.Start))
 	gradients := contraflow.Loop[*stages.Gradients](g, "gradients", 1).Between("update", "encode")
 	skip := o.Run.OnNaN == "skip"
 	r.encode = &stages.Encode{Towers: r.towers, Passes: r.passes, Gradients: gradients, Seed: uint64(o.Run.Seed),
@@ -283,11 +286,24 @@ func (r *Run) compute(g *contraflow.Graph, batches contraflow.Port[*stages.Batch
 		update.Health = &stages.Health{Names: r.measured(), Every: rankEvery}
 	}
 
-	features := contraflow.Step(batches, "encode", r.encode.Run, contraflow.Finish(r.encode.Finish), contraflow.Depth(1))
+	features := contraflow.Step(batches, "encode", r.encodeOne, contraflow.Finish(r.encode.Finish), contraflow.Depth(1))
 	scores := contraflow.Step(features, "contrast", contrast.Run, contraflow.Depth(1))
 	reports := contraflow.Step(scores, "update", update.Run)
 	due := contraflow.Filter(reports, "meter", r.meter, contraflow.Depth(1))
 	contraflow.Each(due, "save", r.write)
+}
+
+// encodeOne encodes a batch. Told to stop, it ends the graph once meter has seen every step that was applied.
+func (r *Run) encodeOne(ctx context.Context, b *stages.Batch) (*stages.Features, error) {
+	f, err := r.encode.Run(ctx, b)
+	for errors.Is(err, stages.ErrStop) && r.metered.Load() < int64(b.Step) {
+		select {
+		case <-r.ticked:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return f, err
 }
 
 func (r *Run) between(ctx context.Context, next stages.Plan) error {
@@ -313,6 +329,11 @@ func (r *Run) meter(_ context.Context, rep *stages.Report) (*saving, bool, error
 	if last && r.EndOfEpoch != nil {
 		r.EndOfEpoch(rep, r.averages)
 	}
+	r.metered.Store(int64(rep.Plan.Step + 1))
+	select {
+	case r.ticked <- struct{}{}:
+	default:
+	}
 	return due, due != nil, nil
 }
 
@@ -334,6 +355,7 @@ func (r *Run) Train(ctx context.Context) error {
 			observe(rep)
 		}
 	}
+	r.encode.Stop = r.Stop
 	finished := make(chan struct{})
 	stopped := false
 	if r.Stop != nil {
@@ -347,7 +369,7 @@ func (r *Run) Train(ctx context.Context) error {
 	}
 	err := g.Run(ctx)
 	close(finished)
-	if err != nil {
+	if err != nil && !errors.Is(err, stages.ErrStop) {
 		return err
 	}
 	select {

@@ -70,6 +70,8 @@ type Encode struct {
 	SnapshotAt func(next Plan) bool
 	// Spare, if set, gives back the memory of a snapshot that nobody needs any more, or nil.
 	Spare func() *Snapshot
+	// Stop, when closed, ends the stage with ErrStop before the next batch: batches that are loaded already are not encoded.
+	Stop <-chan struct{}
 	// SkipNaN leaves a step whose gradients are not finite out instead of ending the run, and undoes what a step that is left
 	// out has done to the running statistics.
 	SkipNaN bool
@@ -87,15 +89,21 @@ type Encode struct {
 	order    []int
 }
 
+// ErrStop ends a graph whose Encode was told to stop: everything up to the batch it was given is applied.
+var ErrStop = errors.New("told to stop")
+
 // Run encodes one batch.
 func (e *Encode) Run(ctx context.Context, b *Batch) (*Features, error) {
 	if err := e.settle(ctx); err != nil {
 		return nil, err
 	}
-	if e.Between != nil {
+	if e.Between != nil && !e.stopping() {
 		if err := e.Between(ctx, b.Plan); err != nil {
 			return nil, err
 		}
+	}
+	if e.stopping() {
+		return nil, ErrStop
 	}
 	f := &Features{Batch: b, Out: make([][]float32, len(e.Passes))}
 	if e.SnapshotAt != nil && e.SnapshotAt(b.Plan) {
@@ -123,6 +131,15 @@ func (e *Encode) Run(ctx context.Context, b *Batch) (*Features, error) {
 	}
 	e.inflight, e.batch = true, b
 	return f, nil
+}
+
+func (e *Encode) stopping() bool {
+	select {
+	case <-e.Stop:
+		return true
+	default:
+		return false
+	}
 }
 
 // Finish applies the gradients of the last batch. It is the stage's end hook.

@@ -54,8 +54,10 @@ func newDataStats() *cobra.Command {
 		Short: "Measure means and deviations of a colour space over the training images",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, _, done := stopper(cmd.Context())
+			ctx, stop, done := stopper(cmd.Context())
 			defer done()
+			ctx, cancel := contextUntil(ctx, stop)
+			defer cancel()
 			s, err := flows.DataStats(ctx, folder, view, decoder, limit)
 			if err != nil {
 				return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -10,7 +11,7 @@ import (
 )
 
 func newDemo() *cobra.Command {
-	var out string
+	var out, resume string
 	var seed, threads, workers int
 	var asJSON bool
 	c := &cobra.Command{
@@ -27,7 +28,10 @@ func newDemo() *cobra.Command {
 			}
 			say := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 			o := flows.DemoOptions(seed)
-			o.Net.Threads, o.Data.Workers = threads, workers
+			o.Net.Threads, o.Data.Workers, o.Run.Resume = threads, workers, resume
+			if resume != "" && resume != "auto" {
+				return usagef("--resume %q: a demonstration goes on with --resume auto", resume)
+			}
 			var p *progress
 			res, err := flows.Demo(ctx, out, o, stop, say, func(r *flows.Run, rep *flows.StepReport) {
 				if p == nil {
@@ -37,6 +41,9 @@ func newDemo() *cobra.Command {
 			})
 			if p != nil {
 				p.end()
+			}
+			if errors.Is(err, flows.ErrStopped) {
+				tellStopped()
 			}
 			if err != nil {
 				return err
@@ -53,6 +60,7 @@ func newDemo() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&out, "out", "demo", "folder for data, run and report")
 	f.IntVar(&seed, "seed", 1, "of the data and of training")
+	f.StringVar(&resume, "resume", "", `"auto" goes on with the newest demonstration of the seed, if one was interrupted`)
 	f.IntVar(&threads, "threads", 0, "compute threads; 0 is one a core")
 	f.IntVar(&workers, "workers", 0, "decode workers; 0 takes half the cores")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object on standard output, everything else on standard error")

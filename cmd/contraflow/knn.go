@@ -25,8 +25,10 @@ func newKNN() *cobra.Command {
 			if k.K < 1 || k.T <= 0 {
 				return usagef("--k %d, --t %v: both must be positive", k.K, k.T)
 			}
-			ctx, _, done := stopper(cmd.Context())
+			ctx, stop, done := stopper(cmd.Context())
 			defer done()
+			ctx, cancel := contextUntil(ctx, stop)
+			defer cancel()
 			s, err := flows.ScoreKNN(ctx, model, folder, k, threads)
 			if err != nil {
 				return err

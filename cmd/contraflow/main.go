@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"sync"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -113,60 +110,4 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return usagef("%s takes no argument, found %q: see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
 	}
 	return nil
-}
-
-// stopper turns the first interrupt into a request to stop after the step, and the second into an end at once.
-func stopper(ctx context.Context) (_ context.Context, stop <-chan struct{}, done func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	signals := make(chan os.Signal, 2)
-	asked := make(chan struct{})
-	finished := make(chan struct{})
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		select {
-		case <-signals:
-			close(asked)
-		case <-finished:
-			return
-		}
-		select {
-		case <-signals:
-			cancel()
-		case <-finished:
-		}
-	}()
-	var once sync.Once
-	return ctx, asked, func() {
-		once.Do(func() {
-			signal.Stop(signals)
-			close(finished)
-			cancel()
-		})
-	}
-}
-
-// stopOnFirst ends the context on the first interrupt, for commands that have nothing to save.
-func stopOnFirst(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
-}
-
-// contextUntil is ctx that also ends when stop is closed, for commands that have nothing to save.
-func contextUntil(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	go func() {
-		select {
-		case <-stop:
-			cancel(errors.New("interrupted"))
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil) }
 }

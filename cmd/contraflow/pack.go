@@ -21,7 +21,7 @@ func newDataPack() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
-			ctx, cancel := stopOnFirst(ctx, stop)
+			ctx, cancel := contextUntil(ctx, stop)
 			defer cancel()
 			log := logger(cmd.ErrOrStderr(), false)
 			r, err := flows.Pack(ctx, o, func(format string, args ...any) { log.Warn().Msgf(format, args...) })
@@ -68,7 +68,7 @@ func newDataVerify() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
-			ctx, cancel := stopOnFirst(ctx, stop)
+			ctx, cancel := contextUntil(ctx, stop)
 			defer cancel()
 			out := cmd.OutOrStdout()
 			r, err := flows.Verify(ctx, folder, classes, decoder, splits, workers, func(b flows.BadImage) {

@@ -74,7 +74,7 @@ func newProbe() *cobra.Command {
 		}
 		res, err := r.Run(ctx)
 		if errors.Is(err, flows.ErrStopped) {
-			fmt.Fprintf(os.Stderr, "stopped after a checkpoint; go on with:\n  %s\n", resumeCommand())
+			tellStopped()
 			return err
 		}
 		if err != nil {

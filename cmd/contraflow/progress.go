@@ -162,27 +162,6 @@ func (p *progress) end() {
 	}
 }
 
-// resumeCommand is the command line of this run with --resume auto.
-func resumeCommand() string {
-	var args []string
-	skip := false
-	for _, a := range os.Args {
-		switch {
-		case skip:
-			skip = false
-		case a == "--resume":
-			skip = true
-		case strings.HasPrefix(a, "--resume="):
-		default:
-			if strings.ContainsAny(a, " \t'\"$\\|&;<>()") {
-				a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-			}
-			args = append(args, a)
-		}
-	}
-	return strings.Join(args, " ") + " --resume auto"
-}
-
 // groupedUsage prints a training command's flags by group, each with its default and where that comes from.
 func groupedUsage(cmd *cobra.Command) error {
 	w := cmd.OutOrStderr()

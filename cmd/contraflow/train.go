@@ -128,7 +128,7 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 		}
 	}
 	if err == flows.ErrStopped {
-		fmt.Fprintf(os.Stderr, "stopped after a checkpoint; go on with:\n  %s\n", resumeCommand())
+		tellStopped()
 		return err
 	}
 	if err == nil && !o.Run.Quiet {

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// stopper turns the first SIGINT or SIGTERM into a request to stop after the step in flight, with a checkpoint. The second
+// ends the process at once: what is on the disk is then what a kill -9 would leave, the last checkpoint and nothing half done.
+func stopper(ctx context.Context) (_ context.Context, stop <-chan struct{}, done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	asked := make(chan struct{})
+	finished := make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+			close(asked)
+		case <-finished:
+			return
+		}
+		select {
+		case <-signals:
+			fmt.Fprintf(os.Stderr, "\ncontraflow: stopped at once, without a checkpoint\n")
+			os.Exit(exitError)
+		case <-finished:
+		}
+	}()
+	var once sync.Once
+	return ctx, asked, func() {
+		once.Do(func() {
+			signal.Stop(signals)
+			close(finished)
+			cancel()
+		})
+	}
+}
+
+// contextUntil is ctx that also ends when stop is closed, for commands that have nothing to save.
+func contextUntil(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-stop:
+			cancel(errors.New("interrupted"))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// tellStopped prints how a run that was told to stop goes on.
+func tellStopped() {
+	fmt.Fprintf(os.Stderr, "stopped after a checkpoint; go on with:\n  %s\n", resumeCommand(os.Args))
+}
+
+// plainWord needs no quotes in any shell.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// resumeCommand is a run's command line with --resume auto, as a shell reads it.
+func resumeCommand(args []string) string {
+	var out []string
+	skip := false
+	for _, a := range args {
+		switch {
+		case skip:
+			skip = false
+		case a == "--resume":
+			skip = true
+		case strings.HasPrefix(a, "--resume="):
+		case plainWord.MatchString(a):
+			out = append(out, a)
+		default:
+			out = append(out, "'"+strings.ReplaceAll(a, "'", `'\''`)+"'")
+		}
+	}
+	return strings.Join(out, " ") + " --resume auto"
+}
