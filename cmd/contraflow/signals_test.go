@@ -1,0 +1,115 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain lets this binary be the command: a process of its own can be told to stop.
+func TestMain(m *testing.M) {
+	if os.Getenv("CONTRAFLOW_TEST_MAIN") != "" {
+		os.Exit(run(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// output collects what a process prints and tells when a text has appeared.
+type output struct {
+	text bytes.Buffer
+	want string
+	seen chan struct{}
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.text.Write(p)
+	if o.want != "" && strings.Contains(o.text.String(), o.want) {
+		o.want = ""
+		close(o.seen)
+	}
+	return n, err
+}
+
+// Told to stop by either signal a run finishes its step, saves, exits with 75 and prints a command that goes on; what that
+// trains is what a run never stopped does. A second signal ends it at once and leaves the last checkpoint as it was.
+func TestSignals(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "it's data")
+	if code, _, text := command(t, "data", "synth", "--out", data, "--classes", "2", "--per_class", "8", "--val_per_class", "2", "--size", "40"); code != 0 {
+		t.Fatal(text)
+	}
+	train := func(name string) []string {
+		return []string{"train", "moco", "--softmax", "--data_folder", data, "--model", "resnet18", "--image_size", "32", "--nce_k", "16", "--batch_size", "8",
+			"--dataset", "imagenet100", "--model_path", filepath.Join(dir, "runs"), "--tb_path", "", "--epochs", "100", "--max_steps", "12", "--save_steps", "2",
+			"--print_freq", "1", "--run_name", name}
+	}
+	if code, _, text := command(t, train("straight")...); code != 0 {
+		t.Fatal(text)
+	}
+	child := func(args []string, signals ...os.Signal) (code int, stderr string, took time.Duration) {
+		cmd := exec.Command(os.Args[0], args...)
+		cmd.Env = append(os.Environ(), "CONTRAFLOW_TEST_MAIN=1")
+		out := &output{want: "[5][1/2]", seen: make(chan struct{})} // a line of the fifth epoch
+		var errors bytes.Buffer
+		cmd.Stdout, cmd.Stderr = out, &errors
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			cmd.Wait() // its error is the exit code
+			close(ended)
+		}()
+		select {
+		case <-out.seen:
+		case <-ended:
+			t.Fatalf("ended before the fifth epoch: %s%s", &errors, &out.text)
+		}
+		start := time.Now()
+		for _, s := range signals {
+			if err := cmd.Process.Signal(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-ended
+		return cmd.ProcessState.ExitCode(), errors.String(), time.Since(start)
+	}
+	for name, s := range map[string]os.Signal{"interrupted": os.Interrupt, "terminated": syscall.SIGTERM} {
+		code, text, took := child(train(name), s)
+		_, resume, said := strings.Cut(text, "go on with:\n")
+		if code != 75 || !said || took > 20*time.Second { // below a second on a machine with nothing else to do
+			t.Fatalf("%s: exit %d after %v: %s", name, code, took, text)
+		}
+		t.Logf("%s: exit 75 after %v", name, took)
+		cmd := exec.Command("sh", "-c", resume)
+		cmd.Env = append(os.Environ(), "CONTRAFLOW_TEST_MAIN=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", resume, err, out)
+		}
+		if code, out, text := command(t, "diff", filepath.Join(dir, "runs", "straight"), filepath.Join(dir, "runs", name)); code != 0 {
+			t.Errorf("%s: %s%s", name, out, text)
+		}
+	}
+	code, text, _ := child(train("twice"), os.Interrupt, syscall.SIGTERM)
+	if code != 1 || !strings.Contains(text, "at once") {
+		t.Errorf("two signals: exit %d: %s", code, text)
+	}
+	if code, _, text := command(t, "inspect", filepath.Join(dir, "runs", "twice")); code != 0 {
+		t.Errorf("after two signals: %s", text)
+	}
+}
+
+func TestResumeCommand(t *testing.T) {
+	got := resumeCommand([]string{"./contraflow", "train", "cmc", "--data_folder", "it's here", "--tb_path", "", "--resume", "old.pth", "--views=L|ab", "--resume=auto"})
+	want := `./contraflow train cmc --data_folder 'it'\''s here' --tb_path '' '--views=L|ab' --resume auto`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
