@@ -157,19 +157,20 @@ func RunStudy(ctx context.Context, name string, o StudyOptions) (*StudyResult, e
 		return nil, err
 	}
 	base := s.Variants[0].Options
-	res := &StudyResult{Study: s.Name, Question: s.Question, Recipe: StudyRecipe{Data: data, Model: base.Net.Model, ImageSize: base.Data.ImageSize,
-		Epochs: base.Optim.Epochs, Layer: o.Layer, Seeds: o.Seeds}}
-	for _, half := range []string{"train", "val"} {
+	var sizes [2]int
+	for i, half := range []string{"train", "val"} {
 		d, err := openData(base, half, true)
 		if err != nil {
 			return nil, err
 		}
-		if half == "train" {
-			res.Recipe.Train = d.Len()
-		} else {
-			res.Recipe.Val = d.Len()
-		}
+		sizes[i] = d.Len()
 	}
+	for i := range s.Variants {
+		optim := &s.Variants[i].Options.Optim
+		optim.BatchSize = min(optim.BatchSize, sizes[0])
+	}
+	res := &StudyResult{Study: s.Name, Question: s.Question, Recipe: StudyRecipe{Data: data, Train: sizes[0], Val: sizes[1], Model: base.Net.Model,
+		ImageSize: base.Data.ImageSize, Epochs: base.Optim.Epochs, Layer: o.Layer, Seeds: o.Seeds}}
 	began := time.Now()
 	for _, v := range s.Variants {
 		row := StudyRow{Variant: v.Name, Top1: map[string][]float64{}}

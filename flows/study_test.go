@@ -1,0 +1,132 @@
+package flows_test
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/contraflow/contraflow/flows"
+)
+
+func studyOptions(t *testing.T, data string) flows.StudyOptions {
+	return flows.StudyOptions{Out: t.TempDir(), Data: data, Seeds: 1, Layer: 6, Epochs: 1, Threads: 1, ViewDirs: "depth", Say: func(string, ...any) {}}
+}
+
+// A study trains every variant once, judges every view that it has, and says of each claim what the cells say.
+func TestStudies(t *testing.T) {
+	o := studyOptions(t, scenes(t))
+	for name, want := range map[string]struct {
+		columns string
+		rows    []string
+		claims  int
+	}{
+		"objectives": {"L ab L+ab", []string{"untrained", "contrastive", "predictive L1", "predictive L2", "supervised", "supervised, L alone"}, 4},
+		"views":      {"L ab depth", []string{"2: L, ab", "2: L, depth", "3: L, ab, depth"}, 3},
+		"losses":     {"L ab L+ab", []string{"softmax", "NCE"}, 3},
+		"mixture":    {"L ab L+ab", []string{"softmax", "softmax + IM"}, 3},
+	} {
+		res, err := flows.RunStudy(context.Background(), name, o)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var rows []string
+		for _, r := range res.Rows {
+			rows = append(rows, r.Variant)
+			for c, v := range r.Top1 {
+				if len(v) != 1 || v[0] < 0 || v[0] > 1 {
+					t.Errorf("%s: %s %s is %v", name, r.Variant, c, v)
+				}
+			}
+		}
+		if got := strings.Join(res.Columns, " "); got != want.columns || strings.Join(rows, ";") != strings.Join(want.rows, ";") || len(res.Claims) != want.claims {
+			t.Errorf("%s: columns %q, rows %q, %d claims", name, got, rows, len(res.Claims))
+		}
+		for _, c := range res.Claims {
+			margin := 0.0
+			if strings.Contains(c.Claim, "within 0.15") {
+				margin = 0.15
+			}
+			if len(c.Differences) != 1 || c.Holds != (c.Differences[0] >= -margin) || c.Seeds != map[bool]int{true: 1}[c.Holds] {
+				t.Errorf("%s: %+v", name, c)
+			}
+		}
+		if res.Recipe.Train != 27 || res.Recipe.Val != 12 {
+			t.Errorf("%s: %+v", name, res.Recipe)
+		}
+		for _, file := range []string{name + ".md", name + ".json"} {
+			if _, err := os.Stat(filepath.Join(o.Out, file)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	plot, err := os.Open(filepath.Join(o.Out, "views.svg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plot.Close()
+	for d := xml.NewDecoder(plot); ; {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("views.svg: %v", err)
+		}
+	}
+	// A second call finds everything done; a changed recipe in the same folder is refused, not mixed.
+	checkpoint := filepath.Join(o.Out, "runs", "cmc-L-ab-seed1", "step-000000001")
+	before, err := os.Stat(checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := flows.RunStudy(context.Background(), "losses", o); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(checkpoint); err != nil || !after.ModTime().Equal(before.ModTime()) {
+		t.Errorf("a finished run was trained again: %v", err)
+	}
+	o.Epochs = 2
+	if _, err := flows.RunStudy(context.Background(), "losses", o); err == nil || !strings.Contains(err.Error(), "--epochs was 1, is 2") {
+		t.Errorf("other epochs in the same folder: %v", err)
+	}
+}
+
+// A signal stops a study after a checkpoint, and the next call goes on.
+func TestStudyStops(t *testing.T) {
+	o := studyOptions(t, scenes(t))
+	stop := make(chan struct{})
+	close(stop)
+	o.Stop, o.Epochs = stop, 4
+	if _, err := flows.RunStudy(context.Background(), "losses", o); !errors.Is(err, flows.ErrStopped) {
+		t.Fatalf("got %v", err)
+	}
+	o.Stop = nil
+	if _, err := flows.RunStudy(context.Background(), "losses", o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStudyMistakes(t *testing.T) {
+	data := scenes(t)
+	for want, change := range map[string]func(o *flows.StudyOptions){
+		`there is no study "colours"`:      nil,
+		"--views \"L|q\"":                  func(o *flows.StudyOptions) { o.Views = "L|q" },
+		"at least three views, found 2":    func(o *flows.StudyOptions) { o.ViewDirs = "" },
+		"--view_dirs heat":                 func(o *flows.StudyOptions) { o.ViewDirs = "heat" },
+		"--seeds 0":                        func(o *flows.StudyOptions) { o.Seeds = 0 },
+		"a study needs at least two views": func(o *flows.StudyOptions) { o.Views, o.ViewDirs = "L", "" },
+	} {
+		o, name := studyOptions(t, data), "views"
+		if change == nil {
+			name = "colours"
+		} else {
+			change(&o)
+		}
+		if _, err := flows.RunStudy(context.Background(), name, o); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
