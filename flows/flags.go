@@ -239,6 +239,9 @@ func (c choice) Set(s string) error {
 	return fmt.Errorf("choose one of %s", strings.Join(c.from, ", "))
 }
 
+// ListFlag is a flag of whole numbers separated by commas.
+func ListFlag(p *[]int) pflag.Value { return (*intList)(p) }
+
 // intList is a comma-separated list.
 type intList []int
 

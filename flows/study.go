@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/contraflow/contraflow/io/checkpoint"
 	"github.com/contraflow/contraflow/io/synth"
 	"github.com/contraflow/contraflow/stages"
 )
@@ -53,7 +54,7 @@ type Claim struct {
 type StudyOptions struct {
 	Out       string // folder of data, runs and results
 	Data      string // data folder; empty draws scenes into Out/data
-	Seeds     int    // seeds 1 … Seeds
+	Seeds     []int  // of training; the data stay the same
 	Layer     int    // that is probed
 	Epochs    int    // 0 is the preset's; the same for ImageSize, Model
 	ImageSize int
@@ -118,7 +119,7 @@ type StudyRecipe struct {
 	ImageSize int    `json:"image_size"`
 	Epochs    int    `json:"epochs"`
 	Layer     int    `json:"layer"`
-	Seeds     int    `json:"seeds"`
+	Seeds     []int  `json:"seeds"`
 }
 
 // StudyRow is one variant: accuracies in [0,1] by column, one a seed.
@@ -135,11 +136,11 @@ type Verdict struct {
 	Seeds       int       `json:"seeds"` // in how many
 }
 
-// RunStudy trains and judges every variant with every seed. Runs that an earlier call finished are not trained again, and one that
-// was stopped goes on. It writes NAME.json, NAME.md, and for views NAME.svg, into the folder.
+// RunStudy trains and judges every variant with every seed. Runs that an earlier call finished are not trained again, one that
+// was stopped goes on, and one that another process is at is waited for: several studies may share a folder. It writes NAME.json, NAME.md, and for views NAME.svg, into the folder.
 func RunStudy(ctx context.Context, name string, o StudyOptions) (*StudyResult, error) {
-	if o.Seeds < 1 {
-		return nil, fmt.Errorf("--seeds %d: must be at least 1", o.Seeds)
+	if len(o.Seeds) == 0 {
+		return nil, errors.New("--seeds is empty: want a list such as 1,2,3")
 	}
 	data := o.Data
 	if o.Data == "" {
@@ -174,8 +175,13 @@ func RunStudy(ctx context.Context, name string, o StudyOptions) (*StudyResult, e
 	began := time.Now()
 	for _, v := range s.Variants {
 		row := StudyRow{Variant: v.Name, Top1: map[string][]float64{}}
-		for seed := 1; seed <= o.Seeds; seed++ {
+		for _, seed := range o.Seeds {
 			found, err := v.run(ctx, o, seed)
+			for errors.Is(err, checkpoint.ErrInUse) { // another study of the same folder is at it
+				if err = wait(ctx, time.Second); err == nil {
+					found, err = v.run(ctx, o, seed)
+				}
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s, seed %d: %w", v.Name, seed, err)
 			}
@@ -196,6 +202,16 @@ func RunStudy(ctx context.Context, name string, o StudyOptions) (*StudyResult, e
 	}
 	res.Seconds = time.Since(began).Seconds()
 	return res, res.write(o.Out)
+}
+
+// wait sleeps for a while or until ctx is done.
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (r *StudyResult) addColumn(name string) {
@@ -258,6 +274,9 @@ func (v Variant) train(ctx context.Context, o StudyOptions, t Options) (int, err
 	}
 	defer r.Close()
 	total, done := r.Steps()
+	if _, err := os.Stat(filepath.Join(r.Dir, "study.json")); v.Untrained && err == nil {
+		return 0, nil
+	}
 	if v.Untrained {
 		return 0, r.saveNow(stages.Plan{Epoch: 1})
 	}

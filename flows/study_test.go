@@ -14,7 +14,7 @@ import (
 )
 
 func studyOptions(t *testing.T, data string) flows.StudyOptions {
-	return flows.StudyOptions{Out: t.TempDir(), Data: data, Seeds: 1, Layer: 6, Epochs: 1, Threads: 1, ViewDirs: "depth", Say: func(string, ...any) {}}
+	return flows.StudyOptions{Out: t.TempDir(), Data: data, Seeds: []int{1}, Layer: 6, Epochs: 1, Threads: 1, ViewDirs: "depth", Say: func(string, ...any) {}}
 }
 
 // A study trains every variant once, judges every view that it has, and says of each claim what the cells say.
@@ -116,7 +116,7 @@ func TestStudyMistakes(t *testing.T) {
 		"--views \"L|q\"":                  func(o *flows.StudyOptions) { o.Views = "L|q" },
 		"at least three views, found 2":    func(o *flows.StudyOptions) { o.ViewDirs = "" },
 		"--view_dirs heat":                 func(o *flows.StudyOptions) { o.ViewDirs = "heat" },
-		"--seeds 0":                        func(o *flows.StudyOptions) { o.Seeds = 0 },
+		"--seeds":                          func(o *flows.StudyOptions) { o.Seeds = nil },
 		"a study needs at least two views": func(o *flows.StudyOptions) { o.Views, o.ViewDirs = "L", "" },
 	} {
 		o, name := studyOptions(t, data), "views"

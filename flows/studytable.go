@@ -32,8 +32,8 @@ func (r *StudyResult) Markdown() string {
 		b.WriteString("\n")
 	}
 	k := r.Recipe
-	fmt.Fprintf(&b, "\nMean ± standard deviation of %d seeds; %d training and %d validation images (%s), %s at %d pixels, %d epochs, layer %d.\n\n",
-		k.Seeds, k.Train, k.Val, k.Data, k.Model, k.ImageSize, k.Epochs, k.Layer)
+	fmt.Fprintf(&b, "\nMean ± standard deviation of seeds %s; %d training and %d validation images (%s), %s at %d pixels, %d epochs, layer %d.\n\n",
+		(*intList)(&k.Seeds), k.Train, k.Val, k.Data, k.Model, k.ImageSize, k.Epochs, k.Layer)
 	for _, c := range r.Claims {
 		mean, deviation := spreadOf(c.Differences)
 		word := "does not hold"

@@ -27,8 +27,8 @@ func newStudyOf(name, about string) *cobra.Command {
 			"each claim. A second call trains only what is missing. See docs/studies.md.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.Seeds < 1 || o.Epochs < 0 || o.Layer < 1 || o.Threads < 0 {
-				return usagef("--seeds %d, --epochs %d, --layer %d, --threads %d: seeds and layer must be at least 1, the others 0 or more", o.Seeds, o.Epochs, o.Layer, o.Threads)
+			if o.Epochs < 0 || o.Layer < 1 || o.Threads < 0 {
+				return usagef("--epochs %d, --layer %d, --threads %d: layer must be at least 1, the others 0 or more", o.Epochs, o.Layer, o.Threads)
 			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
@@ -49,7 +49,8 @@ func newStudyOf(name, about string) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.Out, "out", "study", "folder of data, runs and results; runs in it are not trained again")
 	f.StringVar(&o.Data, "data_folder", "", "folder with train/ and val/; empty draws scenes with depth and normals")
-	f.IntVar(&o.Seeds, "seeds", 3, "seeds 1, 2, … of training; the data stay the same")
+	o.Seeds = []int{1, 2, 3}
+	f.Var(flows.ListFlag(&o.Seeds), "seeds", "seeds of training; the data stay the same")
 	f.IntVar(&o.Epochs, "epochs", 0, "passes over the data; 0 is the preset's")
 	f.IntVar(&o.ImageSize, "image_size", 0, "side of the crops; 0 is the preset's")
 	f.StringVar(&o.Model, "model", "", "network with a tower a view; empty is the preset's")
