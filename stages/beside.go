@@ -66,7 +66,7 @@ func (d *Decode) loadBeside(ctx context.Context, b *bench, index int) (err error
 	}
 	for v := range d.Beside {
 		s := &b.beside[v]
-		if s.has, err = d.Beside[v].Load(ctx, d.Planes, &s.planes, index, b.picture.W, b.picture.H); err != nil {
+		if s.has, err = d.Beside[v].Load(ctx, d.Planes, &s.planes, index, b.w, b.h); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,12 @@ type PictureDecoder interface {
 	Decode(dst *pixel.Picture, data []byte) error
 }
 
+// RegionDecoder is a PictureDecoder that can leave out what nobody looks at: it decodes the box that choose picks of a picture of
+// w×h, into planes of that box.
+type RegionDecoder interface {
+	Region(dst *pixel.Planar, data []byte, choose func(w, h int) pixel.Box) error
+}
+
 // Crops are the cut and scaled pictures of a batch, in numbered slots: sample b's crop c is Pictures[b·PerSample+c].
 type Crops struct {
 	Plan
@@ -57,7 +63,12 @@ type Decode struct {
 type bench struct {
 	bytes   []byte
 	picture pixel.Picture
-	scaled  pixel.Picture
+	w, h    int         // of the whole picture
+	boxes   []pixel.Box // of the crops
+	region  pixel.Box   // that has been decoded: it holds all boxes
+	planes  pixel.Planar
+	scaled  pixel.Planar
+	crop    pixel.Planar
 	resizer pixel.Resizer
 	beside  []sideBench
 }
@@ -122,7 +133,8 @@ func (d *Decode) Recycle(c *Crops) { d.pool.Put(c) }
 // run and epoch takes the same one.
 func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, key int) error {
 	d.seen.Add(1)
-	err := d.load(ctx, b, index)
+	choose := func(w, h int) pixel.Box { return d.choose(b, w, h, c.Epoch, key) }
+	err := d.load(ctx, b, index, choose)
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -134,7 +146,7 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 		r := Draw(d.Seed, 0, index, PurposeSubstitute)
 		for range 20 {
 			other := r.IntN(d.Data.Len())
-			if d.load(ctx, b, other) == nil {
+			if d.load(ctx, b, other, choose) == nil {
 				s.By = other
 				break
 			}
@@ -157,7 +169,29 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 	return nil
 }
 
-func (d *Decode) load(ctx context.Context, b *bench, index int) error {
+// stream is the random numbers of crop k of a sample: the second has streams of its own.
+func (d *Decode) stream(epoch, key, k int, p Purpose) *Rand {
+	return &Rand{Draw(d.Seed, epoch, key+k*d.Data.Len(), p)}
+}
+
+// choose draws the boxes of a sample's crops in a picture of w×h and returns the region that holds them.
+func (d *Decode) choose(b *bench, w, h, epoch, key int) pixel.Box {
+	b.w, b.h, b.boxes, b.region = w, h, b.boxes[:0], pixel.Box{W: w, H: h}
+	if d.Centre {
+		return b.region
+	}
+	for k := range max(d.Crops, 1) {
+		b.boxes = append(b.boxes, d.Rule(d.stream(epoch, key, k, PurposeCrop).Rand, w, h, d.CropLow, 1))
+	}
+	b.region = b.boxes[0]
+	for _, box := range b.boxes[1:] {
+		b.region = b.region.Union(box)
+	}
+	return b.region
+}
+
+// load decodes the region of a sample that choose picks.
+func (d *Decode) load(ctx context.Context, b *bench, index int, choose func(w, h int) pixel.Box) error {
 	data, err := d.Data.Read(ctx, index, b.bytes)
 	if err != nil {
 		return err
@@ -165,11 +199,18 @@ func (d *Decode) load(ctx context.Context, b *bench, index int) error {
 	if cap(data) > cap(b.bytes) {
 		b.bytes = data
 	}
-	if err := d.Decoder.Decode(&b.picture, data); err != nil {
-		return err
-	}
-	if b.picture.W < 1 || b.picture.H < 1 {
-		return errors.New("the picture has no pixels")
+	if r, ok := d.Decoder.(RegionDecoder); ok {
+		if err := r.Region(&b.planes, data, choose); err != nil {
+			return err
+		}
+	} else {
+		if err := d.Decoder.Decode(&b.picture, data); err != nil {
+			return err
+		}
+		if b.picture.W < 1 || b.picture.H < 1 {
+			return errors.New("the picture has no pixels")
+		}
+		b.planes.Split(&b.picture, choose(b.picture.W, b.picture.H))
 	}
 	return d.loadBeside(ctx, b, index)
 }
@@ -178,30 +219,29 @@ func (d *Decode) load(ctx context.Context, b *bench, index int) error {
 func (d *Decode) render(b *bench, c *Crops, slot, key, k int) {
 	dst := &c.Pictures[slot*c.PerSample+k]
 	if d.Centre {
-		w, h, box := centre(b.picture.W, b.picture.H, d.Size)
-		b.resizer.Resize(&b.scaled, &b.picture, pixel.Box{W: b.picture.W, H: b.picture.H}, w, h)
-		b.resizer.Resize(dst, &b.scaled, box, d.Size, d.Size)
+		w, h, box := centre(b.w, b.h, d.Size)
+		b.resizer.Scale(&b.scaled, &b.planes, b.region, w, h, false)
+		b.resizer.Scale(&b.crop, &b.scaled, box, d.Size, d.Size, false)
+		b.crop.Join(dst)
 		d.placeBeside(b, c, slot, w, h, box, false)
 		return
 	}
-	// The second crop of a sample has streams of its own.
-	draw := func(p Purpose) *Rand { return &Rand{Draw(d.Seed, c.Epoch, key+k*d.Data.Len(), p)} }
-	box := d.Rule(draw(PurposeCrop).Rand, b.picture.W, b.picture.H, d.CropLow, 1)
-	b.resizer.Resize(dst, &b.picture, box, d.Size, d.Size)
+	box := b.boxes[k]
+	inside := pixel.Box{X: box.X - b.region.X, Y: box.Y - b.region.Y, W: box.W, H: box.H}
+	mirror := d.stream(c.Epoch, key, k, PurposeFlip).Float64() < 0.5
+	// Jitter looks at pixels one by one, or at all of them: it may come after the flip.
+	b.resizer.Scale(&b.crop, &b.planes, inside, d.Size, d.Size, mirror)
 	if d.Jitter {
-		jitter(draw(PurposeJitter), dst)
+		jitter(d.stream(c.Epoch, key, k, PurposeJitter), &b.crop)
 	}
-	mirror := draw(PurposeFlip).Float64() < 0.5
-	if mirror {
-		dst.FlipH()
-	}
+	b.crop.Join(dst)
 	if k == 0 {
 		d.placeBeside(b, c, slot, 0, 0, box, mirror)
 	}
 }
 
 // jitter is RandomGrayscale(0.2) followed by ColorJitter(0.4, 0.4, 0.4, 0.4), whose four parts come in random order.
-func jitter(r *Rand, p *pixel.Picture) {
+func jitter(r *Rand, p *pixel.Planar) {
 	if r.Float64() < 0.2 {
 		p.Grayscale()
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 func newBench() *cobra.Command {
-	return group("bench", "Measure steps, convolutions and the memory on this machine", newBenchStep(), newBenchConv(), newBenchBank())
+	return group("bench", "Measure steps, convolutions, the memory and loading on this machine", newBenchStep(), newBenchConv(), newBenchBank(), newBenchDecode())
 }
 
 func newBenchStep() *cobra.Command {

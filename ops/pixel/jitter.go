@@ -3,11 +3,19 @@ package pixel
 import "math"
 
 // Grayscale replaces every pixel by its lightness, as Pillow's "L".
-func (p *Picture) Grayscale() {
-	for i := 0; i < len(p.Pix); i += 3 {
-		v := light(p.Pix[i], p.Pix[i+1], p.Pix[i+2])
-		p.Pix[i], p.Pix[i+1], p.Pix[i+2] = v, v, v
+func (p *Planar) Grayscale() {
+	for y := range p.H {
+		r, g, b := p.pixels(y)
+		for i := range r {
+			v := light(r[i], g[i], b[i])
+			r[i], g[i], b[i] = v, v, v
+		}
 	}
+}
+
+// pixels are the channels of a row, without the room behind it.
+func (p *Planar) pixels(y int) (r, g, b []byte) {
+	return p.Row(0, y)[:p.W], p.Row(1, y)[:p.W], p.Row(2, y)[:p.W]
 }
 
 // light is Pillow's lightness of a pixel.
@@ -31,45 +39,59 @@ func blend(deg, v byte, f float32) byte {
 }
 
 // Brightness scales every value by f.
-func (p *Picture) Brightness(f float64) {
+func (p *Planar) Brightness(f float64) {
 	p.table(0, float32(f))
 }
 
 // Contrast moves every value away from the mean lightness by factor f.
-func (p *Picture) Contrast(f float64) {
+func (p *Planar) Contrast(f float64) {
 	var sum uint64
-	for i := 0; i < len(p.Pix); i += 3 {
-		sum += uint64(light(p.Pix[i], p.Pix[i+1], p.Pix[i+2]))
+	for y := range p.H {
+		r, g, b := p.pixels(y)
+		for i := range r {
+			sum += uint64(light(r[i], g[i], b[i]))
+		}
 	}
 	p.table(byte(int(float64(sum)/float64(p.W*p.H)+0.5)), float32(f))
 }
 
 // table blends every value with one level.
-func (p *Picture) table(deg byte, f float32) {
+func (p *Planar) table(deg byte, f float32) {
 	var lut [256]byte
 	for v := range lut {
 		lut[v] = blend(deg, byte(v), f)
 	}
-	for i, v := range p.Pix {
-		p.Pix[i] = lut[v]
+	for c := range p.C {
+		for y := range p.H {
+			row := p.Row(c, y)[:p.W]
+			for i, v := range row {
+				row[i] = lut[v]
+			}
+		}
 	}
 }
 
 // Saturation moves every pixel away from its lightness by factor f.
-func (p *Picture) Saturation(f float64) {
+func (p *Planar) Saturation(f float64) {
 	k := float32(f)
-	for i := 0; i < len(p.Pix); i += 3 {
-		l := light(p.Pix[i], p.Pix[i+1], p.Pix[i+2])
-		p.Pix[i], p.Pix[i+1], p.Pix[i+2] = blend(l, p.Pix[i], k), blend(l, p.Pix[i+1], k), blend(l, p.Pix[i+2], k)
+	for y := range p.H {
+		r, g, b := p.pixels(y)
+		for i := range r {
+			l := light(r[i], g[i], b[i])
+			r[i], g[i], b[i] = blend(l, r[i], k), blend(l, g[i], k), blend(l, b[i], k)
+		}
 	}
 }
 
 // Hue turns the hue of every pixel by h turns, through Pillow's 8-bit HSV.
-func (p *Picture) Hue(h float64) {
+func (p *Planar) Hue(h float64) {
 	shift := byte(int(h * 255))
-	for i := 0; i < len(p.Pix); i += 3 {
-		hue, s, v := toHSV(p.Pix[i], p.Pix[i+1], p.Pix[i+2])
-		p.Pix[i], p.Pix[i+1], p.Pix[i+2] = fromHSV(hue+shift, s, v)
+	for y := range p.H {
+		r, g, b := p.pixels(y)
+		for i := range r {
+			hue, s, v := toHSV(r[i], g[i], b[i])
+			r[i], g[i], b[i] = fromHSV(hue+shift, s, v)
+		}
 	}
 }
 

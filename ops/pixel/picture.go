@@ -24,10 +24,18 @@ func (p *Picture) Row(y int) []byte { return p.Pix[y*p.W*3:][:p.W*3] }
 // Box is a rectangle of pixels: left, top, width, height.
 type Box struct{ X, Y, W, H int }
 
+// Union is the smallest box that holds both.
+func (b Box) Union(o Box) Box {
+	x, y := min(b.X, o.X), min(b.Y, o.Y)
+	return Box{X: x, Y: y, W: max(b.X+b.W, o.X+o.W) - x, H: max(b.Y+b.H, o.Y+o.H) - y}
+}
+
 // check panics when a box leaves its picture: that is a mistake of the caller.
-func (b Box) check(p *Picture) {
-	if b.W < 1 || b.H < 1 || b.X < 0 || b.Y < 0 || b.X+b.W > p.W || b.Y+b.H > p.H {
-		panic(fmt.Sprintf("ops: box %+v outside a %d×%d picture", b, p.W, p.H))
+func (b Box) check(p *Picture) { b.within(p.W, p.H) }
+
+func (b Box) within(w, h int) {
+	if b.W < 1 || b.H < 1 || b.X < 0 || b.Y < 0 || b.X+b.W > w || b.Y+b.H > h {
+		panic(fmt.Sprintf("ops: box %+v outside a %d×%d picture", b, w, h))
 	}
 }
 

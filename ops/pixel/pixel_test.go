@@ -75,9 +75,10 @@ func TestResize(t *testing.T) {
 func TestJitter(t *testing.T) {
 	src := ppm(t, "source.ppm")
 	n := 0
-	for kind, apply := range map[string]func(p *pixel.Picture, f float64){
-		"brightness": (*pixel.Picture).Brightness, "contrast": (*pixel.Picture).Contrast,
-		"saturation": (*pixel.Picture).Saturation, "hue": (*pixel.Picture).Hue,
+	var planes pixel.Planar
+	for kind, apply := range map[string]func(p *pixel.Planar, f float64){
+		"brightness": (*pixel.Planar).Brightness, "contrast": (*pixel.Planar).Contrast,
+		"saturation": (*pixel.Planar).Saturation, "hue": (*pixel.Planar).Hue,
 	} {
 		files, err := filepath.Glob(filepath.Join(fixtures, kind+"_*.ppm"))
 		if err != nil {
@@ -90,7 +91,9 @@ func TestJitter(t *testing.T) {
 				t.Fatal(name, err)
 			}
 			p := clone(src)
-			apply(p, factor)
+			planes.Split(p, pixel.Box{W: p.W, H: p.H})
+			apply(&planes, factor)
+			planes.Join(p)
 			same(t, name, p, ppm(t, name))
 			n++
 		}
@@ -99,7 +102,9 @@ func TestJitter(t *testing.T) {
 		t.Errorf("%d pictures compared, want 16", n)
 	}
 	p := clone(src)
-	p.Grayscale()
+	planes.Split(p, pixel.Box{W: p.W, H: p.H})
+	planes.Grayscale()
+	planes.Join(p)
 	same(t, "gray", p, ppm(t, "gray.ppm"))
 }
 

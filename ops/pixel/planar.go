@@ -5,6 +5,7 @@ package pixel
 type Planar struct {
 	W, H, Stride int
 	C            [3][]byte
+	all          []byte
 }
 
 // Slack is how many bytes behind a row may be read or overwritten.
@@ -15,13 +16,16 @@ func (p *Planar) Reset(w, h int) {
 	p.W, p.H = w, h
 	p.Stride = (w + Slack + 31) &^ 31
 	n := p.Stride * h
+	if cap(p.all) < 3*n {
+		p.all = make([]byte, 3*n)
+	}
 	for c := range p.C {
-		if cap(p.C[c]) < n {
-			p.C[c] = make([]byte, n)
-		}
-		p.C[c] = p.C[c][:n]
+		p.C[c] = p.all[c*n : (c+1)*n]
 	}
 }
+
+// distance is how many bytes apart the channels of planes are that Reset has made.
+func (p *Planar) distance() int { return p.Stride * p.H }
 
 // Row is one row of a channel with the room behind it.
 func (p *Planar) Row(c, y int) []byte { return p.C[c][y*p.Stride:][:p.Stride] }

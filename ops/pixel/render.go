@@ -3,10 +3,11 @@ package pixel
 import (
 	"math"
 	"sync"
+	"unsafe"
 )
 
 // Render writes the normalised channels of a picture as planes: dst[c] is channel c, [H,W], (value - mean)/std. A channel
-// whose plane is nil is left out. Lab goes through tables in float32, within 2e-5 of the exact value; every other space
+// whose plane is nil is left out. Lab is computed in float32, within 2e-5 of the exact value; every other space
 // is computed in float64.
 func (s Space) Render(dst [3][]float32, p *Picture) {
 	if s.Name == "Lab" {
@@ -14,6 +15,10 @@ func (s Space) Render(dst [3][]float32, p *Picture) {
 		return
 	}
 	n := p.W * p.H
+	if s.scaled {
+		s.renderRGB(dst, p)
+		return
+	}
 	for i := range n {
 		c := s.Convert(p.Pix[3*i], p.Pix[3*i+1], p.Pix[3*i+2])
 		for k := range dst {
@@ -32,79 +37,114 @@ func (s Space) normalise(v float64, k int) float32 {
 	return float32((v - s.Mean[k]) / s.Std[k])
 }
 
-// labTables are the linearised levels times the matrix, and the cube root of Lab on a fine grid.
-type labTables struct {
-	xyz  [3][256][3]float32 // contribution of a level of channel c to x, y and z, white being one
-	root []float32
+// renderRGB looks the 256 levels of every channel up.
+func (s Space) renderRGB(dst [3][]float32, p *Picture) {
+	for k, out := range dst {
+		if out == nil {
+			continue
+		}
+		var levels [256]float32
+		for v := range levels {
+			levels[v] = s.normalise(s.Convert(byte(v), byte(v), byte(v))[k], k)
+		}
+		out, pix := out[:p.W*p.H], p.Pix[k:]
+		for i := range out {
+			out[i] = levels[pix[3*i]]
+		}
+	}
 }
 
-// rootSteps is the resolution of the table between 0 and 1; values in between are interpolated.
-const rootSteps = 1 << 13
+// labArgs are the arguments of labAsm, which knows the offsets. Matrix and scales are applied as labOf does.
+type labArgs struct {
+	dst    [3]unsafe.Pointer // planes of float32
+	src    [3]unsafe.Pointer // planes of bytes
+	linear unsafe.Pointer    // [256]float32
+	n      int
+	lab    labConstants
+}
 
-var labOnce = sync.OnceValue(func() *labTables {
-	t := &labTables{root: make([]float32, rootSteps+3)}
-	white := [3]float64{0.95047, 1, 1.08883}
-	for level := range 256 {
+type labConstants struct {
+	matrix       [3][3]float32 // to x, y and z, white being one
+	scale, shift [3]float32    // of f(y), f(x)-f(y), f(y)-f(z)
+}
+
+// linearised are the 256 levels of sRGB as light.
+var linearised = sync.OnceValue(func() *[256]float32 {
+	t := new([256]float32)
+	for level := range t {
 		v := float64(level) * (1.0 / 255)
 		if v > 0.04045 {
 			v = math.Pow((v+0.055)/1.055, 2.4)
 		} else {
 			v /= 12.92
 		}
-		for c := range 3 {
-			for i := range 3 {
-				t.xyz[c][level][i] = float32(toXYZ[i][c] * v / white[i])
-			}
-		}
-	}
-	for i := range t.root {
-		v := float64(i) / rootSteps
-		if v > 0.008856 {
-			t.root[i] = float32(math.Cbrt(v))
-		} else {
-			t.root[i] = float32(7.787*v + 16.0/116)
-		}
+		t[level] = float32(v)
 	}
 	return t
 })
 
-// knee is where the cube root gives way to a line: the table is not smooth there, and steep below a tenth.
-const knee = 0.06
-
-func (t *labTables) f(v float32) float32 {
-	if v < knee {
-		if v > 0.008856 {
-			return float32(math.Cbrt(float64(v)))
+func (s Space) labConstants() (c labConstants) {
+	white := [3]float64{0.95047, 1, 1.08883}
+	for i := range 3 {
+		for k := range 3 {
+			c.matrix[i][k] = float32(toXYZ[i][k] / white[i])
 		}
-		return 7.787*v + 16.0/116
 	}
-	x := v * rootSteps
-	i := int(x)
-	w := x - float32(i)
-	return t.root[i] + w*(t.root[i+1]-t.root[i])
+	for k, factor := range [3]float64{116, 500, 200} {
+		c.scale[k] = float32(factor / s.Std[k])
+		c.shift[k] = float32(-s.Mean[k] / s.Std[k])
+	}
+	c.shift[0] = float32((-16 - s.Mean[0]) / s.Std[0])
+	return c
 }
 
+// chunk is how many pixels are taken apart at a time.
+const chunk = 1024
+
 func (s Space) renderLab(dst [3][]float32, p *Picture) {
-	t := labOnce()
-	var scale, shift [3]float32
-	factors := [3]float64{116, 500, 200}
-	for k := range 3 {
-		scale[k] = float32(factors[k] / s.Std[k])
-		shift[k] = float32(-s.Mean[k] / s.Std[k])
+	constants := s.labConstants()
+	var planes [3][chunk]byte
+	var unused [chunk]float32
+	for at := 0; at < p.W*p.H; at += chunk {
+		n := min(chunk, p.W*p.H-at)
+		deinterleave(planes[0][:], planes[1][:], planes[2][:], p.Pix[3*at:], n)
+		var out [3][]float32
+		for k := range out {
+			out[k] = unused[:n]
+			if dst[k] != nil {
+				out[k] = dst[k][at:][:n]
+			}
+		}
+		lab8(out, planes[0][:n], planes[1][:n], planes[2][:n], &constants)
 	}
-	shift[0] = float32((-16 - s.Mean[0]) / s.Std[0])
-	n := p.W * p.H
-	for i := range n {
-		r, g, b := &t.xyz[0][p.Pix[3*i]], &t.xyz[1][p.Pix[3*i+1]], &t.xyz[2][p.Pix[3*i+2]]
-		fy := t.f(r[1] + g[1] + b[1])
-		if dst[0] != nil {
-			dst[0][i] = fy*scale[0] + shift[0]
+}
+
+// labGo turns levels into normalised Lab. Every product and sum is rounded to float32, so that all machines give the same bits.
+func labGo(dst [3][]float32, r, g, b []byte, c *labConstants) {
+	linear := linearised()
+	for i := range r {
+		lr, lg, lb := linear[r[i]], linear[g[i]], linear[b[i]]
+		var f [3]float32
+		for k, m := range &c.matrix {
+			f[k] = labRoot(float32(float32(m[0]*lr)+float32(m[1]*lg)) + float32(m[2]*lb))
 		}
-		if dst[1] != nil {
-			dst[1][i] = (t.f(r[0]+g[0]+b[0])-fy)*scale[1] + shift[1]
-		}
-		if dst[2] != nil {
-			dst[2][i] = (fy-t.f(r[2]+g[2]+b[2]))*scale[2] + shift[2]
-		}
+		dst[0][i] = float32(f[1]*c.scale[0]) + c.shift[0]
+		dst[1][i] = float32(float32(f[0]-f[1])*c.scale[1]) + c.shift[1]
+		dst[2][i] = float32(float32(f[1]-f[2])*c.scale[2]) + c.shift[2]
 	}
+}
+
+// labRoot is Lab's cube root with its straight beginning: a guess by a third of the bits, then two steps of Halley, exact to
+// about three units of the last place.
+func labRoot(v float32) float32 {
+	const knee = 0.008856
+	if !(v > knee) {
+		return float32(7.787*v) + 16.0/116
+	}
+	t := math.Float32frombits(uint32(int32(float32(float32(math.Float32bits(v))*(1.0/3))) + 709921077))
+	for range 2 {
+		cube := float32(float32(t*t) * t)
+		t = float32(t*float32(float32(cube+v)+v)) / float32(float32(cube+cube)+v)
+	}
+	return t
 }
