@@ -166,6 +166,7 @@ func (r *Run) compile() error {
 	if err := key.Average(r.net.params[0], 0); err != nil {
 		return err
 	}
+	o.NoGrad = true
 	p, err := r.net.device.Compile(r.net.graphs[0], key, o)
 	if err != nil {
 		return err

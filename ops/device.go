@@ -34,6 +34,7 @@ type Tracer interface {
 type Options struct {
 	Batch     int      // the largest number of samples of one Forward, at least 1
 	Train     bool     // batch statistics, dropout, and activations kept for Backward
+	NoGrad    bool     // with Train: no Backward will follow, so that activations need not be kept (a momentum encoder)
 	BNGroups  int      // batch-norm groups: contiguous chunks of ceil(B/n), each with its own statistics; running statistics follow chunk 0. 0 means 1
 	Outputs   []string // marks to return; none means the last value
 	InputGrad bool     // Backward also computes the gradient of the input

@@ -29,8 +29,8 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 		return nil, errReleased
 	}
 	defer t.Release()
-	if !pr.o.Train {
-		return nil, errors.New("ops: backward of a program compiled for evaluation: compile it with Train")
+	if !pr.keeps() {
+		return nil, errors.New("ops: backward of a program compiled for evaluation: compile it with Train and without NoGrad")
 	}
 	if len(grads) != len(pr.outs) {
 		return nil, fmt.Errorf("ops: %d output gradients for %d outputs", len(grads), len(pr.outs))

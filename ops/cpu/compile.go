@@ -78,6 +78,9 @@ func (d *Device) Compile(g *ops.Graph, p ops.Params, o ops.Options) (ops.Program
 	return pr, nil
 }
 
+// keeps says whether activations live until a Backward.
+func (pr *program) keeps() bool { return pr.o.Train && !pr.o.NoGrad }
+
 // outputs resolves the marks to return.
 func (pr *program) outputs() error {
 	if len(pr.o.Outputs) == 0 {
@@ -226,7 +229,7 @@ func (pr *program) measureHalos() {
 // planGradients finds which values need a gradient and gives each a map for as long as it lives: from the first step
 // (backwards) that writes it to the step that made the value.
 func (pr *program) planGradients() {
-	if !pr.o.Train {
+	if !pr.keeps() {
 		return
 	}
 	nodes := pr.graph.Nodes
@@ -339,7 +342,7 @@ type tape struct {
 	active bool
 }
 
-// take returns an idle tape, or makes one. Evaluation lets values share buffers as soon as nothing reads them.
+// take returns an idle tape, or makes one. Without a Backward values share buffers as soon as nothing reads them.
 func (pr *program) take() *tape {
 	if k := len(pr.free); k > 0 {
 		t := pr.free[k-1]
@@ -384,19 +387,19 @@ func (pr *program) take() *tape {
 		if s.norm != nil {
 			k := s.norm.groups * s.norm.c
 			t.stats[s.index] = stats{mean: alloc(k), istd: alloc(k), count: make([]int, s.norm.groups)}
-			if s.norm.relu && pr.o.Train {
+			if s.norm.relu && pr.keeps() {
 				m := newRelu(pr.o.Batch, nodes[s.out].Out)
 				t.relus[s.index] = m
 				t.bytes += int64(len(m.bits))
 			}
 		}
-		if pr.o.Train {
+		if pr.o.Train && s.kind == ops.Dropout {
+			t.masks[s.out] = alloc(pr.o.Batch * s.node.Out.Len())
+		}
+		if pr.keeps() {
 			if s.kind == ops.MaxPool || s.kind == ops.AdaptiveMax {
 				t.wins[s.index] = make([]int32, pr.o.Batch*s.node.Out.Len())
 				t.bytes += int64(4 * len(t.wins[s.index]))
-			}
-			if s.kind == ops.Dropout {
-				t.masks[s.out] = alloc(pr.o.Batch * s.node.Out.Len())
 			}
 			continue
 		}

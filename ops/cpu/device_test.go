@@ -417,3 +417,50 @@ func BenchmarkStep(b *testing.B) {
 		})
 	}
 }
+
+// A program without a Backward gives the bits of one that keeps its activations, from less memory.
+func TestConformNoGrad(t *testing.T) {
+	d := open(t, 2)
+	g := net()
+	run := func(noGrad bool) ([]float32, int64) {
+		p, err := d.NewParams(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, p)
+		pr, err := d.Compile(g, p, ops.Options{Batch: 4, Train: true, NoGrad: noGrad})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []float32
+		for range 2 { // the second meets buffers that held other maps
+			tape, err := pr.Forward(noise(4*2*13*13, 5), 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, tape.Output(0)...)
+			if noGrad {
+				if _, err := tape.Backward(nil); err == nil {
+					t.Fatal("a backward without activations did not fail")
+				}
+				continue
+			}
+			tape.Release()
+		}
+		mean := make([]float32, 40)
+		if err := p.Read("bn2.running_mean", mean); err != nil {
+			t.Fatal(err)
+		}
+		return append(out, mean...), pr.Stats().ArenaBytes
+	}
+	want, all := run(false)
+	got, some := run(true)
+	for i := range want {
+		if want[i] != got[i] {
+			t.Fatalf("value %d is %v, want %v", i, got[i], want[i])
+		}
+	}
+	if some >= all {
+		t.Fatalf("%d bytes without a backward, %d with", some, all)
+	}
+}

@@ -70,7 +70,7 @@ func (pr *program) unload(x []float32, m *image, n int) {
 // forward runs one step.
 func (pr *program) forward(s *step, t *tape, n int) {
 	d, x, y := pr.d, &t.maps[s.in[0]], &t.maps[s.out]
-	if !pr.o.Train {
+	if !pr.keeps() {
 		y.clearHalo(n) // the buffer may have held a map of another shape
 	}
 	switch s.kind {
@@ -116,7 +116,7 @@ func (pr *program) forward(s *step, t *tape, n int) {
 	case ops.MaxPool, ops.AdaptiveMax:
 		rows, cols := s.bins(x)
 		var wins []int32
-		if pr.o.Train {
+		if pr.keeps() {
 			wins = t.wins[s.index]
 		}
 		d.maxPool(y, x, n, rows, cols, wins)
