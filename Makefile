@@ -3,7 +3,7 @@
 GO ?= go
 STATICCHECK = $(GO) tool staticcheck
 
-.PHONY: help build demo test race golden soak fuzz check lint cross generate coverage
+.PHONY: bench-compare help build demo test race golden soak fuzz check lint cross generate coverage
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,6 +45,14 @@ cross: ## builds without cgo, without assembly, and for arm64
 	CGO_ENABLED=0 $(GO) build ./...
 	CGO_ENABLED=0 $(GO) build -tags purego ./...
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet ./...
+
+PYTHON ?= /usr/bin/python3
+
+bench-compare: build ## this machine against PyTorch, oneDNN and C, in turn; ROWS="cmc:alexnet:32:1" for some steps only
+	$(PYTHON) bench/compare.py step $(ROWS)
+	$(PYTHON) bench/compare.py conv
+	$(PYTHON) bench/compare.py bank
+	sh bench/assemble
 
 generate: ## write the generated assembly again
 	$(GO) generate ./ops/cpu

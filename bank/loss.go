@@ -94,7 +94,7 @@ func (l *Loss) Score(b Batch, grad, scores []float32) Result {
 			row := l.scores[q*width:][:width]
 			b.score(row, q, 0, width)
 			for _, s := range row {
-				sums[q] += math.Exp(float64(s) / l.T)
+				sums[q] += exp(float64(s) / l.T)
 			}
 		})
 		l.setZ(sums, count*width)
@@ -145,7 +145,7 @@ func (l *Loss) query(b *Batch, q int, row, grad []float32, scores []float32, sca
 				top = max(top, float64(s)/l.T)
 			}
 			if top > most && from > 0 {
-				shrink := math.Exp(most - top)
+				shrink := exp(most - top)
 				total *= shrink
 				for k := range sum {
 					sum[k] *= float32(shrink)
@@ -178,7 +178,7 @@ func (l *Loss) probability(s float32) float64 {
 	if l.Softmax {
 		return float64(s) / l.T
 	}
-	return math.Exp(float64(s)/l.T) / l.Z
+	return exp(float64(s)/l.T) / l.Z
 }
 
 // outputs are the reference's output matrix: exp(s/T)/Z, or s/T with softmax.
@@ -190,8 +190,9 @@ func (l *Loss) outputs(out, block []float32) {
 
 // exponentials replaces similarities by exp(s/T - most) and returns their sum.
 func exponentials(block []float32, t, most float64) (sum float64) {
+	inv := 1 / t
 	for j, s := range block {
-		e := math.Exp(float64(s)/t - most)
+		e := exp(float64(s)*inv - most)
 		sum += e
 		block[j] = float32(e)
 	}
@@ -279,14 +280,14 @@ func (l *Loss) nce(block []float32, first bool, k int) (loss float64) {
 	invT, invZ := 1/l.T, 1/l.Z
 	start := 0
 	if first {
-		p := math.Exp(float64(block[0])/l.T) / l.Z
+		p := exp(float64(block[0])/l.T) / l.Z
 		loss -= math.Log(p / (p + c))
 		block[0] = float32(-c / (p + c))
 		start = 1
 	}
 	product := 1.0
 	for j := start; j < len(block); j++ {
-		p := math.Exp(float64(block[j])*invT) * invZ
+		p := exp(float64(block[j])*invT) * invZ
 		d := 1 / (p + c)
 		product *= c0 * d
 		if j%8 == 7 {

@@ -2,6 +2,7 @@ package flows
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -21,6 +22,7 @@ type StepBench struct {
 	Threads, Steps   int
 	Softmax, Direct  bool
 	Peak             bool // measure the machine first
+	QueryOnly        bool // MoCo: leave the key encoder out of every step
 }
 
 // StepResult is what was measured. Times are of whole steps: forward, loss, backward, SGD, memory update.
@@ -95,15 +97,27 @@ func (s StepBench) Run() (StepResult, error) {
 		return res, err
 	}
 	b := newStepper(r, s)
-	whole, err := b.time(s.Steps, false)
+	if s.QueryOnly {
+		if s.Flow != "moco" {
+			return res, fmt.Errorf("--query_only: --flow %s has no key encoder: only moco has", s.Flow)
+		}
+		b.key = make([]float32, s.Batch*d)
+		for i := range b.key {
+			b.key[i] = float32(b.rng.NormFloat64() / math.Sqrt(float64(d)))
+		}
+	}
+	whole, err := b.time(s.Steps, s.QueryOnly)
 	if err != nil {
 		return res, err
 	}
 	res.Threads = runtime.GOMAXPROCS(0)
 	res.StepMS, res.StepMSMin, res.StepMSMax = median(whole), slices.Min(whole), slices.Max(whole)
 	res.ImagesPerS = 1000 * float64(s.Batch) / res.StepMS
-	res.GFLOPS = b.flops() / 1e6 / res.StepMS
-	if s.Flow == "moco" {
+	res.GFLOPS = b.flops(s.QueryOnly) / 1e6 / res.StepMS
+	switch {
+	case s.QueryOnly:
+		res.QueryStepMS = res.StepMS
+	case s.Flow == "moco":
 		query, err := b.time(s.Steps, true)
 		if err != nil {
 			return res, err
@@ -156,8 +170,11 @@ func newStepper(r *Run, s StepBench) *stepper {
 }
 
 // flops of a step: three times the forward of every trained tower, once that of a momentum encoder.
-func (b *stepper) flops() (sum float64) {
+func (b *stepper) flops(query bool) (sum float64) {
 	for _, t := range b.r.towers {
+		if t.Follows >= 0 && query {
+			continue
+		}
 		s := t.Program.Stats()
 		sum += s.ForwardFLOPs
 		if t.Follows < 0 {

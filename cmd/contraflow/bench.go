@@ -70,6 +70,7 @@ func newBenchStep() *cobra.Command {
 	f.BoolVar(&b.Softmax, "softmax", false, "softmax cross entropy instead of NCE")
 	f.BoolVar(&b.Direct, "deterministic_reference", false, "no Winograd convolutions")
 	f.StringVar(&profile, "cpuprofile", "", "file for a profile that go tool pprof reads")
+	f.BoolVar(&b.QueryOnly, "query_only", false, "moco: steps without the key encoder")
 	f.BoolVar(&b.Peak, "peak", false, "measure the machine's multiply-adds and bandwidth first, and report the share of them")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
@@ -98,6 +99,7 @@ type convRow struct {
 	Forward float64 `json:"forward"`
 	Data    float64 `json:"data"`
 	Weight  float64 `json:"weight"`
+	GFLOP   float64 `json:"gflop"` // of one pass
 }
 
 func newBenchConv() *cobra.Command {
@@ -119,7 +121,7 @@ func newBenchConv() *cobra.Command {
 					return err
 				}
 				rate := func(s float64) float64 { return t.FLOPs / 1e9 / s }
-				rows = append(rows, convRow{l.name, l.n, rate(t.Forward.Seconds()), rate(t.Data.Seconds()), rate(t.Weight.Seconds())})
+				rows = append(rows, convRow{l.name, l.n, rate(t.Forward.Seconds()), rate(t.Data.Seconds()), rate(t.Weight.Seconds()), t.FLOPs / 1e9})
 				flops += 3 * float64(l.n) * t.FLOPs
 				seconds += float64(l.n) * (t.Forward + t.Data + t.Weight).Seconds()
 			}

@@ -5,10 +5,13 @@ import (
 	"unsafe"
 )
 
-// gatherVector says whether the gathering kernels run in assembly, chosen once as for a device.
-var gatherVector = sync.OnceValue(func() bool {
+// gatherISA is the kernels of the memory, chosen once as for a device.
+var gatherISA = sync.OnceValue(func() isa {
 	k, err := pick()
-	return err == nil && k.vector
+	if err != nil {
+		return generic
+	}
+	return k
 })
 
 // GatherDot is out[j] = x·row index[j] of rows [·,len(x)], for every index.
@@ -18,8 +21,12 @@ func GatherDot(out, x, rows []float32, index []int32) {
 		return
 	}
 	_ = out[len(index)-1]
-	if c%32 == 0 && c > 0 && gatherVector() {
-		gatherDotAsm(ptr(out, 0), ptr(x, 0), ptr(rows, 0), unsafe.Pointer(&index[0]), len(index), c)
+	if k := gatherISA(); c%32 == 0 && c > 0 && k.vector {
+		f := gatherDot2
+		if k.packs16 {
+			f = gatherDot512
+		}
+		f(ptr(out, 0), ptr(x, 0), ptr(rows, 0), unsafe.Pointer(&index[0]), len(index), c)
 		return
 	}
 	for j, r := range index {
@@ -34,8 +41,12 @@ func GatherSum(sum, coef, rows []float32, index []int32) {
 		return
 	}
 	_ = coef[len(index)-1]
-	if c%64 == 0 && c > 0 && gatherVector() {
-		gatherSumAsm(ptr(sum, 0), ptr(coef, 0), ptr(rows, 0), unsafe.Pointer(&index[0]), len(index), c)
+	if k := gatherISA(); c%64 == 0 && c > 0 && k.vector {
+		f := gatherSum2
+		if k.packs16 && c%128 == 0 {
+			f = gatherSum512
+		}
+		f(ptr(sum, 0), ptr(coef, 0), ptr(rows, 0), unsafe.Pointer(&index[0]), len(index), c)
 		return
 	}
 	for j, r := range index {

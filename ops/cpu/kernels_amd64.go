@@ -297,15 +297,25 @@ func winoWeightFresh5x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int
 //go:noescape
 func winoWeightFresh5x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
-// gatherDotAsm is out[j] = Σ_k x[k]·rows[index[j]·c+k] for n indices, c a multiple of 32.
+// gatherDot512 is out[j] = Σ_k x[k]·rows[index[j]·c+k] for n indices, c a multiple of 32.
 //
 //go:noescape
-func gatherDotAsm(out, x, rows, index unsafe.Pointer, n, c int)
+func gatherDot512(out, x, rows, index unsafe.Pointer, n, c int)
 
-// gatherSumAsm is sum[k] += Σ_j coef[j]·rows[index[j]·c+k] for n indices, c a multiple of 64.
+// gatherSum512 is sum[k] += Σ_j coef[j]·rows[index[j]·c+k] for n indices, c a multiple of 128.
 //
 //go:noescape
-func gatherSumAsm(sum, coef, rows, index unsafe.Pointer, n, c int)
+func gatherSum512(sum, coef, rows, index unsafe.Pointer, n, c int)
+
+// gatherDot2 is out[j] = Σ_k x[k]·rows[index[j]·c+k] for n indices, c a multiple of 32.
+//
+//go:noescape
+func gatherDot2(out, x, rows, index unsafe.Pointer, n, c int)
+
+// gatherSum2 is sum[k] += Σ_j coef[j]·rows[index[j]·c+k] for n indices, c a multiple of 64.
+//
+//go:noescape
+func gatherSum2(sum, coef, rows, index unsafe.Pointer, n, c int)
 
 // maxPoolAsm is the maximum over rows×cols pixels rs and 4·c bytes apart, and the place of the first: at + row·w + col. A NaN wins
 // over every number. c is a multiple of 8.

@@ -14437,8 +14437,8 @@ winoWeightFresh5x2_c:
 	VZEROUPPER
 	RET
 
-// func gatherDotAsm(out, x, rows, index unsafe.Pointer, n, c int)
-TEXT ·gatherDotAsm(SB), NOSPLIT, $0-48
+// func gatherDot512(out, x, rows, index unsafe.Pointer, n, c int)
+TEXT ·gatherDot512(SB), NOSPLIT, $0-48
 	MOVQ out+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ rows+16(FP), R8
@@ -14446,23 +14446,124 @@ TEXT ·gatherDotAsm(SB), NOSPLIT, $0-48
 	MOVQ n+32(FP), CX
 	MOVQ c+40(FP), DX
 	SHLQ $2, DX
-gd_j:
+gatherDot512_j:
 	MOVLQSX (R9), R10
 	IMULQ DX, R10
 	ADDQ R8, R10
 	MOVQ R10, R11
-	CMPQ CX, $8
-	JLE gd_s
-	MOVLQSX 32(R9), R11
+	CMPQ CX, $16
+	JLE gatherDot512_s
+	MOVLQSX 64(R9), R11
 	IMULQ DX, R11
 	ADDQ R8, R11
-gd_s:
-	VPXOR Y0, Y0, Y0
-	VPXOR Y1, Y1, Y1
-	VPXOR Y2, Y2, Y2
-	VPXOR Y3, Y3, Y3
+gatherDot512_s:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
 	XORQ BX, BX
-gd_k:
+gatherDot512_k:
+	PREFETCHT0 (R11)(BX*1)
+	PREFETCHT0 64(R11)(BX*1)
+	VMOVUPS 0(SI)(BX*1), Z4
+	VFMADD231PS 0(R10)(BX*1), Z4, Z0
+	VMOVUPS 64(SI)(BX*1), Z4
+	VFMADD231PS 64(R10)(BX*1), Z4, Z1
+	ADDQ $128, BX
+	CMPQ BX, DX
+	JLT gatherDot512_k
+	VADDPS Z1, Z0, Z0
+	VEXTRACTF64X4 $1, Z0, Y1
+	VADDPS Y1, Y0, Y0
+	VEXTRACTF128 $1, Y0, X1
+	VADDPS X1, X0, X0
+	VPERMILPS $0x4e, X0, X1
+	VADDPS X1, X0, X0
+	VPERMILPS $0xb1, X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, (DI)
+	ADDQ $4, DI
+	ADDQ $4, R9
+	SUBQ $1, CX
+	JNZ gatherDot512_j
+	VZEROUPPER
+	RET
+
+// func gatherSum512(sum, coef, rows, index unsafe.Pointer, n, c int)
+TEXT ·gatherSum512(SB), NOSPLIT, $0-48
+	MOVQ sum+0(FP), DI
+	MOVQ c+40(FP), DX
+	SHLQ $2, DX
+	XORQ BX, BX
+gatherSum512_b:
+	MOVQ coef+8(FP), SI
+	MOVQ rows+16(FP), R8
+	ADDQ BX, R8
+	MOVQ index+24(FP), R9
+	MOVQ n+32(FP), CX
+	VMOVUPS 0(DI)(BX*1), Z0
+	VMOVUPS 64(DI)(BX*1), Z1
+	VMOVUPS 128(DI)(BX*1), Z2
+	VMOVUPS 192(DI)(BX*1), Z3
+	VMOVUPS 256(DI)(BX*1), Z4
+	VMOVUPS 320(DI)(BX*1), Z5
+	VMOVUPS 384(DI)(BX*1), Z6
+	VMOVUPS 448(DI)(BX*1), Z7
+gatherSum512_j:
+	MOVLQSX (R9), R10
+	IMULQ DX, R10
+	ADDQ R8, R10
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS 0(R10), Z8, Z0
+	VFMADD231PS 64(R10), Z8, Z1
+	VFMADD231PS 128(R10), Z8, Z2
+	VFMADD231PS 192(R10), Z8, Z3
+	VFMADD231PS 256(R10), Z8, Z4
+	VFMADD231PS 320(R10), Z8, Z5
+	VFMADD231PS 384(R10), Z8, Z6
+	VFMADD231PS 448(R10), Z8, Z7
+	ADDQ $4, SI
+	ADDQ $4, R9
+	SUBQ $1, CX
+	JNZ gatherSum512_j
+	VMOVUPS Z0, 0(DI)(BX*1)
+	VMOVUPS Z1, 64(DI)(BX*1)
+	VMOVUPS Z2, 128(DI)(BX*1)
+	VMOVUPS Z3, 192(DI)(BX*1)
+	VMOVUPS Z4, 256(DI)(BX*1)
+	VMOVUPS Z5, 320(DI)(BX*1)
+	VMOVUPS Z6, 384(DI)(BX*1)
+	VMOVUPS Z7, 448(DI)(BX*1)
+	ADDQ $512, BX
+	CMPQ BX, DX
+	JLT gatherSum512_b
+	VZEROUPPER
+	RET
+
+// func gatherDot2(out, x, rows, index unsafe.Pointer, n, c int)
+TEXT ·gatherDot2(SB), NOSPLIT, $0-48
+	MOVQ out+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ rows+16(FP), R8
+	MOVQ index+24(FP), R9
+	MOVQ n+32(FP), CX
+	MOVQ c+40(FP), DX
+	SHLQ $2, DX
+gatherDot2_j:
+	MOVLQSX (R9), R10
+	IMULQ DX, R10
+	ADDQ R8, R10
+	MOVQ R10, R11
+	CMPQ CX, $16
+	JLE gatherDot2_s
+	MOVLQSX 64(R9), R11
+	IMULQ DX, R11
+	ADDQ R8, R11
+gatherDot2_s:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	XORQ BX, BX
+gatherDot2_k:
 	PREFETCHT0 (R11)(BX*1)
 	PREFETCHT0 64(R11)(BX*1)
 	VMOVUPS 0(SI)(BX*1), Y4
@@ -14475,7 +14576,7 @@ gd_k:
 	VFMADD231PS 96(R10)(BX*1), Y4, Y3
 	ADDQ $128, BX
 	CMPQ BX, DX
-	JLT gd_k
+	JLT gatherDot2_k
 	VADDPS Y1, Y0, Y0
 	VADDPS Y3, Y2, Y2
 	VADDPS Y2, Y0, Y0
@@ -14489,17 +14590,17 @@ gd_k:
 	ADDQ $4, DI
 	ADDQ $4, R9
 	SUBQ $1, CX
-	JNZ gd_j
+	JNZ gatherDot2_j
 	VZEROUPPER
 	RET
 
-// func gatherSumAsm(sum, coef, rows, index unsafe.Pointer, n, c int)
-TEXT ·gatherSumAsm(SB), NOSPLIT, $0-48
+// func gatherSum2(sum, coef, rows, index unsafe.Pointer, n, c int)
+TEXT ·gatherSum2(SB), NOSPLIT, $0-48
 	MOVQ sum+0(FP), DI
 	MOVQ c+40(FP), DX
 	SHLQ $2, DX
 	XORQ BX, BX
-gs_b:
+gatherSum2_b:
 	MOVQ coef+8(FP), SI
 	MOVQ rows+16(FP), R8
 	ADDQ BX, R8
@@ -14513,7 +14614,7 @@ gs_b:
 	VMOVUPS 160(DI)(BX*1), Y5
 	VMOVUPS 192(DI)(BX*1), Y6
 	VMOVUPS 224(DI)(BX*1), Y7
-gs_j:
+gatherSum2_j:
 	MOVLQSX (R9), R10
 	IMULQ DX, R10
 	ADDQ R8, R10
@@ -14529,7 +14630,7 @@ gs_j:
 	ADDQ $4, SI
 	ADDQ $4, R9
 	SUBQ $1, CX
-	JNZ gs_j
+	JNZ gatherSum2_j
 	VMOVUPS Y0, 0(DI)(BX*1)
 	VMOVUPS Y1, 32(DI)(BX*1)
 	VMOVUPS Y2, 64(DI)(BX*1)
@@ -14540,7 +14641,7 @@ gs_j:
 	VMOVUPS Y7, 224(DI)(BX*1)
 	ADDQ $256, BX
 	CMPQ BX, DX
-	JLT gs_b
+	JLT gatherSum2_b
 	VZEROUPPER
 	RET
 

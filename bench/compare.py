@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""Measures contraflow and its peers in turn, A B A B …, and writes bench/results/{step,conv,bank}.md.
+
+    compare.py step [ROW…]   whole training steps against PyTorch (Debian: python3-torch); a row is FLOW:MODEL:BATCH:THREADS
+    compare.py conv          ResNet-50's convolutions against oneDNN (libdnnl-dev, g++)
+    compare.py bank          the memory's contrast against C (gcc) and plain Go
+
+Rows measured before are kept in bench/results/step.json, so that they can be measured one at a time. A ratio is that of two
+neighbours in time; the table has the median of five and, in brackets, the smallest and the largest."""
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+OURS = os.environ.get("CONTRAFLOW", str(HERE.parent / "contraflow"))
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+CORES = os.cpu_count()
+ROWS = [f"{r}:{t}" for r in ["moco:resnet50:8", "moco:resnet50:16", "cmc:resnet18v1:16", "cmc:resnet50v1:8", "cmc:alexnet:32"] for t in dict.fromkeys([1, CORES])]
+
+
+def run(*command, env=None):
+    out = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True, env={**os.environ, **(env or {})})
+    return out.stdout
+
+
+def machine():
+    model = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
+    return f"{model}, {CORES} cores; {platform.system()} {platform.release()}; {run('go', 'version').strip()}"
+
+
+def spread(values, digits=2):
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} … {max(values):.{digits}f})"
+
+
+def write(name, title, command, text):
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / name).write_text(f"## {title}\n\n{machine()}. `{command}`\n\n{text}\n")
+    print(text)
+
+
+def torch(flow, model, batch, threads, steps, layout):
+    peer = "moco-query" if flow == "moco" else flow
+    return json.loads(run(sys.executable, HERE / "step.py", peer, model, batch, threads, steps, layout))
+
+
+def step(rows):
+    file = RESULTS / "step.json"
+    done = json.loads(file.read_text()) if file.exists() else {}
+    for row in rows:
+        flow, model, batch, threads = row.split(":")
+        layouts = {l: torch(flow, model, batch, threads, 1, l)["step_ms"] for l in ("channels_last", "contiguous")}
+        layout = min(layouts, key=layouts.get)
+        args = [OURS, "bench", "step", "--flow", flow, "--model", model, "--batch", batch, "--image_size", 224, "--nce_k", 4096, "--n_data", 100000,
+                "--threads", threads, "--steps", 2, "--json"] + (["--query_only"] if flow == "moco" else [])
+        pairs = [(json.loads(run(*args)), torch(flow, model, batch, threads, 2, layout)) for _ in range(ROUNDS)]
+        done[row] = {"layout": layout, "torch": pairs[0][1]["torch"], "isa": pairs[0][0]["isa"],
+                     "ours_ms": [a["step_ms"] for a, _ in pairs], "torch_ms": [b["step_ms"] for _, b in pairs],
+                     "ours_mb": max(a["peak_rss_mb"] for a, _ in pairs), "torch_mb": max(b["peak_rss_mb"] for _, b in pairs)}
+        RESULTS.mkdir(exist_ok=True)
+        file.write_text(json.dumps(done, indent=1) + "\n")
+        print(row, spread([b / a for a, b in zip(done[row]["ours_ms"], done[row]["torch_ms"])]), flush=True)
+    lines = ["| step | threads | ours, images/s | PyTorch, images/s | ours ÷ PyTorch | peak memory, MB: ours, PyTorch |", "|---|---|---|---|---|---|"]
+    names = {"moco": "MoCo's query step", "cmc": "CMC"}
+    for row in [r for r in ROWS if r in done] + [r for r in done if r not in ROWS]:
+        flow, model, batch, threads = row.split(":")
+        d = done[row]
+        rate = lambda ms: f"{1000 * int(batch) / statistics.median(ms):.1f}"
+        lines.append(f"| {names.get(flow, flow)}, {model}, batch {batch} | {threads} | {rate(d['ours_ms'])} | {rate(d['torch_ms'])} ({d['layout']}) | "
+                     f"{spread([b / a for a, b in zip(d['ours_ms'], d['torch_ms'])])} | {d['ours_mb']:.0f}, {d['torch_mb']:.0f} |")
+    scaling = []
+    for row in ROWS:
+        one, all_ = row.rsplit(":", 1)[0] + ":1", row.rsplit(":", 1)[0] + f":{CORES}"
+        if row == one != all_ and one in done and all_ in done:
+            both = [statistics.median(done[one][k]) / statistics.median(done[all_][k]) for k in ("ours_ms", "torch_ms")]
+            scaling.append(f"{one.rsplit(':', 1)[0]} {both[0]:.2f} (PyTorch {both[1]:.2f})")
+    version = next(iter(done.values()))
+    write("step.md", "Whole training steps on the processor", "make bench-compare",
+          f"Forward, loss with K = 4096, backward, SGD, memory update; 224 pixels, float32; kernels {version['isa']}, PyTorch {version['torch']} in the better of its "
+          f"two memory formats. Median of {len(version['ours_ms'])} interleaved processes a side.\n\n" + "\n".join(lines)
+          + f"\n\nTimes as fast on {CORES} threads as on one: " + "; ".join(scaling) + ".")
+
+
+def conv(_):
+    with tempfile.TemporaryDirectory() as tmp:
+        peer = f"{tmp}/onednn_conv"
+        run("g++", "-O2", HERE / "onednn_conv.cpp", "-o", peer, "-ldnnl")
+        sums, layers = {"direct": [], "winograd": [], "onednn": []}, {}
+        for _ in range(ROUNDS):
+            for kind, flags in (("direct", ["--deterministic_reference"]), ("onednn", None), ("winograd", [])):
+                total = 0
+                if flags is None:
+                    rows = [l.split("\t") for l in run(peer, 8, 3, env={"OMP_NUM_THREADS": "1"}).splitlines()]
+                    rows = [(n, int(c), [float(v) for v in ms]) for n, c, *ms in rows]
+                else:
+                    rows = json.loads(run(OURS, "bench", "conv", "--batch", 8, "--threads", 1, "--runs", 4, "--json", *flags))["layers"]
+                    rows = [(r["layer"], r["count"], [1000 * r["gflop"] / r[k] for k in ("forward", "data", "weight")]) for r in rows]
+                for i, (name, count, ms) in enumerate(rows):
+                    if i == 0:
+                        ms[1] = 0.0  # nobody needs the gradient of the pictures
+                    total += count * sum(ms)
+                    layers.setdefault(name, {}).setdefault(kind, []).append(ms)
+                sums[kind].append(total)
+    lines = ["| layer | direct ÷ oneDNN: forward, input, weights | with Winograd |", "|---|---|---|"]
+    for name, kinds in layers.items():
+        def cell(kind):
+            out = []
+            for p in range(3):
+                ours, theirs = (statistics.median(ms[p] for ms in kinds[k]) for k in (kind, "onednn"))
+                out.append(f"{theirs / ours:.2f}" if theirs and ours else "–")
+            return ", ".join(out)
+        lines.append(f"| {name} | {cell('direct')} | {cell('winograd')} |")
+    ratio = lambda kind: spread([b / a for a, b in zip(sums[kind], sums["onednn"])])
+    write("conv.md", "Convolutions of ResNet-50", "bench/compare.py conv",
+          f"Batch 8, one thread, all three passes of all layers; oneDNN (libdnnl-dev) in its own layouts without reorders, ours with packing. Rates, ours ÷ oneDNN, "
+          f"median of {ROUNDS}: direct **{ratio('direct')}**, with Winograd **{ratio('winograd')}**.\n\n" + "\n".join(lines))
+
+
+def bank(_):
+    with tempfile.TemporaryDirectory() as tmp:
+        peer = f"{tmp}/bank"
+        run("gcc", "-O3", "-march=native", "-ffast-math", HERE / "bank.c", "-o", peer, "-lm")
+        ours, theirs, naive, all_ = [], [], [], []
+        for _ in range(ROUNDS):
+            r = json.loads(run(OURS, "bench", "bank", "--threads", 1, "--runs", 5, "--json"))
+            ours.append(r["ms"])
+            naive.append(r["naive_ms"])
+            theirs.append(statistics.median(float(v) for v in run(peer, 128, 16384, 128, 1280000, 5).split()))
+            all_.append(json.loads(run(OURS, "bench", "bank", "--runs", 5, "--json"))["ms"])
+    div = lambda a, b: spread([x / y for x, y in zip(a, b)])
+    write("bank.md", "The memory's contrast", "bench/compare.py bank",
+          "B = 128, K = 16384, D = 128, N = 1.28 M rows: gathered dot products, NCE loss and the gradient of the queries, one direction.\n\n"
+          "| | milliseconds | ours is faster by |\n|---|---|---|\n"
+          f"| ours, one thread | {spread(ours, 1)} | |\n| ours, {CORES} threads | {spread(all_, 1)} | |\n"
+          f"| C, AVX-512 with prefetch, one thread | {spread(theirs, 1)} | {div(theirs, ours)} |\n| plain Go, one thread | {spread(naive, 1)} | {div(naive, ours)} |")
+
+
+if __name__ == "__main__":
+    what, rows = sys.argv[1], sys.argv[2:]
+    if what == "step":
+        try:
+            import torch as _  # noqa: F401
+        except ImportError:
+            sys.exit(f"{sys.executable} has no torch: Debian's is python3-torch, for /usr/bin/python3")
+        del _
+        step(rows or ROWS)
+    else:
+        {"conv": conv, "bank": bank}[what](rows)
