@@ -93,8 +93,9 @@ func NewLinearHead(c encoders.Classifier, dim, batch, replicas, threads int, see
 		}
 		h.replicas[len(h.replicas)-1] = r
 	}
-	for _, s := range h.replicas[0].params.Specs() {
-		n := s.Len()
+	sizes := localSizes(h.replicas[0].params)
+	for i, s := range h.replicas[0].params.Specs() {
+		n := sizes[i]
 		h.tensors = append(h.tensors, headTensor{spec: s, value: make([]float32, n), moment: make([]float32, n), second: make([]float32, n), sum: make([]float32, n)})
 	}
 	for i, s := range h.replicas[0].params.Specs() {
@@ -110,6 +111,18 @@ func NewLinearHead(c encoders.Classifier, dim, batch, replicas, threads int, see
 		}
 	}
 	return h, nil
+}
+
+// localSizes are the lengths of the tensors as adopt fills them.
+func localSizes(p ops.Params) (n []int) {
+	if local, ok := p.(ops.Local); ok {
+		local.Local(func(_ ops.ParamSpec, value, _ []float32) { n = append(n, len(value)) })
+		return n
+	}
+	for _, s := range p.Specs() {
+		n = append(n, s.Len())
+	}
+	return n
 }
 
 // threadsEach divides compute threads among replicas.
@@ -360,7 +373,7 @@ func (h *LinearHead) State() (*HeadState, error) {
 
 // export turns values of the master's layout into the reference's, through the first replica, which broadcast mends.
 func (h *LinearHead) export(t headTensor, from []float32) ([]float32, error) {
-	params, out := h.replicas[0].params, make([]float32, len(from))
+	params, out := h.replicas[0].params, make([]float32, t.spec.Len())
 	local, ok := params.(ops.Local)
 	if !ok {
 		copy(out, from)
@@ -381,7 +394,7 @@ func (h *LinearHead) Restore(s *HeadState) error {
 	}
 	for i := range h.tensors {
 		t := &h.tensors[i]
-		if s.Names[i] != t.spec.Name || len(s.Values[i]) != len(t.value) {
+		if s.Names[i] != t.spec.Name || len(s.Values[i]) != t.spec.Len() {
 			return fmt.Errorf("the checkpoint has %s %v, this probe %s %v: it was saved with another --layer, --model or number of classes", s.Names[i], s.Shapes[i], t.spec.Name, t.spec.Shape)
 		}
 		for _, part := range []struct {

@@ -4,6 +4,7 @@ package ops
 // adding up the gradients of replicas, or an optimiser that Params do not have.
 type Local interface {
 	// Local calls f for every trainable tensor with its value and gradient in the device's own layout, which is the same for
-	// every Params of one graph. f may change the value.
+	// every Params of one graph. A layout may have more than s.Len() values: those beyond the last channel are zero and must stay
+	// so. f may change the value.
 	Local(f func(s ParamSpec, value, grad []float32))
 }

@@ -8,8 +8,9 @@ import (
 // pool runs chunks of work on a fixed number of goroutines, of which the caller is one. Which worker gets a chunk is
 // left to chance; what a chunk computes is not.
 //
-// A worker that has nothing to do looks for work for some 50 µs, then sleeps. One that comes late, because the machine is
-// busy with something else, finds the run closed: nobody waits for a worker that has not begun.
+// A worker that has nothing to do looks for work for some 50 µs, then sleeps; so does the caller when the last chunks take longer
+// elsewhere. A worker that comes late, because the machine is busy with something else, finds the run closed: nobody waits for one
+// that has not begun.
 type pool struct {
 	threads int
 	job     func(worker, chunk int)
@@ -22,6 +23,7 @@ type pool struct {
 	_     [64]byte
 
 	workers []*worker
+	caller  worker
 	closed  atomic.Bool
 }
 
@@ -49,7 +51,7 @@ func newPool(threads int) *pool {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	p := &pool{threads: threads}
+	p := &pool{threads: threads, caller: worker{wake: make(chan struct{}, 1)}}
 	for i := 1; i < threads; i++ {
 		w := &worker{wake: make(chan struct{}, 1)}
 		p.workers = append(p.workers, w)
@@ -70,9 +72,7 @@ func (p *pool) run(chunks int, job func(worker, chunk int)) {
 	p.next.Store(0)
 	p.state.Store((p.state.Load()&^(oneRun-1) + oneRun) | open)
 	for _, w := range p.workers[:min(len(p.workers), chunks-1)] {
-		if w.asleep.CompareAndSwap(true, false) {
-			w.wake <- struct{}{}
-		}
+		w.rouse()
 	}
 	p.work(0)
 	for {
@@ -81,12 +81,26 @@ func (p *pool) run(chunks int, job func(worker, chunk int)) {
 			break
 		}
 	}
-	for i := 1; p.state.Load()&active != 0; i++ {
-		if i%polite == 0 {
+	for look := 1; p.state.Load()&active != 0; look++ {
+		switch {
+		case look >= looks:
+			look = 0
+			p.caller.asleep.Store(true)
+			if p.state.Load()&active != 0 || !p.caller.asleep.CompareAndSwap(true, false) {
+				<-p.caller.wake
+			}
+		case look%polite == 0:
 			runtime.Gosched()
 		}
 	}
 	p.job = nil
+}
+
+// rouse wakes a worker that sleeps.
+func (w *worker) rouse() {
+	if w.asleep.CompareAndSwap(true, false) {
+		w.wake <- struct{}{}
+	}
 }
 
 // serve is the life of worker number i.
@@ -98,7 +112,9 @@ func (p *pool) serve(w *worker, i int) {
 			if p.state.CompareAndSwap(s, s+oneWorker) {
 				last, look = run, 0
 				p.work(i)
-				p.state.Add(^uint64(oneWorker - 1))
+				if s := p.state.Add(^uint64(oneWorker - 1)); s&(active|open) == 0 {
+					p.caller.rouse()
+				}
 			}
 			continue
 		}
@@ -132,9 +148,7 @@ func (p *pool) work(worker int) {
 func (p *pool) close() {
 	p.closed.Store(true)
 	for _, w := range p.workers {
-		if w.asleep.CompareAndSwap(true, false) {
-			w.wake <- struct{}{}
-		}
+		w.rouse()
 	}
 	p.workers, p.threads = nil, 1
 }
