@@ -10,6 +10,7 @@ import (
 
 	"github.com/contraflow/contraflow/io/cifar"
 	"github.com/contraflow/contraflow/io/imagefolder"
+	"github.com/contraflow/contraflow/io/parquet"
 	"github.com/contraflow/contraflow/io/shard"
 	"github.com/contraflow/contraflow/io/stl10"
 	"github.com/contraflow/contraflow/stages"
@@ -26,8 +27,8 @@ func openData(o Options, half string, judge bool) (stages.Dataset, error) {
 		return nil, fmt.Errorf("--class_list: %w", err)
 	}
 	where := whereIs(o.Data.Folder, half)
-	if half == "val" && where == o.Data.Folder && shard.Named(where) {
-		return nil, fmt.Errorf("--data_folder %s names the training shards alone: give TRAIN,VAL, with a comma between them", where)
+	if half == "val" && where == o.Data.Folder && (shard.Named(where) || strings.HasSuffix(where, ".parquet")) {
+		return nil, fmt.Errorf("--data_folder %s names the training files alone: give TRAIN,VAL, with a comma between them", where)
 	}
 	splits := []string{half}
 	if half == "train" && !judge && o.Data.Split != "" {
@@ -105,6 +106,9 @@ func openSplit(where, split string, only []string) (stages.Dataset, error) {
 		return opened(shard.Open(context.Background(), where, split))
 	}
 	if s, err := shard.Open(context.Background(), where, split); !errors.Is(err, shard.ErrNone) {
+		return opened(s, err)
+	}
+	if s, err := parquet.Open(context.Background(), where, split); !errors.Is(err, parquet.ErrNone) {
 		return opened(s, err)
 	}
 	dir := filepath.Join(where, split)

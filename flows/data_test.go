@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	pq "github.com/parquet-go/parquet-go"
+
 	"github.com/contraflow/contraflow/flows"
 	"github.com/contraflow/contraflow/io/cifar"
 	"github.com/contraflow/contraflow/stages"
@@ -151,6 +153,7 @@ func TestFormatsTrainAlike(t *testing.T) {
 		"gzip":                {folder, gz},
 		"shards of a server":  {folder, server.URL},
 		"JPEG, shards":        {drawn, packed(t, drawn, nil)},
+		"JPEG, parquet":       {drawn, asParquet(t, drawn)},
 		"JPEG, raw shards":    {drawn, packed(t, drawn, raw)},
 		"shards of shards":    {drawn, packed(t, packed(t, drawn, nil), nil)},
 		"shards of raw CIFAR": {folder, packed(t, asCIFAR(t, cifar.CIFAR100, 10), raw)},
@@ -192,6 +195,40 @@ func loaded(t *testing.T, folder string, change ...func(*flows.Options)) string 
 		t.Fatal(err)
 	}
 	return out.String()
+}
+
+// asParquet writes the files of a folder as Hugging Face does.
+func asParquet(t *testing.T, folder string) string {
+	t.Helper()
+	type row struct {
+		Image struct {
+			Bytes []byte `parquet:"bytes,optional"`
+			Path  string `parquet:"path,optional"`
+		} `parquet:"image"`
+		Label int64 `parquet:"label"`
+	}
+	dir := t.TempDir()
+	for half, name := range map[string]string{"train": "train-00000-of-00001.parquet", "val": "test-00000-of-00001.parquet"} {
+		var rows []row
+		classes, err := os.ReadDir(filepath.Join(folder, half))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for label, c := range classes {
+			files, _ := filepath.Glob(filepath.Join(folder, half, c.Name(), "*"))
+			for _, f := range files {
+				r := row{Label: int64(label)}
+				if r.Image.Bytes, err = os.ReadFile(f); err != nil {
+					t.Fatal(err)
+				}
+				rows = append(rows, r)
+			}
+		}
+		if err := pq.WriteFile(filepath.Join(dir, name), rows, pq.MaxRowsPerRowGroup(10), pq.Compression(&pq.Snappy)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 func zip(t *testing.T, from, to string) {
