@@ -11,6 +11,7 @@ var harmless = map[string]bool{
 	"print_freq": true, "model_path": true, "run_name": true, "legacy_names": true, "preset": true, "resume": true, "force": true,
 	"max_steps": true, "save_freq": true, "save_steps": true, "keep": true, "on_nan": true, "quiet": true, "warm": true,
 	"amp": true, "opt_level": true, "knn_every": true, "metrics_addr": true, "autotune": true, "cpu_budget": true, "watchdog": true,
+	"knn_images": true, "report": true,
 }
 
 // changes lists the flags whose values differ between the run that wrote a checkpoint and the one that goes on from it, and

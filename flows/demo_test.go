@@ -29,7 +29,7 @@ func TestDemo(t *testing.T) {
 			t.Fatal(err)
 		}
 		page := string(raw)
-		for _, want := range []string{"kNN accuracy", "Nearest neighbours", "Map of the features", "Where the time went", "data:image/jpeg", " limit", "--nce_k"} {
+		for _, want := range []string{"kNN accuracy", "kNN accuracy against wall time", "Similarities over time", "Confusion", "First-layer filters", "t-SNE", "Nearest neighbours", "Maps of the features", "Where the time went", "data:image/jpeg", " limit", "--nce_k"} {
 			if !strings.Contains(page, want) {
 				t.Errorf("the report lacks %q", want)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/contraflow/contraflow"
 	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/stages"
 )
@@ -15,11 +16,13 @@ type Embedder struct {
 	decode   *stages.Decode
 	views    *stages.Views
 	batch    int
+	workers  int
+	raw      bool // features as they are
 }
 
 // newEmbedder compiles the evaluation programs of a network over a data set.
 func newEmbedder(o Options, n *network, v views, decode *stages.Decode, layer string) (*Embedder, error) {
-	e := &Embedder{decode: decode, batch: 100}
+	e := &Embedder{decode: decode, batch: 100, workers: o.Data.Workers}
 	e.views = v.stage(decode.Recycle)
 	for i, g := range n.graphs {
 		p, err := n.device.Compile(g, n.params[i], ops.Options{Batch: e.batch, Outputs: []string{layer}, Direct: o.Net.Direct})
@@ -31,22 +34,49 @@ func newEmbedder(o Options, n *network, v views, decode *stages.Decode, layer st
 	return e, nil
 }
 
-// Run embeds the samples of index, or all with nil.
+// Run embeds the samples of index, or all with nil, as a graph: decoding runs ahead of the encoders.
 func (e *Embedder) Run(ctx context.Context, index []int) (*FeatureSet, error) {
-	batches, err := e.Render(ctx, index)
-	if err != nil {
-		return nil, err
-	}
-	return e.Encode(ctx, batches)
+	index = e.all(index)
+	f := &FeatureSet{Dim: e.dim()}
+	g := contraflow.New("embed")
+	plans := contraflow.Source(g, "sampler", func(yield func(stages.Plan, error) bool) {
+		for at := 0; at < len(index); at += e.batch {
+			if !yield(stages.Plan{Epoch: 1, Index: index[at:min(len(index), at+e.batch)]}, nil) {
+				return
+			}
+		}
+	})
+	crops := contraflow.Step(plans, "decode", e.decode.Run, contraflow.Workers(decodeWorkers(e.workers)))
+	batches := contraflow.Step(crops, "views", e.views.Run)
+	contraflow.Each(batches, "encode", func(_ context.Context, b *stages.Batch) error {
+		err := e.encode(f, b)
+		b.Release()
+		return err
+	})
+	return f, g.Run(ctx)
 }
 
-// Render loads samples once, so that they can be embedded again and again.
-func (e *Embedder) Render(ctx context.Context, index []int) ([]*stages.Batch, error) {
+// all is index, or every sample with nil.
+func (e *Embedder) all(index []int) []int {
 	if index == nil {
 		for i := range e.decode.Data.Len() {
 			index = append(index, i)
 		}
 	}
+	return index
+}
+
+// dim is the number of features of all towers.
+func (e *Embedder) dim() (d int) {
+	for _, p := range e.programs {
+		d += p.OutputShape(0).Len()
+	}
+	return d
+}
+
+// Render loads samples once, so that they can be embedded again and again.
+func (e *Embedder) Render(ctx context.Context, index []int) ([]*stages.Batch, error) {
+	index = e.all(index)
 	var out []*stages.Batch
 	for at := 0; at < len(index); at += e.batch {
 		c, err := e.decode.Run(ctx, stages.Plan{Epoch: 1, Index: index[at:min(len(index), at+e.batch)]})
@@ -64,39 +94,45 @@ func (e *Embedder) Render(ctx context.Context, index []int) ([]*stages.Batch, er
 
 // Encode embeds rendered batches.
 func (e *Embedder) Encode(ctx context.Context, batches []*stages.Batch) (*FeatureSet, error) {
-	f := &FeatureSet{}
-	for _, p := range e.programs {
-		f.Dim += p.OutputShape(0).Len()
-	}
+	f := &FeatureSet{Dim: e.dim()}
 	for _, b := range batches {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		n := len(b.Index)
-		rows := make([]float32, n*f.Dim)
-		at := 0
-		for v, p := range e.programs {
-			t, err := p.Forward(b.Views[v], n)
-			if err != nil {
-				return nil, fmt.Errorf("embedding: %w", err)
-			}
-			d := p.OutputShape(0).Len()
-			out := t.Output(0)
-			has := present(b, v)
-			for i := range n {
-				if has != nil && !has[i] {
-					continue // a view that the sample lacks has features of zero
-				}
-				row := rows[i*f.Dim+at:][:d]
-				copy(row, out[i*d:])
-				normalise(row)
-			}
-			t.Release()
-			at += d
+		if err := e.encode(f, b); err != nil {
+			return nil, err
 		}
-		f.Rows = append(f.Rows, rows...)
-		f.Labels = append(f.Labels, b.Labels...)
-		f.Index = append(f.Index, b.Index...)
 	}
 	return f, nil
+}
+
+// encode adds the features of a batch.
+func (e *Embedder) encode(f *FeatureSet, b *stages.Batch) error {
+	n, at := len(b.Index), 0
+	rows := make([]float32, n*f.Dim)
+	for v, p := range e.programs {
+		t, err := p.Forward(b.Views[v], n)
+		if err != nil {
+			return fmt.Errorf("embedding: %w", err)
+		}
+		d := p.OutputShape(0).Len()
+		out := t.Output(0)
+		has := present(b, v)
+		for i := range n {
+			if has != nil && !has[i] {
+				continue // a view that the sample lacks has features of zero
+			}
+			row := rows[i*f.Dim+at:][:d]
+			copy(row, out[i*d:])
+			if !e.raw {
+				normalise(row)
+			}
+		}
+		t.Release()
+		at += d
+	}
+	f.Rows = append(f.Rows, rows...)
+	f.Labels = append(f.Labels, b.Labels...)
+	f.Index = append(f.Index, b.Index...)
+	return nil
 }

@@ -124,6 +124,9 @@ func flagTable() []flag {
 		{name: "on_nan", group: "Run", help: "what a loss that is not finite does", origin: ours, def: "stop", choices: []string{"stop", "skip"}, value: func(o *Options) any { return &o.Run.OnNaN }},
 		{name: "watchdog", group: "Run", help: "seconds after which a stage still busy with one item is reported by name; 0 never", origin: ours, def: "60", value: func(o *Options) any { return &o.Run.Watchdog }},
 		{name: "metrics_addr", group: "Run", help: "address where Prometheus reads /metrics, such as :9090; without a host only this machine can; empty is off", origin: ours, value: func(o *Options) any { return &o.Run.Metrics }},
+		{name: "knn_every", group: "Run", help: "epochs between kNN scores of the encoder on val; 0 is never", origin: ours, def: "0", value: func(o *Options) any { return &o.Run.KNNEvery }},
+		{name: "knn_images", group: "Run", help: "largest number of images of train and of val in a kNN score, evenly spread", origin: ours, def: "5000", value: func(o *Options) any { return &o.Run.KNNImages }},
+		{name: "report", group: "Run", help: "write report.html into the run folder at the end", origin: ours, def: "false", value: func(o *Options) any { return &o.Run.Report }},
 		{name: "quiet", group: "Run", help: "print nothing but errors", origin: ours, def: "false", value: func(o *Options) any { return &o.Run.Quiet }},
 	}
 }

@@ -28,7 +28,11 @@ type Metrics struct {
 // NewMetrics opens the file in a run folder for a run that goes on at step start: lines of that step and later ones, which
 // a killed run wrote after its last checkpoint, are dropped, for they will be written again.
 func NewMetrics(dir string, start int) (*Metrics, error) {
-	path := filepath.Join(dir, "metrics.jsonl")
+	return openLines(filepath.Join(dir, "metrics.jsonl"), start)
+}
+
+// openLines is NewMetrics for a file of any name.
+func openLines(path string, start int) (*Metrics, error) {
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err

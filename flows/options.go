@@ -131,4 +131,7 @@ type RunOptions struct {
 	Watchdog  float64 // --watchdog: seconds after which a call of a stage is reported; 0 never
 	Metrics   string  // --metrics_addr: where Prometheus reads; empty is nowhere
 	Quiet     bool    // --quiet
+	KNNEvery  int     // --knn_every, epochs; 0 is never
+	KNNImages int     // --knn_images: of each half
+	Report    bool    // --report
 }

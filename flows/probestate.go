@@ -338,7 +338,11 @@ func (m *Metrics) line(step, epoch int, values []stages.Value) {
 	for _, v := range values {
 		b = fmt.Appendf(b, `,%q:%s`, v.Name, number(v.V))
 	}
-	b = append(b, "}\n"...)
+	m.append(append(b, "}\n"...))
+}
+
+// append adds lines and flushes.
+func (m *Metrics) append(b []byte) {
 	if _, err := m.w.Write(b); err != nil && m.err == nil {
 		m.err = err
 	}

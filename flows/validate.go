@@ -44,6 +44,8 @@ func Validate(o Options) error {
 	bad(o.Optim.WeightDecay >= 0, "--weight_decay %v: must not be negative", o.Optim.WeightDecay)
 	bad(o.Run.MaxSteps >= 0, "--max_steps %d: must be 0 (no limit) or more", o.Run.MaxSteps)
 	bad(o.Run.PrintFreq >= 0, "--print_freq %d: must be 0 (a line a second) or more", o.Run.PrintFreq)
+	bad(o.Run.KNNEvery >= 0, "--knn_every %d: must be 0 (never) or more", o.Run.KNNEvery)
+	bad(o.Run.KNNEvery == 0 || o.Run.KNNImages >= 2, "--knn_images %d: must be at least 2", o.Run.KNNImages)
 	bad(o.Run.Keep >= 0 && o.Run.SaveFreq >= 0 && o.Run.SaveSteps >= 0, "--keep, --save_freq and --save_steps must not be negative")
 	if o.Mix.On {
 		errs = append(errs, validateMix(o)...)

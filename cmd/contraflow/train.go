@@ -113,6 +113,10 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 		log.Info().Str("stage", stage).Int("workers", workers).Msg("autotune")
 	}
 	log.Info().Str("run", r.Dir).Msg(r.Describe())
+	judge, err := flows.NewJudge(ctx, r, func(format string, args ...any) { log.Info().Msgf(format, args...) })
+	if err != nil {
+		return err
+	}
 	p := newProgress(out, r, o.Run.Quiet)
 	p.every = o.Run.PrintFreq
 	r.EndOfEpoch, r.BeforeSave = scalars.Epoch, m.Sync
@@ -122,7 +126,7 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	}
 	err = r.Train(ctx)
 	p.end()
-	for _, closeErr := range []error{m.Close(), scalars.Close()} {
+	for _, closeErr := range []error{m.Close(), scalars.Close(), judge.Finish(ctx, err)} {
 		if err == nil {
 			err = closeErr
 		}
@@ -133,6 +137,13 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	}
 	if err == nil && !o.Run.Quiet {
 		log.Info().Str("run", r.Dir).Msg("done: " + r.Stats().Verdict())
+	}
+	if err == nil && o.Run.Report {
+		path, err := flows.WriteReport(ctx, r.Dir, flows.ReportOptions{Images: flows.DefaultReport.Images, Threads: o.Net.Threads})
+		if err != nil {
+			return err
+		}
+		log.Info().Msg("report: " + path)
 	}
 	return err
 }

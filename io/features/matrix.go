@@ -24,8 +24,11 @@ type Matrix struct {
 // headerSize is what stands before the elements: the header of .npy version 1, padded.
 const headerSize = 128
 
-func header(n, d int) []byte {
-	text := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%d, %d), }", n, d)
+func header(n, d int) []byte { return npyHeader("<f4", fmt.Sprintf("%d, %d", n, d)) }
+
+// npyHeader is the header of .npy version 1 in C order.
+func npyHeader(kind, shape string) []byte {
+	text := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", kind, shape)
 	fixed := headerSize - 10
 	text += strings.Repeat(" ", fixed-1-len(text)) + "\n"
 	return append([]byte("\x93NUMPY\x01\x00\x76\x00"), text...)

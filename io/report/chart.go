@@ -30,8 +30,11 @@ type Chart struct {
 	Lines                 []Line
 }
 
-// palette has ten colours that stay apart, also for readers who see fewer.
-var palette = []string{"#3366cc", "#dc6e1f", "#1b8a5a", "#a4337f", "#7a6a00", "#0e8fa3", "#c03434", "#6a5acd", "#4d7c0f", "#8b5e3c"}
+// palette has ten colours that stay apart, also for readers who see fewer, on white: for drawings that are files of their own.
+var palette = []string{"#2f5fc4", "#c95f14", "#14804f", "#9c2c78", "#776500", "#0b7f92", "#b92d2d", "#5f4fc0", "#47750d", "#80552f"}
+
+// colour is the i-th of them on a page, which has them for light and dark.
+func colour(i int) string { return fmt.Sprintf("var(--c%d)", i%10) }
 
 const (
 	width, height                  = 560, 300
@@ -55,8 +58,8 @@ func (c Chart) SVG() template.HTML {
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`, (left+width-right)/2, height-6, template.HTMLEscapeString(c.XLabel))
 	fmt.Fprintf(&b, `<text transform="translate(13 %d) rotate(-90)" text-anchor="middle">%s</text>`, (top+height-bottomMargin)/2, template.HTMLEscapeString(c.YLabel))
 	for i, l := range c.Lines {
-		fmt.Fprintf(&b, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="%s" stroke-dasharray="5 4"/>`,
-			left, width-right, py(l.Y), py(l.Y), palette[(len(c.Series)+i)%len(palette)])
+		fmt.Fprintf(&b, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" style="stroke:%s" stroke-dasharray="5 4"/>`,
+			left, width-right, py(l.Y), py(l.Y), colour(len(c.Series)+i))
 	}
 	for i, s := range c.Series {
 		var path strings.Builder
@@ -70,7 +73,7 @@ func (c Chart) SVG() template.HTML {
 			}
 			fmt.Fprintf(&path, "%s%.1f %.1f", op, px(p.X), py(p.Y))
 		}
-		fmt.Fprintf(&b, `<path d="%s" fill="none" stroke="%s" stroke-width="1.8"/>`, path.String(), palette[i%len(palette)])
+		fmt.Fprintf(&b, `<path d="%s" fill="none" style="stroke:%s" stroke-width="1.8"/>`, path.String(), colour(i))
 	}
 	b.WriteString("</svg>")
 	b.WriteString(c.legend())
@@ -81,10 +84,10 @@ func (c Chart) legend() string {
 	var b strings.Builder
 	b.WriteString(`<p class="legend">`)
 	for i, s := range c.Series {
-		fmt.Fprintf(&b, `<span><i style="background:%s"></i>%s</span> `, palette[i%len(palette)], template.HTMLEscapeString(s.Name))
+		fmt.Fprintf(&b, `<span><i style="background:%s"></i>%s</span> `, colour(i), template.HTMLEscapeString(s.Name))
 	}
 	for i, l := range c.Lines {
-		fmt.Fprintf(&b, `<span><i class="dash" style="border-color:%s"></i>%s %s</span> `, palette[(len(c.Series)+i)%len(palette)], template.HTMLEscapeString(l.Name), label(l.Y))
+		fmt.Fprintf(&b, `<span><i class="dash" style="border-color:%s"></i>%s %s</span> `, colour(len(c.Series)+i), template.HTMLEscapeString(l.Name), label(l.Y))
 	}
 	b.WriteString("</p>")
 	return b.String()
@@ -141,6 +144,7 @@ func label(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
 // Scatter is a two-dimensional map of rows coloured by class.
 type Scatter struct {
 	Title   string
+	Note    string
 	Points  []Point
 	Labels  []int
 	Classes []string
@@ -160,12 +164,12 @@ func (s Scatter) SVG() template.HTML {
 		if l := s.Labels[i]; l < len(s.Classes) {
 			name = s.Classes[l]
 		}
-		fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3.2" fill="%s" fill-opacity="0.75"><title>%s</title></circle>`,
-			10+(p.X-x0)/(x1-x0)*(size-20), size-10-(p.Y-y0)/(y1-y0)*(size-20), palette[s.Labels[i]%len(palette)], template.HTMLEscapeString(name))
+		fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3.2" style="fill:%s" fill-opacity="0.75"><title>%s</title></circle>`,
+			10+(p.X-x0)/(x1-x0)*(size-20), size-10-(p.Y-y0)/(y1-y0)*(size-20), colour(s.Labels[i]), template.HTMLEscapeString(name))
 	}
 	b.WriteString(`</svg><p class="legend">`)
 	for i, c := range s.Classes {
-		fmt.Fprintf(&b, `<span><i style="background:%s"></i>%s</span> `, palette[i%len(palette)], template.HTMLEscapeString(c))
+		fmt.Fprintf(&b, `<span><i style="background:%s"></i>%s</span> `, colour(i), template.HTMLEscapeString(c))
 	}
 	b.WriteString("</p>")
 	return template.HTML(b.String())

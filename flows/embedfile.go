@@ -1,0 +1,74 @@
+package flows
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/contraflow/contraflow/io/features"
+)
+
+// EmbedOptions say what EmbedFile writes.
+type EmbedOptions struct {
+	ModelPath  string
+	DataFolder string
+	Half       string // train or val
+	Layer      int    // 0 is the layer before the embedding's head
+	Out        string // .npy, .safetensors or .parquet
+	Raw        bool   // features as they are; otherwise each tower's are scaled to length one
+	ImageSize  int    // 0 is that of training
+	Threads    int
+}
+
+// EmbedResult says what was written.
+type EmbedResult struct {
+	Files    []string `json:"files"`
+	Images   int      `json:"images"`
+	Features int      `json:"features"`
+	Layer    string   `json:"layer"`
+	Model    string   `json:"model"`
+}
+
+// EmbedFile writes the features of one half of a data set, in its order, with index and label. Maps are flattened in C,H,W order,
+// the towers one after the other.
+func EmbedFile(ctx context.Context, o EmbedOptions) (*EmbedResult, error) {
+	if err := features.Ending(o.Out); err != nil {
+		return nil, fmt.Errorf("--out: %w", err)
+	}
+	if _, err := os.Stat(filepath.Dir(o.Out)); err != nil {
+		return nil, fmt.Errorf("--out: %w: make the folder first", err)
+	}
+	e, err := OpenEncoder(o.ModelPath, Open{Threads: o.Threads, ImageSize: o.ImageSize})
+	if err != nil {
+		return nil, fmt.Errorf("--model_path: %w", err)
+	}
+	defer e.Close()
+	layer := e.Model.Features()
+	if n := e.Model.Net.Layers(); o.Layer < 0 || o.Layer > n {
+		return nil, fmt.Errorf("--layer %d: %s has layers 1 to %d, the last being the embedding", o.Layer, e.Model.Name, n)
+	} else if o.Layer > 0 {
+		layer = "layer" + strconv.Itoa(o.Layer)
+	}
+	emb, err := e.Embedder(o.DataFolder, o.Half, layer)
+	if err != nil {
+		return nil, err
+	}
+	emb.raw = o.Raw
+	set, err := emb.Run(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	data := emb.decode.Data
+	out := &features.Set{Dim: set.Dim, Rows: set.Rows, Index: set.Index, Labels: set.Labels, Classes: data.Classes(),
+		Meta: map[string]string{"model": e.Model.Name, "layer": layer, "encoder": o.ModelPath, "half": o.Half, "unit_length": strconv.FormatBool(!o.Raw)}}
+	for _, i := range set.Index {
+		out.Names = append(out.Names, data.Name(i))
+	}
+	files, err := features.Write(o.Out, out)
+	if err != nil {
+		return nil, fmt.Errorf("--out: %w", err)
+	}
+	return &EmbedResult{Files: files, Images: set.Len(), Features: set.Dim, Layer: layer, Model: e.Model.Name}, nil
+}

@@ -1,0 +1,231 @@
+package flows
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/contraflow/contraflow"
+	"github.com/contraflow/contraflow/io/tensorboard"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// The files that a judged run leaves beside metrics.jsonl.
+const (
+	knnFile          = "knn.jsonl"
+	similaritiesFile = "similarities.jsonl"
+	stagesFile       = "stages.json"
+)
+
+// Judge watches a training run and leaves in its folder what a report shows: the kNN accuracy of the encoder as it learns,
+// histograms of similarities once an epoch, and the stage table.
+type Judge struct {
+	// Say, if set, is told every score in a line.
+	Say func(format string, args ...any)
+
+	run     *Run
+	monitor *Monitor // nil without --knn_every
+	scores  *Metrics
+	watch   *Metrics
+	tb      *tensorboard.Writer
+	begun   time.Time
+	before  float64 // seconds of earlier parts of the run
+	window  func() contraflow.Stats
+	first   KNNScore
+	last    KNNScore
+	judging context.Context // ends when the run is told to stop
+	cancel  context.CancelFunc
+}
+
+// KNNScore is one line of knn.jsonl.
+type KNNScore struct {
+	Step    int     `json:"step"`  // last one done; -1 before training
+	Epoch   int     `json:"epoch"` // epochs done
+	KNN     float64 `json:"knn"`   // top-1 share of the validation images
+	Seconds float64 `json:"seconds"`
+	K       int     `json:"k"`
+}
+
+// NewJudge prepares a run for being watched: call it between Prepare and Train. kNN needs val images; the untrained encoder is
+// scored at once.
+func NewJudge(ctx context.Context, r *Run, say func(format string, args ...any)) (*Judge, error) {
+	j := &Judge{run: r, Say: say}
+	j.judging, j.cancel = context.WithCancel(ctx)
+	if r.Stop != nil {
+		go func() {
+			select {
+			case <-r.Stop:
+				j.cancel()
+			case <-j.judging.Done():
+			}
+		}()
+	}
+	var err error
+	if j.watch, err = openLines(filepath.Join(r.Dir, similaritiesFile), r.Start()); err != nil {
+		j.cancel()
+		return nil, err
+	}
+	r.objective = &watchedObjective{r.objective, j.watch}
+	if r.o.Run.KNNEvery > 0 {
+		if err := j.monitorKNN(); err != nil {
+			if j.judging.Err() != nil && ctx.Err() == nil {
+				err = ErrStopped
+			}
+			return nil, errors.Join(err, j.close())
+		}
+	}
+	j.begun = time.Now()
+	r.Graph()
+	j.window = r.Window(time.Second)
+	return j, nil
+}
+
+func (j *Judge) monitorKNN() (err error) {
+	r := j.run
+	if j.monitor, err = NewMonitor(r, r.o.Run.KNNImages, j.judging); err != nil {
+		return fmt.Errorf("--knn_every: %w", err)
+	}
+	path := filepath.Join(r.Dir, knnFile)
+	if r.Start() > 0 {
+		var old []KNNScore
+		if err := readLines(path, &old); err != nil {
+			return err
+		}
+		for _, s := range old {
+			if s.Step < r.Start() {
+				j.before, j.last = s.Seconds, s
+			}
+			if s.Epoch == 0 {
+				j.first = s
+			}
+		}
+	}
+	if j.scores, err = openLines(path, r.Start()); err != nil {
+		return err
+	}
+	if r.o.Run.TBPath != "" {
+		if j.tb, err = tensorboard.Create(filepath.Join(r.o.Run.TBPath, RunName(r.o))); err != nil {
+			return fmt.Errorf("--tb_path: %w", err)
+		}
+	}
+	if r.Start() == 0 {
+		if err := j.score(j.judging, -1, 0); err != nil {
+			return err
+		}
+		j.first = j.last
+	}
+	r.Between = func(ctx context.Context, epoch int) error {
+		if epoch%r.o.Run.KNNEvery != 0 {
+			return nil
+		}
+		err := j.score(j.judging, epoch*r.sampler.PerEpoch()-1, epoch)
+		if j.judging.Err() != nil && ctx.Err() == nil {
+			return nil // the run was told to stop, and does so next
+		}
+		return err
+	}
+	return nil
+}
+
+// score judges the present weights. It needs the device for itself.
+func (j *Judge) score(ctx context.Context, step, epoch int) error {
+	v, err := j.monitor.KNN(ctx)
+	if err != nil {
+		return err
+	}
+	j.last = KNNScore{Step: step, Epoch: epoch, KNN: v, K: min(DefaultKNN.K, j.monitor.Train.Len())}
+	if !j.begun.IsZero() {
+		j.last.Seconds = j.before + time.Since(j.begun).Seconds()
+	}
+	text, err := json.Marshal(j.last)
+	if err != nil {
+		return err
+	}
+	j.scores.append(append(text, '\n'))
+	if j.tb != nil {
+		if err := j.tb.Write(epoch, tensorboard.Scalar{Tag: "knn", Value: v}); err != nil {
+			return fmt.Errorf("--tb_path: %w", err)
+		}
+	}
+	if j.Say != nil {
+		j.Say("epoch %d: kNN top-1 %.4f of %d validation images", epoch, v, j.monitor.Val.Len())
+	}
+	return nil
+}
+
+// Finish judges the last weights of a run that came to its end, and writes the stage table. trainErr is what Train returned.
+func (j *Judge) Finish(ctx context.Context, trainErr error) error {
+	var errs []error
+	if trainErr == nil || errors.Is(trainErr, ErrStopped) {
+		errs = append(errs, writeStages(filepath.Join(j.run.Dir, stagesFile), j.window()))
+	}
+	if total, _ := j.run.Steps(); trainErr == nil && j.monitor != nil && j.last.Step != total-1 {
+		errs = append(errs, j.score(ctx, total-1, (total+j.run.sampler.PerEpoch()-1)/j.run.sampler.PerEpoch()))
+	}
+	return errors.Join(append(errs, j.close())...)
+}
+
+// Untrained is the score of the encoder before training.
+func (j *Judge) Untrained() float64 { return j.first.KNN }
+
+// Last is the newest score.
+func (j *Judge) Last() KNNScore { return j.last }
+
+func (j *Judge) close() error {
+	j.cancel()
+	var errs []error
+	for _, m := range []*Metrics{j.scores, j.watch} {
+		if m != nil {
+			errs = append(errs, m.Close())
+		}
+	}
+	if j.tb != nil {
+		errs = append(errs, j.tb.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// stageTable is stages.json.
+type stageTable struct {
+	Verdict string     `json:"verdict"`
+	Seconds float64    `json:"seconds"`
+	Rows    [][]string `json:"rows"`    // the first is the header
+	Drawing string     `json:"drawing"` // SVG
+}
+
+func writeStages(path string, s contraflow.Stats) error {
+	var drawing bytes.Buffer
+	if err := s.WriteSVG(&drawing, "batches"); err != nil {
+		return err
+	}
+	return writeJSON(path, stageTable{Verdict: s.Verdict(), Seconds: s.Elapsed.Seconds(), Rows: s.StageRows(), Drawing: drawing.String()})
+}
+
+// readLines reads a file of JSON lines; a file that is not there has none.
+func readLines[T any](path string, out *[]T) error {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for n := 1; ; n++ {
+		line, rest, whole := bytes.Cut(raw, []byte("\n"))
+		if !whole { // nothing is left, or a line that a killed run did not finish
+			return nil
+		}
+		var v T
+		if err := json.Unmarshal(line, &v); err != nil {
+			return fmt.Errorf("%s: line %d: %w", path, n, err)
+		}
+		*out, raw = append(*out, v), rest
+	}
+}
+
+var _ stages.Objective = (*watchedObjective)(nil)
