@@ -45,18 +45,29 @@ func (p *Planar) Brightness(f float64) {
 
 // Contrast moves every value away from the mean lightness by factor f.
 func (p *Planar) Contrast(f float64) {
-	var sum uint64
+	sum := 0
 	for y := range p.H {
 		r, g, b := p.pixels(y)
-		for i := range r {
-			sum += uint64(light(r[i], g[i], b[i]))
-		}
+		sum += lightSum(r, g, b)
 	}
 	p.table(byte(int(float64(sum)/float64(p.W*p.H)+0.5)), float32(f))
 }
 
+func lightSumGo(r, g, b []byte) (sum int) {
+	for i := range r {
+		sum += int(light(r[i], g[i], b[i]))
+	}
+	return sum
+}
+
 // table blends every value with one level.
 func (p *Planar) table(deg byte, f float32) {
+	if vectors() {
+		for y := range p.H {
+			blendVector(p, y, int(deg), f)
+		}
+		return
+	}
 	var lut [256]byte
 	for v := range lut {
 		lut[v] = blend(deg, byte(v), f)
@@ -75,6 +86,10 @@ func (p *Planar) table(deg byte, f float32) {
 func (p *Planar) Saturation(f float64) {
 	k := float32(f)
 	for y := range p.H {
+		if vectors() {
+			blendVector(p, y, -1, k)
+			continue
+		}
 		r, g, b := p.pixels(y)
 		for i := range r {
 			l := light(r[i], g[i], b[i])
@@ -87,6 +102,10 @@ func (p *Planar) Saturation(f float64) {
 func (p *Planar) Hue(h float64) {
 	shift := byte(int(h * 255))
 	for y := range p.H {
+		if vectors() {
+			hueVector(p, y, int(shift))
+			continue
+		}
 		r, g, b := p.pixels(y)
 		for i := range r {
 			hue, s, v := toHSV(r[i], g[i], b[i])
@@ -112,7 +131,8 @@ func toHSV(r, g, b byte) (h, s, v byte) {
 	default:
 		hue = float32(4 + float64(gc) - float64(rc))
 	}
-	turn := float32(math.Mod(float64(hue)/6+1, 1))
+	turn64 := float64(hue)/6 + 1 // between 5/6 and 2: its fraction is exact
+	turn := float32(turn64 - math.Floor(turn64))
 	scale := func(v float32) byte { return byte(min(max(int(float64(v)*255), 0), 255)) }
 	return scale(turn), scale(d / float32(most)), most
 }

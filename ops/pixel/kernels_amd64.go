@@ -30,3 +30,19 @@ func deinterleaveAsm(red, green, blue, src unsafe.Pointer, n int)
 //
 //go:noescape
 func labAsm(p *labArgs)
+
+// blendAsm moves n pixels away from level by factor[0], or from their lightness when level is negative; n is rounded up to a
+// multiple of 8.
+//
+//go:noescape
+func blendAsm(red, green, blue, factor unsafe.Pointer, level, n int)
+
+// lightAsm is the sum of the lightness of n pixels, a multiple of 8 below 2²⁰.
+//
+//go:noescape
+func lightAsm(red, green, blue unsafe.Pointer, n int) int
+
+// hueAsm turns the hue of n pixels by shift steps of 255; n is rounded up to a multiple of 8.
+//
+//go:noescape
+func hueAsm(red, green, blue unsafe.Pointer, shift, n int)

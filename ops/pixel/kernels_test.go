@@ -125,7 +125,7 @@ func TestMirror(t *testing.T) {
 			}
 		}
 	}
-	for in := 1; in < 40000; in += 7 {
+	for in := 1; in < 40000; in += 97 {
 		tapsFor(in, 224)
 	}
 	if held := tapsHeld.Load(); held > tapsRoom {

@@ -85,3 +85,36 @@ func lab8(dst [3][]float32, r, g, b []byte, c *labConstants) {
 	}
 	labGo(dst, r, g, b, c)
 }
+
+// vectors says that blendVector and hueVector are there.
+func vectors() bool { return avx2 }
+
+// rows are the channels of a row; it panics when they have no room for whole vectors.
+func (p *Planar) rows(y int) (r, g, b unsafe.Pointer) {
+	last := (p.W+7)&^7 - 1
+	red, green, blue := p.Row(0, y), p.Row(1, y), p.Row(2, y)
+	_, _, _ = red[last], green[last], blue[last]
+	return unsafe.Pointer(&red[0]), unsafe.Pointer(&green[0]), unsafe.Pointer(&blue[0])
+}
+
+// blendVector moves a row away from a level by f, or from its lightness when level is negative.
+func blendVector(p *Planar, y, level int, f float32) {
+	r, g, b := p.rows(y)
+	blendAsm(r, g, b, unsafe.Pointer(&f), level, p.W)
+}
+
+// hueVector turns the hue of a row.
+func hueVector(p *Planar, y, shift int) {
+	r, g, b := p.rows(y)
+	hueAsm(r, g, b, shift, p.W)
+}
+
+func lightSum(r, g, b []byte) int {
+	n, sum := len(r)&^7, 0
+	if avx2 && n > 0 {
+		_, _ = g[n-1], b[n-1]
+		sum = lightAsm(unsafe.Pointer(&r[0]), unsafe.Pointer(&g[0]), unsafe.Pointer(&b[0]), n)
+		r, g, b = r[n:], g[n:], b[n:]
+	}
+	return sum + lightSumGo(r, g, b)
+}

@@ -23,6 +23,7 @@ func main() {
 	resizes(&a, &d)
 	channels(&a, &d)
 	labs(&a, &d)
+	jitters(&a, &d)
 	write(filepath.Join(dir, "kernels_amd64.s"), strings.TrimRight(a.String(), "\n")+"\n")
 	write(filepath.Join(dir, "kernels_amd64.go"), strings.TrimRight(d.String(), "\n")+"\n")
 }
