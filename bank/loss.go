@@ -51,6 +51,7 @@ type Batch struct {
 	// rows 0 … K-1 as negatives of every query.
 	Index     []int32
 	Positives []float32 // [B,D]
+	Draw      *Drawing  // in place of Index, for a memory on a device
 	Present   []bool    // queries that count; nil means all
 	// Weight multiplies loss and gradient; 0 means 1.
 	Weight float64

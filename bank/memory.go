@@ -1,9 +1,12 @@
 package bank
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+
+	"github.com/contraflow/contraflow/ops"
 )
 
 // Memory keeps one row of D values an image: a moving average of its embedding, of unit length
@@ -13,7 +16,9 @@ type Memory struct {
 	// Momentum is the weight of the old row in [0,1]; the reference's code uses 0.5.
 	Momentum float64
 
-	rows []float32
+	rows   []float32
+	device ops.Bank // where the rows are, if not here
+	failed error    // of the device, for the next Update
 }
 
 // NewMemory makes a memory whose values are drawn from U(-s,s) with s = 1/√(D/3). Its rows have length one on average
@@ -38,16 +43,29 @@ func noise(rows []float32, d int, seed uint64) {
 	}
 }
 
-// Rows is the memory itself, [N,D].
-func (m *Memory) Rows() []float32 { return m.rows }
+// Rows is the memory itself, [N,D], or a copy of what the device holds.
+func (m *Memory) Rows() []float32 {
+	if m.device != nil {
+		m.failed = errors.Join(m.failed, m.device.Read(m.rows))
+	}
+	return m.rows
+}
 
 // Row is row i.
-func (m *Memory) Row(i int) []float32 { return m.rows[i*m.D:][:m.D] }
+func (m *Memory) Row(i int) []float32 { return m.Rows()[i*m.D:][:m.D] }
 
 // Update moves the rows of ids towards x [len(ids),D] and gives them unit length again. A zero result leaves the row as
 // it was. Of an id that occurs twice the later entry has the last word. present, unless nil, says which entries count.
-func (m *Memory) Update(ids []int, x []float32, present []bool) {
+// Only a device can fail.
+func (m *Memory) Update(ids []int, x []float32, present []bool) error {
 	keep, take := float32(m.Momentum), float32(1-m.Momentum)
+	if m.device != nil {
+		short := make([]int32, len(ids))
+		for i, id := range ids {
+			short[i] = int32(id)
+		}
+		return errors.Join(m.failed, m.device.Update(short, x, present, keep, take))
+	}
 	row := make([]float32, m.D)
 	for b, id := range ids {
 		if present != nil && !present[b] {
@@ -67,6 +85,7 @@ func (m *Memory) Update(ids []int, x []float32, present []bool) {
 			old[i] = v / norm
 		}
 	}
+	return nil
 }
 
 // Sampler draws negatives: uniform rows with replacement, which may be the positive itself, as in the reference. The
@@ -78,9 +97,14 @@ type Sampler struct {
 	Noise *Alias
 }
 
+// source seeds the generator of a step.
+func (s Sampler) source(step int) (seed, stream uint64) {
+	return s.Seed, uint64(step) + 0x6e65676174697665
+}
+
 // Draw fills idx [len(ids),k+1]: column 0 the positives, the others drawn.
 func (s Sampler) Draw(idx []int32, ids []int, k, step int) {
-	r := rand.NewPCG(s.Seed, uint64(step)+0x6e65676174697665)
+	r := rand.NewPCG(s.source(step))
 	n := uint64(s.N)
 	for b, id := range ids {
 		row := idx[b*(k+1):][:k+1]

@@ -1,6 +1,11 @@
 package bank
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/contraflow/contraflow/ops"
+)
 
 // Queue keeps the K most recent keys, oldest overwritten first (He et al., arXiv:1911.05722).
 type Queue struct {
@@ -8,7 +13,9 @@ type Queue struct {
 	// Pointer is the row that the next key goes to.
 	Pointer int
 
-	rows []float32
+	rows   []float32
+	device ops.Bank // where the rows are, if not here
+	failed error    // of the device, for the next Push
 }
 
 // NewQueue makes a queue of random rows, as NewMemory does.
@@ -21,13 +28,36 @@ func NewQueue(k, d int, seed uint64) (*Queue, error) {
 	return q, nil
 }
 
-// Rows is the queue itself in the order it lies in memory, [K,D].
-func (q *Queue) Rows() []float32 { return q.rows }
+// Rows is the queue itself in the order it lies in memory, [K,D], or a copy of what the device holds.
+func (q *Queue) Rows() []float32 {
+	if q.device != nil {
+		q.failed = errors.Join(q.failed, q.device.Read(q.rows))
+	}
+	return q.rows
+}
 
-// Push enqueues keys [n,D] in order. K need not be a multiple of n; of more than K keys the last K stay.
-func (q *Queue) Push(keys []float32) {
+// Push enqueues keys [n,D] in order. K need not be a multiple of n; of more than K keys the last K stay. Only
+// a device can fail.
+func (q *Queue) Push(keys []float32) error {
+	if q.device != nil {
+		return errors.Join(q.failed, q.put(keys))
+	}
 	for at := 0; at < len(keys); at += q.D {
 		copy(q.rows[q.Pointer*q.D:][:q.D], keys[at:])
 		q.Pointer = (q.Pointer + 1) % q.K
 	}
+	return nil
+}
+
+// put is Push on the device, in runs that do not cross the end.
+func (q *Queue) put(keys []float32) error {
+	for len(keys) > 0 {
+		n := min(len(keys)/q.D, q.K-q.Pointer)
+		if err := q.device.Put(q.Pointer, keys[:n*q.D]); err != nil {
+			return err
+		}
+		q.Pointer = (q.Pointer + n) % q.K
+		keys = keys[n*q.D:]
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/contraflow/contraflow/bank"
+	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/stages"
 )
 
@@ -67,17 +68,14 @@ func NewCMC(o Options, names []string, n, d int) (*CMC, error) {
 // Score implements stages.Objective. All directions share the batch's draw of negatives; memories are read before they
 // are updated.
 func (c *CMC) Score(s *stages.Scores) error {
-	n := len(s.Index)
-	if need := n * (c.K + 1); len(c.index) < need {
-		c.index = make([]int32, need)
-	}
-	c.Sampler.Draw(c.index, s.Index, c.K, s.Step)
-	return c.ScoreWith(s, c.index[:n*(c.K+1)])
+	index, draw := c.Memories[0].Negatives(c.Sampler, &c.index, s.Index, c.K, s.Step)
+	return c.score(s, index, draw)
 }
 
 // ScoreWith is Score with given negatives, [B,K+1].
-func (c *CMC) ScoreWith(s *stages.Scores, index []int32) error {
-	d := c.Memories[0].D
+func (c *CMC) ScoreWith(s *stages.Scores, index []int32) error { return c.score(s, index, nil) }
+
+func (c *CMC) score(s *stages.Scores, index []int32, draw *bank.Drawing) error {
 	if len(c.grads) < len(s.Out) {
 		c.grads = make([][]float32, len(s.Out))
 	}
@@ -89,9 +87,12 @@ func (c *CMC) ScoreWith(s *stages.Scores, index []int32) error {
 	for p, pair := range c.Pairs {
 		for dir := range 2 {
 			query, key := pair[dir], pair[1-dir]
-			r := c.Losses[2*p+dir].Score(bank.Batch{
-				Queries: s.Out[query], Rows: c.Memories[key].Rows(), D: d, K: c.K, Index: index, Present: both(s.Batch, query, key),
-			}, c.grads[query], nil)
+			r, err := c.Memories[key].Score(c.Losses[2*p+dir], bank.Batch{
+				Queries: s.Out[query], K: c.K, Index: index, Draw: draw, Present: both(s.Batch, query, key),
+			}, c.grads[query])
+			if err != nil {
+				return err
+			}
 			s.Loss += r.Loss
 			loss[query] += r.Loss
 			prob[query] += r.Prob
@@ -99,7 +100,9 @@ func (c *CMC) ScoreWith(s *stages.Scores, index []int32) error {
 		}
 	}
 	for v, m := range c.Memories {
-		m.Update(s.Index, s.Out[v], present(s.Batch, v))
+		if err := m.Update(s.Index, s.Out[v], present(s.Batch, v)); err != nil {
+			return err
+		}
 	}
 	for v, name := range c.Names {
 		s.Values = append(s.Values, stages.Value{Name: name + "_loss", V: loss[v]}, stages.Value{Name: name + "_prob", V: prob[v] / float64(max(uses[v], 1))})
@@ -136,7 +139,19 @@ func (c *CMC) Restore(get func(name string, n int) ([]float32, error)) error {
 		if err != nil {
 			return err
 		}
-		copy(m.Rows(), rows)
+		if err := m.SetRows(rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveTo keeps the memories on a device.
+func (c *CMC) moveTo(d ops.Banker) error {
+	for _, m := range c.Memories {
+		if err := m.MoveTo(d); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package flows
 
 import (
 	"github.com/contraflow/contraflow/bank"
+	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/stages"
 )
 
@@ -33,19 +34,22 @@ func NewInsDis(o Options, n, d int) (*InsDis, error) {
 
 // Score implements stages.Objective.
 func (c *InsDis) Score(s *stages.Scores) error {
-	n := len(s.Index)
-	if need := n * (c.K + 1); len(c.index) < need {
-		c.index = make([]int32, need)
-	}
-	c.Sampler.Draw(c.index, s.Index, c.K, s.Step)
-	return c.ScoreWith(s, c.index[:n*(c.K+1)])
+	index, draw := c.Memory.Negatives(c.Sampler, &c.index, s.Index, c.K, s.Step)
+	return c.score(s, index, draw)
 }
 
 // ScoreWith is Score with given negatives, [B,K+1].
-func (c *InsDis) ScoreWith(s *stages.Scores, index []int32) error {
+func (c *InsDis) ScoreWith(s *stages.Scores, index []int32) error { return c.score(s, index, nil) }
+
+func (c *InsDis) score(s *stages.Scores, index []int32, draw *bank.Drawing) error {
 	c.grad = fresh(c.grad, len(s.Out[0]))
-	r := c.Loss.Score(bank.Batch{Queries: s.Out[0], Rows: c.Memory.Rows(), D: c.Memory.D, K: c.K, Index: index}, c.grad, nil)
-	c.Memory.Update(s.Index, s.Out[0], nil)
+	r, err := c.Memory.Score(c.Loss, bank.Batch{Queries: s.Out[0], K: c.K, Index: index, Draw: draw}, c.grad)
+	if err != nil {
+		return err
+	}
+	if err := c.Memory.Update(s.Index, s.Out[0], nil); err != nil {
+		return err
+	}
 	s.Loss = r.Loss
 	s.Values = append(s.Values, stages.Value{Name: "ins_loss", V: r.Loss}, stages.Value{Name: "ins_prob", V: r.Prob})
 	s.D = [][]float32{c.grad}
@@ -72,6 +76,8 @@ func (c *InsDis) Restore(get func(name string, n int) ([]float32, error)) error 
 		return err
 	}
 	c.Loss.Z = float64(params[2])
-	copy(c.Memory.Rows(), rows)
-	return nil
+	return c.Memory.SetRows(rows)
 }
+
+// moveTo keeps the memory on a device.
+func (c *InsDis) moveTo(d ops.Banker) error { return c.Memory.MoveTo(d) }

@@ -2,6 +2,7 @@ package flows
 
 import (
 	"github.com/contraflow/contraflow/bank"
+	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/stages"
 )
 
@@ -33,18 +34,25 @@ func NewMoCo(o Options, n, d int) (*MoCo, error) {
 func (c *MoCo) Score(s *stages.Scores) error {
 	queries, keys := s.Out[0], s.Out[1]
 	c.grad = fresh(c.grad, len(queries))
-	r := c.Loss.Score(bank.Batch{Queries: queries, Positives: keys, Rows: c.Queue.Rows(), D: c.Queue.D, K: c.Queue.K}, c.grad, nil)
+	r, err := c.Queue.Score(c.Loss, bank.Batch{Queries: queries, Positives: keys}, c.grad)
+	if err != nil {
+		return err
+	}
 	s.Loss = r.Loss
 	s.D = [][]float32{c.grad, nil}
 	if len(s.Out) == 3 {
-		c.unmix(s)
+		if err := c.unmix(s); err != nil {
+			return err
+		}
 	}
-	c.Queue.Push(keys)
+	if err := c.Queue.Push(keys); err != nil {
+		return err
+	}
 	s.Values = append(s.Values, stages.Value{Name: "ins_loss", V: s.Loss}, stages.Value{Name: "ins_prob", V: r.Prob})
 	return nil
 }
 
-func (c *MoCo) unmix(s *stages.Scores) {
+func (c *MoCo) unmix(s *stages.Scores) error {
 	keys, queries, d := s.Out[1], s.Out[2], c.Queue.D
 	c.mixed, c.reversed = fresh(c.mixed, len(queries)), fresh(c.reversed, len(keys))
 	for at := 0; at < len(keys); at += d {
@@ -55,11 +63,15 @@ func (c *MoCo) unmix(s *stages.Scores) {
 		weight    float64
 	}{{keys, s.Lambda}, {c.reversed, 1 - s.Lambda}} {
 		if part.weight > 0 {
-			r := c.Loss.Score(bank.Batch{Queries: queries, Positives: part.positives, Rows: c.Queue.Rows(), D: d, K: c.Queue.K, Weight: part.weight}, c.mixed, nil)
+			r, err := c.Queue.Score(c.Loss, bank.Batch{Queries: queries, Positives: part.positives, Weight: part.weight}, c.mixed)
+			if err != nil {
+				return err
+			}
 			s.Loss += r.Loss
 		}
 	}
 	s.D = append(s.D, c.mixed)
+	return nil
 }
 
 // State implements stages.Objective. The write position, which the reference forgets, is saved beside its tensors.
@@ -86,6 +98,8 @@ func (c *MoCo) Restore(get func(name string, n int) ([]float32, error)) error {
 		return err
 	}
 	c.Loss.Z, c.Queue.Pointer = float64(params[0]), int(at[0])%c.Queue.K
-	copy(c.Queue.Rows(), rows)
-	return nil
+	return c.Queue.SetRows(rows)
 }
+
+// moveTo keeps the queue on a device.
+func (c *MoCo) moveTo(d ops.Banker) error { return c.Queue.MoveTo(d) }

@@ -192,6 +192,11 @@ func (r *Run) objectiveOf(n, d int) (err error) {
 	default:
 		err = fmt.Errorf("there is no method %q: choose cmc, moco, insdis, predict or supervised", r.o.Method)
 	}
+	if m, moves := r.objective.(interface{ moveTo(ops.Banker) error }); moves && err == nil {
+		if d, ok := r.net.device.(ops.Banker); ok {
+			err = m.moveTo(d)
+		}
+	}
 	return err
 }
 

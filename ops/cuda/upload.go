@@ -60,3 +60,17 @@ func asBytes(x []float32) []byte {
 	}
 	return unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x))
 }
+
+// freeSlot gives a slot's memory back; nothing may be using it.
+func (d *Device) freeSlot(s *slot) error {
+	if err := d.free(s.dev); err != nil {
+		return err
+	}
+	if err := cu.MemFreeHost(s.host.p); err != nil {
+		return err
+	}
+	if err := cu.DestroyEvent(&s.uploaded); err != nil {
+		return err
+	}
+	return cu.DestroyEvent(&s.used)
+}

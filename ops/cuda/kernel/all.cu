@@ -5,3 +5,4 @@
 #include "pool.cu"
 #include "l2norm.cu"
 #include "optim.cu"
+#include "bank.cu"

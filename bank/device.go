@@ -1,0 +1,132 @@
+package bank
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/contraflow/contraflow/ops"
+)
+
+// Drawing is a step's negatives that are not drawn yet: a device draws them, the same as Sampler.Draw would.
+type Drawing struct {
+	Sampler Sampler
+	IDs     []int // rows of the positives
+	Step    int
+}
+
+// MoveTo keeps the rows on a device from now on.
+func (m *Memory) MoveTo(d ops.Banker) (err error) {
+	m.device, err = moved(d, m.N, m.D, m.rows)
+	return err
+}
+
+// MoveTo keeps the rows on a device from now on.
+func (q *Queue) MoveTo(d ops.Banker) (err error) {
+	q.device, err = moved(d, q.K, q.D, q.rows)
+	return err
+}
+
+func moved(d ops.Banker, n, w int, rows []float32) (ops.Bank, error) {
+	b, err := d.NewBank(n, w)
+	if err != nil {
+		return nil, err
+	}
+	return b, b.Write(rows)
+}
+
+// SetRows replaces all rows.
+func (m *Memory) SetRows(rows []float32) error { return setRows(m.device, m.rows, rows) }
+
+// SetRows replaces all rows, as they lie in memory.
+func (q *Queue) SetRows(rows []float32) error { return setRows(q.device, q.rows, rows) }
+
+func setRows(device ops.Bank, own, rows []float32) error {
+	if len(rows) != len(own) {
+		return fmt.Errorf("bank: %d values for %d", len(rows), len(own))
+	}
+	copy(own, rows)
+	if device == nil {
+		return nil
+	}
+	return device.Write(rows)
+}
+
+// Negatives draws a step's negatives into index, or, when the rows are on a device that can, leaves that to it.
+func (m *Memory) Negatives(s Sampler, index *[]int32, ids []int, k, step int) ([]int32, *Drawing) {
+	if m.device != nil && s.Noise == nil {
+		return nil, &Drawing{s, ids, step}
+	}
+	n := len(ids) * (k + 1)
+	*index = slices.Grow((*index)[:0], n)[:n]
+	s.Draw(*index, ids, k, step)
+	return *index, nil
+}
+
+// Score scores queries against the memory, wherever its rows are. b.Rows and b.D are its own.
+func (m *Memory) Score(l *Loss, b Batch, grad []float32) (Result, error) {
+	b.D = m.D
+	if m.device != nil {
+		return l.scoreOn(m.device, b, grad)
+	}
+	b.Rows = m.rows
+	return l.Score(b, grad, nil), nil
+}
+
+// Score scores queries against their positives and the queue, wherever its rows are. b.Rows, b.D and b.K are its own.
+func (q *Queue) Score(l *Loss, b Batch, grad []float32) (Result, error) {
+	b.D, b.K = q.D, q.K
+	if q.device != nil {
+		return l.scoreOn(q.device, b, grad)
+	}
+	b.Rows = q.rows
+	return l.Score(b, grad, nil), nil
+}
+
+// scoreOn is Score by a device.
+func (l *Loss) scoreOn(device ops.Bank, b Batch, grad []float32) (r Result, err error) {
+	n := len(b.Queries) / b.D
+	counts := func(q int) bool { return b.Present == nil || b.Present[q] }
+	count := 0
+	for q := range n {
+		if counts(q) {
+			count++
+		}
+	}
+	if count == 0 {
+		return r, nil
+	}
+	s := ops.Scoring{Queries: b.Queries, K: b.K, Index: b.Index, Positives: b.Positives, Present: b.Present, T: l.T}
+	if d := b.Draw; d != nil {
+		s.Seed, s.Stream = d.Sampler.source(d.Step)
+		for _, id := range d.IDs {
+			s.IDs = append(s.IDs, int32(id))
+		}
+	}
+	if !l.Softmax && (l.Z < 0 || l.ZDecay > 0) { // Z needs every score first
+		sums, err := device.Score(s, grad)
+		if err != nil {
+			return r, err
+		}
+		l.setZ(sums.Sum, count*(b.K+1))
+	}
+	w := b.Weight
+	if w == 0 {
+		w = 1
+	}
+	s.Mode = ops.ScoreSoftmax
+	if !l.Softmax {
+		s.Mode, s.Z, s.C0 = ops.ScoreNCE, l.Z, float64(b.K)/float64(l.N)
+	}
+	s.Factor = w / float64(count) / l.T
+	scored, err := device.Score(s, grad)
+	if err != nil {
+		return r, err
+	}
+	for q := range n {
+		if counts(q) {
+			r.Loss += scored.Loss[q] * w / float64(count)
+			r.Prob += l.probability(float32(scored.First[q])) / float64(count)
+		}
+	}
+	return r, nil
+}
