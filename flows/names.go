@@ -2,6 +2,7 @@ package flows
 
 import (
 	"math"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -20,7 +21,7 @@ func RunName(o Options) string {
 	var name string
 	switch o.Method {
 	case "cmc":
-		name = "memory_" + common + amp(o) + "_view_" + o.Data.View
+		name = "memory_" + common + amp(o) + "_view_" + o.Data.View + dirsName(o)
 	case "moco":
 		name = "MoCo" + pyFloat(o.Net.Alpha) + "_" + common + insSuffix(o)
 	case "predict":
@@ -42,7 +43,23 @@ func viewSuffix(o Options) string {
 	if o.Data.Views != "" {
 		name += "_" + strings.NewReplacer("|", "-", ",", "", " ", "").Replace(o.Data.Views)
 	}
-	return name + amp(o)
+	return name + dirsName(o) + amp(o)
+}
+
+// dirsName tells runs with views beside the images apart, which the reference does not have.
+func dirsName(o Options) string {
+	if o.Data.ViewDirs == "" {
+		return ""
+	}
+	name := "_with"
+	for _, d := range strings.Split(o.Data.ViewDirs, ",") {
+		d, _, _ = strings.Cut(d, ":")
+		name += "_" + filepath.Base(strings.TrimSpace(d))
+	}
+	if o.Loss.Graph == "core" {
+		name += "_core"
+	}
+	return name
 }
 
 func amp(o Options) string {
