@@ -209,11 +209,11 @@ func (l *Loss) setZ(sums []float64, count int) {
 	z := total / float64(count) * float64(l.N)
 	switch {
 	case l.Z < 0 && l.WholeZ:
-		l.Z = math.Trunc(z)
+		l.Z = float64(float32(math.Trunc(z))) // a float32 divides by it
 	case l.Z < 0:
 		l.Z = float64(float32(z))
 	default:
-		l.Z = l.ZDecay*l.Z + (1-l.ZDecay)*z
+		l.Z = float64(float32(l.ZDecay*l.Z + (1-l.ZDecay)*z)) // as a checkpoint holds it
 	}
 }
 

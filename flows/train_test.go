@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/contraflow/contraflow/flows"
+	"github.com/contraflow/contraflow/io/checkpoint"
 	"github.com/contraflow/contraflow/io/synth"
 )
 
@@ -123,46 +124,72 @@ func TestDeterminism(t *testing.T) {
 	}
 }
 
-// A run stopped at a step and resumed goes on as if it had not stopped: the same losses and the same last checkpoint.
+// A run stopped at a step and resumed goes on as if it had not stopped: the same losses and the same last checkpoint, for every
+// method, both losses, mixtures, and any number of decode workers and threads before and after.
 func TestResume(t *testing.T) {
 	data := images(t)
-	for method, losses := range map[string][]bool{"cmc": {false, true}, "moco": {true}, "insdis": {false}} {
-		for _, softmax := range losses {
-			straight, stopped := small(t, method, data), small(t, method, data)
-			straight.Loss.Softmax, stopped.Loss.Softmax = softmax, softmax
-			want := run(t, straight)
-			first := stopped
-			first.Run.MaxSteps = 3
-			run(t, first)
-			// A killed run leaves lines behind its last checkpoint: they are written again.
-			f, err := os.OpenFile(filepath.Join(stopped.Run.ModelPath, flows.RunName(stopped), "metrics.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := f.WriteString("{\"step\":3,\"loss\":0}\n{\"step\":4,\"lo"); err != nil {
-				t.Fatal(err)
-			}
-			f.Close()
-			stopped.Run.Resume, stopped.Data.Workers = "auto", 3
-			got := run(t, stopped)
-			if got != want {
-				t.Fatalf("%s softmax %v: resumed metrics differ:\n%s\n%s", method, softmax, got, want)
-			}
-			a := filepath.Join(straight.Run.ModelPath, flows.RunName(straight), "step-000000008", "tensors.safetensors")
-			b := filepath.Join(stopped.Run.ModelPath, flows.RunName(stopped), "step-000000008", "tensors.safetensors")
-			x, err := os.ReadFile(a)
-			if err != nil {
-				t.Fatal(err)
-			}
-			y, err := os.ReadFile(b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if string(x) != string(y) {
-				t.Fatalf("%s softmax %v: the last checkpoints differ", method, softmax)
-			}
+	moving := func(o *flows.Options) { o.Loss.ZDecay = 0.9 }
+	mixed := func(kind, partner string) func(o *flows.Options) {
+		return func(o *flows.Options) {
+			o.Mix.On, o.Mix.Type, o.Mix.Partner, o.Mix.GProb, o.Mix.RProb, o.Mix.MaskSize, o.Mix.CutoutP, o.Mix.EraseP = true, kind, partner, 0.7, 0.7, 9, 0.7, 0.7
 		}
 	}
+	cosine := func(o *flows.Options) { o.Optim.Cosine, o.Optim.WarmEpochs, o.Net.BNGroups = true, 1, 2 }
+	for _, c := range []struct {
+		method  string
+		softmax bool
+		stops   []int
+		set     func(o *flows.Options)
+	}{
+		{"cmc", false, []int{1, 4, 7}, nil}, {"cmc", true, []int{3}, mixed("IM", "dataset")}, {"cmc", false, []int{5}, moving},
+		{"moco", false, []int{3}, mixed("RandomErasing", "dataset")}, {"moco", true, []int{6}, mixed("unmix", "dataset")}, {"moco", true, []int{2, 4}, cosine},
+		{"insdis", false, []int{3}, mixed("Cutout", "batch")}, {"insdis", true, []int{5}, mixed("IM", "batch")},
+	} {
+		name := fmt.Sprintf("%s softmax %v stopped at %v", c.method, c.softmax, c.stops)
+		straight, stopped := small(t, c.method, data), small(t, c.method, data)
+		for _, o := range []*flows.Options{&straight, &stopped} {
+			if o.Loss.Softmax = c.softmax; c.set != nil {
+				c.set(o)
+			}
+		}
+		straight.Run.SaveSteps = 3 // saving beside training changes nothing
+		want := run(t, straight)
+		for i, step := range c.stops {
+			part := stopped
+			part.Run.Resume, part.Run.MaxSteps, part.Data.Workers, part.Net.Threads = "auto", step, 1+i, 1+i%2
+			run(t, part)
+		}
+		// A killed run leaves lines behind its last checkpoint: they are written again.
+		f, err := os.OpenFile(filepath.Join(stopped.Run.ModelPath, flows.RunName(stopped), "metrics.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := c.stops[len(c.stops)-1]
+		if _, err := fmt.Fprintf(f, "{\"step\":%d,\"loss\":0}\n{\"step\":%d,\"lo", at, at+1); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		stopped.Run.Resume, stopped.Data.Workers, stopped.Net.Threads = "auto", 4, 2
+		if got := run(t, stopped); got != want {
+			t.Errorf("%s: resumed metrics differ:\n%s\n%s", name, got, want)
+		}
+		a, b := readLast(t, straight), readLast(t, stopped)
+		if d := flows.Diff(a, b); len(d) > 0 || a.Step != 8 {
+			t.Errorf("%s: the last checkpoints, of step %d, differ: %v", name, a.Step, d)
+		}
+		if x, y := string(a.Meta["meters"]), string(b.Meta["meters"]); x != y {
+			t.Errorf("%s: meters %s, want %s", name, y, x)
+		}
+	}
+}
+
+func readLast(t *testing.T, o flows.Options) *checkpoint.State {
+	t.Helper()
+	s, err := flows.ReadState(filepath.Join(o.Run.ModelPath, flows.RunName(o)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // Stop ends the run after a step, with a checkpoint to go on from.
