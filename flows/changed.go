@@ -30,12 +30,12 @@ func changes(saved, now Options) []string {
 	return out
 }
 
-// agrees refuses to go on with options that change the run, unless forced.
-func agrees(saved, now Options) error {
+// agrees refuses to go on with options that change the run, or with other data, unless forced.
+func agrees(saved, now Options, data []string) error {
 	if saved.Method != now.Method {
 		return fmt.Errorf("it is a run of train %s, not train %s", saved.Method, now.Method)
 	}
-	diff := changes(saved, now)
+	diff := append(changes(saved, now), data...)
 	if len(diff) == 0 || now.Run.Force {
 		return nil
 	}

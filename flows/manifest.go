@@ -57,6 +57,7 @@ type Manifest struct {
 	Format   string             `json:"format"` // how the images are stored
 	Images   int                `json:"images"`
 	Classes  int                `json:"classes"`
+	Data     Fingerprint        `json:"data"`
 	Command  []string           `json:"command"`
 	Start    int                `json:"start_step"` // 0, or where a resumed run went on
 	Settings map[string]Setting `json:"settings"`
@@ -66,7 +67,7 @@ type Manifest struct {
 func (r *Run) WriteManifest(command []string, settings map[string]Setting) error {
 	m := Manifest{Version: Version(), Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(),
 		Method: r.o.Method, Device: r.net.device.Name(), Decoder: r.decoder.Name(), Format: stages.Format(r.data), Images: r.data.Len(),
-		Classes: len(r.data.Classes()), Command: command, Start: r.sampler.Start, Settings: settings}
+		Classes: len(r.data.Classes()), Data: r.fingerprint, Command: command, Start: r.sampler.Start, Settings: settings}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err

@@ -28,6 +28,9 @@ func (r *Run) checkpointState(s *stages.Snapshot) (*checkpoint.State, error) {
 	if err := r.averages.save(out.Meta); err != nil {
 		return nil, err
 	}
+	if err := setMeta(out, metaData, r.fingerprint); err != nil {
+		return nil, err
+	}
 	for i, t := range s.Towers {
 		for _, p := range t.Params {
 			name := r.tensorPrefix(i) + p.Spec.Name

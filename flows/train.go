@@ -43,6 +43,8 @@ type Run struct {
 	decode    *stages.Decode
 	lock      *checkpoint.Lock
 
+	fingerprint Fingerprint
+
 	// Observe, if set, is told of every step, on the goroutine of the meter stage.
 	Observe func(r *stages.Report)
 	// EndOfEpoch, if set, is told of an epoch's last step and averages, after Observe.
@@ -107,6 +109,7 @@ func (r *Run) open() error {
 	if err := r.objectiveOf(r.data.Len(), r.towers[0].Program.OutputShape(0).Len()); err != nil {
 		return err
 	}
+	r.fingerprint = fingerprint(r.data, r.decoder.Name())
 	r.Dir = filepath.Join(o.Run.ModelPath, RunName(o))
 	if r.lock, err = checkpoint.Acquire(r.Dir); err != nil {
 		return fmt.Errorf("--model_path: %w", err)
@@ -224,7 +227,11 @@ func (r *Run) resume() error {
 		return fmt.Errorf("--resume %s: %w", path, err)
 	}
 	if saved, err := optionsOf(state); err == nil && state.Step > 0 { // the reference's files hold few of them
-		if err := agrees(saved, r.o); err != nil {
+		data, err := r.fingerprint.changes(state)
+		if err == nil {
+			err = agrees(saved, r.o, data)
+		}
+		if err != nil {
 			return fmt.Errorf("--resume %s: %w", path, err)
 		}
 	}

@@ -1,0 +1,57 @@
+package flows
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/contraflow/contraflow/io/checkpoint"
+	"github.com/contraflow/contraflow/stages"
+)
+
+// metaData is where a checkpoint keeps the Fingerprint of its data.
+const metaData = "data"
+
+// Fingerprint tells data sets apart without reading a picture: position is state, so a run can only go on with as many images,
+// in the same order. Where they lie, in folders or shards, does not matter.
+type Fingerprint struct {
+	Images  int    `json:"images"`
+	Classes int    `json:"classes"`
+	Names   string `json:"names"` // SHA-256 of names without folders, and labels, in order
+	Decoder string `json:"decoder"`
+}
+
+func fingerprint(d stages.Dataset, decoder string) Fingerprint {
+	h := sha256.New()
+	for i := range d.Len() {
+		name := d.Name(i)
+		name = name[strings.LastIndexAny(name, `/\:`)+1:]
+		fmt.Fprintf(h, "%s %d\n", name, d.Label(i))
+	}
+	return Fingerprint{Images: d.Len(), Classes: len(d.Classes()), Names: hex.EncodeToString(h.Sum(nil)), Decoder: decoder}
+}
+
+// changes says how the data of a checkpoint differs from f; files that do not say, say nothing.
+func (f Fingerprint) changes(s *checkpoint.State) ([]string, error) {
+	text, ok := s.Meta[metaData]
+	if !ok {
+		return nil, nil
+	}
+	var was Fingerprint
+	if err := json.Unmarshal(text, &was); err != nil {
+		return nil, fmt.Errorf("%s: %w", metaData, err)
+	}
+	var out []string
+	switch {
+	case was.Images != f.Images || was.Classes != f.Classes:
+		out = append(out, fmt.Sprintf("--data_folder had %d images of %d classes, has %d of %d", was.Images, was.Classes, f.Images, f.Classes))
+	case was.Names != f.Names:
+		out = append(out, "--data_folder has other images, or in another order")
+	}
+	if was.Decoder != f.Decoder {
+		out = append(out, fmt.Sprintf("the decoder was %s, is %s, whose pixels differ a little", was.Decoder, f.Decoder))
+	}
+	return out, nil
+}
