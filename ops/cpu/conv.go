@@ -198,7 +198,7 @@ func (d *Device) packBackward(dst, w []float32, taps []int, kernel, ic, oc int) 
 				wide := d.isa.width(q, oc)
 				cols := min(wide, oc-q*nr)
 				src := w[q*from*nr+(tap*ic+j*nr)*wide:]
-				d.transpose(out[(t*oc+q*nr)*width:], src, rows, cols, width, wide)
+				d.transpose(out[(t*oc+q*nr)*width:], src, rows, cols, width, wide, from*nr)
 			}
 			if rows < width {
 				for o := range oc {
@@ -209,8 +209,9 @@ func (d *Device) packBackward(dst, w []float32, taps []int, kernel, ic, oc int) 
 	})
 }
 
-// transpose is dst[c][r] = src[r][c] for r < rows, c < cols, rows of dst and src being ds and ss floats apart.
-func (d *Device) transpose(dst, src []float32, rows, cols, ds, ss int) {
+// transpose is dst[c][r] = src[r][c] for r < rows, c < cols, rows of dst and src being ds and ss floats apart. What lies next
+// floats after src is fetched meanwhile.
+func (d *Device) transpose(dst, src []float32, rows, cols, ds, ss, next int) {
 	n := 1
 	switch {
 	case d.isa.packs16:
@@ -225,9 +226,9 @@ func (d *Device) transpose(dst, src []float32, rows, cols, ds, ss int) {
 	for r := 0; r < r0; r += n {
 		for c := 0; c < c0; c += n {
 			if n == 16 {
-				transpose16(ptr(dst, c*ds+r), ptr(src, r*ss+c), uintptr(4*ds), uintptr(4*ss))
+				transpose16(ptr(dst, c*ds+r), ptr(src, r*ss+c), uintptr(4*ds), uintptr(4*ss), uintptr(4*next))
 			} else {
-				transpose8(ptr(dst, c*ds+r), ptr(src, r*ss+c), uintptr(4*ds), uintptr(4*ss))
+				transpose8(ptr(dst, c*ds+r), ptr(src, r*ss+c), uintptr(4*ds), uintptr(4*ss), uintptr(4*next))
 			}
 		}
 	}

@@ -90,6 +90,14 @@ const pixelsPerSum = 512
 // cut into tiles.
 const segmentFloats = 200 << 10
 
+// segmentsOf is in how many segments n pieces are summed, 1 for a gradient too large for that.
+func segmentsOf(n, size int) int {
+	if size > segmentFloats {
+		return 1
+	}
+	return min(n, max(4, min(16, segmentFloats/size)))
+}
+
 // weightGrad is one computation of a weight's gradient, dw [panel of OC][KH·KW·IC][width].
 type weightGrad struct {
 	d                   *Device
@@ -105,7 +113,7 @@ func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad i
 	g.per = max(1, min(g.rows, pixelsPerSum/dy.w))
 	chunks := (g.rows + g.per - 1) / g.per
 	size := kernel * kernel * x.c * d.isa.padded(dy.c)
-	if segments := min(chunks, 16); segments > 1 && size <= segmentFloats {
+	if segments := segmentsOf(chunks, size); segments > 1 {
 		g.segments(dw, size, chunks, segments, fresh)
 		return
 	}

@@ -16,12 +16,23 @@ var gatherISA = sync.OnceValue(func() isa {
 
 // GatherDot is out[j] = x·row index[j] of rows [·,len(x)], for every index.
 func GatherDot(out, x, rows []float32, index []int32) {
+	k := gatherISA()
+	k.gatherDot(out, x, rows, index)
+}
+
+// GatherSum is sum += Σ_j coef[j]·row index[j] of rows [·,len(sum)].
+func GatherSum(sum, coef, rows []float32, index []int32) {
+	k := gatherISA()
+	k.gatherSum(sum, coef, rows, index)
+}
+
+func (k *isa) gatherDot(out, x, rows []float32, index []int32) {
 	c := len(x)
 	if len(index) == 0 {
 		return
 	}
 	_ = out[len(index)-1]
-	if k := gatherISA(); c%32 == 0 && c > 0 && k.vector {
+	if c%32 == 0 && c > 0 && k.vector {
 		f := gatherDot2
 		if k.packs16 {
 			f = gatherDot512
@@ -34,14 +45,13 @@ func GatherDot(out, x, rows []float32, index []int32) {
 	}
 }
 
-// GatherSum is sum += Σ_j coef[j]·row index[j] of rows [·,len(sum)].
-func GatherSum(sum, coef, rows []float32, index []int32) {
+func (k *isa) gatherSum(sum, coef, rows []float32, index []int32) {
 	c := len(sum)
 	if len(index) == 0 {
 		return
 	}
 	_ = coef[len(index)-1]
-	if k := gatherISA(); c%64 == 0 && c > 0 && k.vector {
+	if c%64 == 0 && c > 0 && k.vector {
 		f := gatherSum2
 		if k.packs16 && c%128 == 0 {
 			f = gatherSum512

@@ -8,10 +8,10 @@ func available() []isa { return []isa{generic} }
 
 // Without assembly no isa has vector or packs16 set, and none of these is called.
 
-func pack32(dst, src unsafe.Pointer, ss uintptr, rows int) { panic("ops: no assembly") }
-func pack14(dst, src unsafe.Pointer, ss uintptr, rows int) { panic("ops: no assembly") }
-func transpose16(dst, src unsafe.Pointer, ds, ss uintptr)  { panic("ops: no assembly") }
-func sgdAsm(p, grad, v, h unsafe.Pointer, n int)           { panic("ops: no assembly") }
+func pack32(dst, src unsafe.Pointer, ss uintptr, rows int)      { panic("ops: no assembly") }
+func pack14(dst, src unsafe.Pointer, ss uintptr, rows int)      { panic("ops: no assembly") }
+func transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr) { panic("ops: no assembly") }
+func sgdAsm(p, grad, v, h unsafe.Pointer, n int)                { panic("ops: no assembly") }
 func bnSums512(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr) {
 	panic("ops: no assembly")
 }
@@ -36,7 +36,7 @@ func bnBackApply512(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add
 func bnBackApply2(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int) {
 	panic("ops: no assembly")
 }
-func transpose8(dst, src unsafe.Pointer, ds, ss uintptr) { panic("ops: no assembly") }
+func transpose8(dst, src unsafe.Pointer, ds, ss, next uintptr) { panic("ops: no assembly") }
 
 var (
 	winoInputx512, winoInputx2               transformAsm

@@ -126,15 +126,17 @@ func pack32(dst, src unsafe.Pointer, ss uintptr, rows int)
 //go:noescape
 func pack14(dst, src unsafe.Pointer, ss uintptr, rows int)
 
-// transpose8 transposes an 8×8 block: dst[k][r] = src[r][k], rows ds and ss bytes apart.
+// transpose8 transposes an 8×8 block: dst[k][r] = src[r][k], rows ds and ss bytes apart, and fetches the
+// block next bytes after src.
 //
 //go:noescape
-func transpose8(dst, src unsafe.Pointer, ds, ss uintptr)
+func transpose8(dst, src unsafe.Pointer, ds, ss, next uintptr)
 
-// transpose16 transposes a 16×16 block: dst[k][r] = src[r][k], rows ds and ss bytes apart.
+// transpose16 transposes a 16×16 block: dst[k][r] = src[r][k], rows ds and ss bytes apart, and fetches the
+// block next bytes after src.
 //
 //go:noescape
-func transpose16(dst, src unsafe.Pointer, ds, ss uintptr)
+func transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr)
 
 // bnApply512 is dst[p][k] = max((src[p][k]-coef[k])·coef[c+k] + coef[2c+k] + res[p][k], low[0]), res nil counting as
 // zeros; unless mask is nil it receives where the result is positive.

@@ -92,7 +92,7 @@ func (d *Device) panelsOf(dst, x []float32, n, c int) {
 		width := d.isa.width(s, n)
 		rows := min(width, n-s*nr)
 		out := dst[s*c*nr:]
-		d.transpose(out, x[s*nr*c:], rows, c, width, c)
+		d.transpose(out, x[s*nr*c:], rows, c, width, c, 0)
 		for k := 0; rows < width && k < c; k++ {
 			clear(out[k*width+rows:][:width-rows])
 		}

@@ -249,7 +249,7 @@ func (g *winograd) backWeight(d *Device, dw []float32, x, dy *image, n int, fres
 	}
 	pieces := d.isa.panels(g.oc) * g.cuts(d)
 	size := g.kernel * g.kernel * g.ic * d.isa.padded(g.oc)
-	if segments := min(blocks, 16); segments > 1 && size <= segmentFloats {
+	if segments := segmentsOf(blocks, size); segments > 1 {
 		d.inSegments(dw, size, segments, fresh, func(sc *scratch, part []float32, s int) {
 			k0, k1 := span(blocks, segments, s)
 			for k := k0; k < k1; k++ {

@@ -19,11 +19,11 @@ func packs(a, d *asm) {
 		a.p("\tADDQ $%d, DI\n\tADDQ R9, SI\n\tSUBQ $1, CX\n\tJNZ %s_l\n\tVZEROUPPER\n\tRET\n", 4*w, name)
 	}
 	transpose8(a, d)
-	d.p("// transpose16 transposes a 16×16 block: dst[k][r] = src[r][k], rows ds and ss bytes apart.\n//\n//go:noescape\nfunc transpose16(dst, src unsafe.Pointer, ds, ss uintptr)\n")
-	a.p("// func transpose16(dst, src unsafe.Pointer, ds, ss uintptr)\nTEXT ·transpose16(SB), NOSPLIT, $0-32")
-	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ ds+16(FP), R8\n\tMOVQ ss+24(FP), R9")
+	d.p("// transpose16 transposes a 16×16 block: dst[k][r] = src[r][k], rows ds and ss bytes apart, and fetches the\n// block next bytes after src.\n//\n//go:noescape\nfunc transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr)\n")
+	a.p("// func transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr)\nTEXT ·transpose16(SB), NOSPLIT, $0-40")
+	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ ds+16(FP), R8\n\tMOVQ ss+24(FP), R9\n\tMOVQ next+32(FP), R10")
 	for r := range 16 {
-		a.p("\tVMOVUPS (SI), Z%d\n\tADDQ R9, SI", r)
+		a.p("\tVMOVUPS (SI), Z%d\n\tPREFETCHT0 (SI)(R10*1)\n\tADDQ R9, SI", r)
 	}
 	for i := range 8 {
 		a.p("\tVUNPCKLPS Z%d, Z%d, Z%d\n\tVUNPCKHPS Z%d, Z%d, Z%d", 2*i+1, 2*i, 16+2*i, 2*i+1, 2*i, 17+2*i)
@@ -54,11 +54,11 @@ func packs(a, d *asm) {
 
 // transpose8 is the AVX2 transpose of 8×8.
 func transpose8(a, d *asm) {
-	d.p("// transpose8 transposes an 8×8 block: dst[k][r] = src[r][k], rows ds and ss bytes apart.\n//\n//go:noescape\nfunc transpose8(dst, src unsafe.Pointer, ds, ss uintptr)\n")
-	a.p("// func transpose8(dst, src unsafe.Pointer, ds, ss uintptr)\nTEXT ·transpose8(SB), NOSPLIT, $0-32")
-	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ ds+16(FP), R8\n\tMOVQ ss+24(FP), R9")
+	d.p("// transpose8 transposes an 8×8 block: dst[k][r] = src[r][k], rows ds and ss bytes apart, and fetches the\n// block next bytes after src.\n//\n//go:noescape\nfunc transpose8(dst, src unsafe.Pointer, ds, ss, next uintptr)\n")
+	a.p("// func transpose8(dst, src unsafe.Pointer, ds, ss, next uintptr)\nTEXT ·transpose8(SB), NOSPLIT, $0-40")
+	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ ds+16(FP), R8\n\tMOVQ ss+24(FP), R9\n\tMOVQ next+32(FP), R10")
 	for r := range 8 {
-		a.p("\tVMOVUPS (SI), Y%d\n\tADDQ R9, SI", r)
+		a.p("\tVMOVUPS (SI), Y%d\n\tPREFETCHT0 (SI)(R10*1)\n\tADDQ R9, SI", r)
 	}
 	for i := range 4 {
 		a.p("\tVUNPCKLPS Y%d, Y%d, Y%d\n\tVUNPCKHPS Y%d, Y%d, Y%d", 2*i+1, 2*i, 8+2*i, 2*i+1, 2*i, 9+2*i)
