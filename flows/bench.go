@@ -23,6 +23,8 @@ type StepBench struct {
 	Softmax, Direct  bool
 	Peak             bool // measure the machine first
 	QueryOnly        bool // MoCo: leave the key encoder out of every step
+	Device           string
+	AMP, TF32        bool
 }
 
 // StepResult is what was measured. Times are of whole steps: forward, loss, backward, SGD, memory update.
@@ -37,7 +39,8 @@ type StepResult struct {
 	ShareOfPeak *float64 `json:"share_of_peak"` // of the measured multiply-add rate; null without Peak
 	PeakGFLOPS  *float64 `json:"peak_gflops,omitempty"`
 	PeakGBs     *float64 `json:"peak_gb_s,omitempty"`
-	ISA         string   `json:"isa"`
+	ISA         string   `json:"isa,omitempty"`
+	Device      string   `json:"device"`
 	Threads     int      `json:"threads"`
 }
 
@@ -53,6 +56,7 @@ func (s StepBench) Run() (StepResult, error) {
 	o := Defaults(s.Flow)
 	o.Net.Model, o.Net.Threads, o.Net.Direct, o.Data.ImageSize = s.Model, s.Threads, s.Direct, s.ImageSize
 	o.Optim.BatchSize, o.Loss.K, o.Loss.Softmax = s.Batch, s.K, s.Softmax
+	o.Net.Device, o.Net.AMP, o.Net.TF32 = s.Device, s.AMP, s.TF32
 	if err := Validate(o); err != nil {
 		return res, err
 	}
@@ -75,6 +79,7 @@ func (s StepBench) Run() (StepResult, error) {
 		return res, err
 	}
 	defer device.Close()
+	res.Device = device.Name()
 	p, measures := device.(peaker)
 	if measures {
 		res.ISA = p.ISA()
@@ -143,6 +148,11 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
+// holder is a program that can keep a batch on its device, so that a step is measured without its upload.
+type holder interface {
+	Hold(x []float32, n int) (forward func() (ops.Tape, error), err error)
+}
+
 // stepper does the steps of a run one after another, without a graph.
 type stepper struct {
 	r     *Run
@@ -151,6 +161,7 @@ type stepper struct {
 	n     int
 	key   []float32
 	step  int
+	held  []func() (ops.Tape, error) // by pass, nil without a holder
 }
 
 func newStepper(r *Run, s StepBench) *stepper {
@@ -199,6 +210,26 @@ func (b *stepper) time(steps int, query bool) ([]float64, error) {
 	return out, nil
 }
 
+// forward runs pass i, on a batch that stays on the device where it can.
+func (b *stepper) forward(i int) (ops.Tape, error) {
+	p := b.r.passes[i]
+	program, x, n := b.r.towers[p.Tower].Program, b.batch.Views[p.View], len(b.batch.Index)
+	h, ok := program.(holder)
+	if !ok {
+		return program.Forward(x, n)
+	}
+	if b.held == nil {
+		b.held = make([]func() (ops.Tape, error), len(b.r.passes))
+	}
+	if b.held[i] == nil {
+		var err error
+		if b.held[i], err = h.Hold(x, n); err != nil {
+			return nil, err
+		}
+	}
+	return b.held[i]()
+}
+
 func (b *stepper) once(query bool) error {
 	for i := range b.batch.Index {
 		b.batch.Index[i] = b.rng.IntN(b.n)
@@ -214,7 +245,7 @@ func (b *stepper) once(query bool) error {
 			f.Out[i] = b.key
 			continue
 		}
-		tape, err := t.Program.Forward(b.batch.Views[p.View], len(b.batch.Index))
+		tape, err := b.forward(i)
 		if err != nil {
 			return err
 		}

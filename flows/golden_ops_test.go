@@ -1,17 +1,25 @@
 package flows_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/ops/cpu"
+	"github.com/contraflow/contraflow/ops/cuda"
 	"github.com/contraflow/contraflow/ops/opstest/golden"
 )
 
-func device(t *testing.T) ops.Device {
+// device is what the golden numbers are compared with: the processor, or with CONTRAFLOW_TEST_DEVICE=cuda the first GPU.
+func device(t *testing.T) (d ops.Device) {
 	t.Helper()
-	d, err := cpu.New(0)
+	var err error
+	if os.Getenv("CONTRAFLOW_TEST_DEVICE") == "cuda" {
+		d, err = cuda.Open(cuda.Options{})
+	} else {
+		d, err = cpu.New(0)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func newBenchStep() *cobra.Command {
 			if r.ShareOfPeak != nil {
 				fmt.Fprintf(w, "peak\t%.1f GFLOP/s\t%.1f GB/s\nshare\t%.0f %%\n", *r.PeakGFLOPS, *r.PeakGBs, 100**r.ShareOfPeak)
 			}
-			fmt.Fprintf(w, "kernels\t%s on %d threads\n", r.ISA, r.Threads)
+			fmt.Fprintf(w, "device\t%s\n", r.Device)
 			return w.Flush()
 		},
 	}
@@ -68,6 +68,9 @@ func newBenchStep() *cobra.Command {
 	f.IntVar(&b.Threads, "threads", 0, "compute threads; 0 is one a core")
 	f.IntVar(&b.Steps, "steps", 5, "steps measured, after one to warm up")
 	f.BoolVar(&b.Softmax, "softmax", false, "softmax cross entropy instead of NCE")
+	f.StringVar(&b.Device, "device", "auto", "auto, cpu, cuda or cuda:N")
+	f.BoolVar(&b.AMP, "amp", false, "bfloat16 on the cuda device")
+	f.BoolVar(&b.TF32, "tf32", false, "float products of the cuda device round their inputs")
 	f.BoolVar(&b.Direct, "deterministic_reference", false, "no Winograd convolutions")
 	f.StringVar(&profile, "cpuprofile", "", "file for a profile that go tool pprof reads")
 	f.BoolVar(&b.QueryOnly, "query_only", false, "moco: steps without the key encoder")

@@ -48,9 +48,11 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 			if !pr.needs[s.out] || !pr.has[s.out] {
 				continue
 			}
+			done := pr.d.span(s.gradient)
 			if err := pr.backward(s, t, n); err != nil {
-				return fmt.Errorf("gradient of %v %s: %w", s.kind, s.node.Name, err)
+				return fmt.Errorf("%s %s: %w", s.gradient, s.node.Name, err)
 			}
+			done()
 		}
 		if err := pr.collect(); err != nil {
 			return err

@@ -176,10 +176,12 @@ func (r *rows) Score(s ops.Scoring, grad []float32) (ops.Scored, error) {
 		if s.Mode == ops.ScoreNCE {
 			invZ = 1 / s.Z
 		}
+		gathered := d.span("gather")
 		if err := d.launch(contrastKernel(r.w), driver.Dim{blocks, n, 1}, driver.Dim{contrastThreads, 1, 1}, d.args().Ptr(r.sent(queries)).Ptr(r.at).Ptr(r.sent(positives)).
 			Ptr(picked).Ptr(r.sent(present)).Ptr(part).Ptr(stat).Int(s.K).Int(r.w).Int(int(s.Mode)).Float(float32(1/s.T)).Float(float32(invZ)).Float(float32(s.C0))); err != nil {
 			return err
 		}
+		gathered()
 		if err := d.launch("contrast_fold", driver.Dim{n, 1, 1}, driver.Dim{contrastThreads, 1, 1}, d.args().Ptr(part).Ptr(stat).Ptr(r.at).Ptr(r.sent(positives)).
 			Ptr(picked).Ptr(r.sent(present)).Ptr(r.work.p).Ptr(result).Int(s.K).Int(r.w).Int(blocks).Int(int(s.Mode)).Float(float32(1/s.T)).Float(float32(s.Factor))); err != nil {
 			return err

@@ -8,7 +8,7 @@ FAKE_ENV = CUDA_DRIVER_LIB=$(CURDIR)/build/cuda/libfakecuda.so CONTRAFLOW_CUDNN=
 	CONTRAFLOW_CUBLASLT=$(CURDIR)/build/cuda/libmockcublaslt.so CONTRAFLOW_NVRTC=$(CURDIR)/build/cuda/libmocknvrtc.so \
 	FAKECUDA_SHIM=$(CURDIR)/ops/cuda/fake FAKECUDA_GUARD=1 CONTRAFLOW_CACHE=$(CURDIR)/build/cuda/cache CONTRAFLOW_CUDA=required
 
-.PHONY: cuda vet-cuda test-cuda-fake race-cuda-fake ptx-check
+.PHONY: cuda vet-cuda test-cuda-fake race-cuda-fake ptx-check gpu-bin gpu-check
 
 $(CUDA_SHIM): ops/cuda/shim/main.go go.mod
 	$(GO) run ./ops/cuda/shim -out build/cuda
@@ -35,3 +35,14 @@ ptx-check: ## every kernel through clang to PTX, in both precisions
 	mkdir -p build/cuda; for d in -DCF_F32 -DCF_BF16; do \
 	clang-16 -x cuda --cuda-device-only --cuda-gpu-arch=sm_90 --cuda-feature=+ptx78 -nocudainc -nocudalib -fdeclspec -std=c++17 -O3 -Wall -Werror $$d \
 	-S ops/cuda/kernel/all.cu -o build/cuda/kernels$$d.ptx && echo "$$d: $$(grep -c '\.entry' build/cuda/kernels$$d.ptx) kernels"; done
+
+# What a machine with a GPU and no Go needs, beside the source tree: tests and program.
+gpu-bin: $(CUDA_SHIM) ## prebuilt tests and program for bench/gpu_check.sh, in build/gpu
+	@mkdir -p build/gpu
+	$(CUDA_ENV) $(GO) build -tags cuda -o build/gpu/contraflow ./cmd/contraflow
+	$(CUDA_ENV) $(GO) test -c -tags cuda -o build/gpu/cuda.test ./ops/cuda
+	$(CUDA_ENV) $(GO) test -c -tags cuda -o build/gpu/flows.test ./flows
+	ls -l build/gpu
+
+gpu-check: gpu-bin ## all that only a GPU can prove: conformance, goldens, sanitizer, bandwidth, steps against PyTorch
+	bench/gpu_check.sh

@@ -174,7 +174,7 @@ func (d *Device) explain(err error) error {
 		return nil
 	}
 	var status driver.Error
-	if errors.As(err, &status) || errors.Is(err, cu.LaunchFailed) {
+	if (errors.As(err, &status) && status != driver.OutOfMemory) || errors.Is(err, cu.LaunchFailed) {
 		return fmt.Errorf("cuda:%d (%s): %w: run with CUDA_LAUNCH_BLOCKING=1 to see the call at fault, and look into dmesg for Xid", d.o.Ordinal, d.name, err)
 	}
 	return err

@@ -35,6 +35,32 @@ func (pr *program) Forward(x []float32, n int) (ops.Tape, error) {
 	})
 }
 
+// Hold keeps a batch on the device and returns a Forward of it that uploads nothing: for measuring steps.
+func (pr *program) Hold(x []float32, n int) (forward func() (ops.Tape, error), err error) {
+	in := pr.graph.Nodes[0].Out
+	if n < 1 || n > pr.o.Batch || len(x) != n*in.Len() {
+		return nil, fmt.Errorf("ops: hold %d samples with %d values: the program takes 1 to %d samples of %v", n, len(x), pr.o.Batch, in)
+	}
+	var held cu.DevicePtr
+	size := int64(pr.d.actSize()) * elements(in, n)
+	err = pr.d.do(func() (err error) {
+		if held, err = pr.d.alloc(size, "a batch that stays on the device", lowerBatch); err != nil {
+			return err
+		}
+		done, err := pr.d.send(&pr.ring[0], 4*len(x), func(host []byte) { copy(host, asBytes(x)) })
+		if err != nil {
+			return err
+		}
+		if err := pr.pack(pr.ring[0].dev, held, in, n, false); err != nil {
+			return err
+		}
+		return done()
+	})
+	return func() (ops.Tape, error) {
+		return pr.start(n, func(t *tape) error { return cu.MemcpyDtoDAsync(t.value(0), held, size, pr.d.compute) })
+	}, err
+}
+
 // start takes a tape, lets load fill its input, and runs the steps.
 func (pr *program) start(n int, load func(t *tape) error) (ops.Tape, error) {
 	var t *tape
@@ -49,9 +75,12 @@ func (pr *program) start(n int, load func(t *tape) error) (ops.Tape, error) {
 			return err
 		}
 		for i := range pr.steps {
-			if err := pr.forward(&pr.steps[i], t, n); err != nil {
-				return fmt.Errorf("%v %s: %w", pr.steps[i].kind, pr.steps[i].node.Name, err)
+			s := &pr.steps[i]
+			done := pr.d.span(s.kind.String())
+			if err := pr.forward(s, t, n); err != nil {
+				return fmt.Errorf("%v %s: %w", s.kind, s.node.Name, err)
 			}
+			done()
 		}
 		return pr.fetch(t, n)
 	})

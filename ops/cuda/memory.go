@@ -43,7 +43,7 @@ func (d *Device) alloc(n int64, what, lower string) (cu.DevicePtr, error) {
 		if err != nil {
 			return 0, err
 		}
-		d.chunk = buffer{p, chunkSize}
+		d.chunk = buffer{at(p, 256), chunkSize - 256} // no small buffer has the address of its chunk, which free would free
 	}
 	p := d.chunk.p
 	d.chunk = buffer{at(p, n), d.chunk.n - n}

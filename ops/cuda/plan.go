@@ -14,14 +14,15 @@ import (
 
 // step is one unit of a plan: what runs, which values it reads and which one it writes.
 type step struct {
-	kind   ops.Kind
-	node   ops.Node
-	in     []ops.Value // x, and for a fused norm with a sum the other summand
-	out    ops.Value
-	weight int // index of the weight tensor, -1 without
-	bias   int
-	norm   *norm
-	extra  *life // on the tape: a max pool's winners, a dropout's mask
+	kind     ops.Kind
+	node     ops.Node
+	in       []ops.Value // x, and for a fused norm with a sum the other summand
+	out      ops.Value
+	gradient string // "gradient of conv", for spans and errors
+	weight   int    // index of the weight tensor, -1 without
+	bias     int
+	norm     *norm
+	extra    *life // on the tape: a max pool's winners, a dropout's mask
 }
 
 // norm is batch normalisation with what is fused behind it.
@@ -166,7 +167,7 @@ func (pr *program) fuse() {
 			}
 			s = &step{kind: n.Kind, node: n, in: n.In, out: ops.Value(i)}
 		}
-		s.weight, s.bias = -1, -1
+		s.weight, s.bias, s.gradient = -1, -1, "gradient of "+s.kind.String()
 		if n := s.node; n.Kind == ops.Conv || n.Kind == ops.Linear {
 			s.weight = n.Params[0]
 			if n.Bias {

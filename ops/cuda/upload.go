@@ -18,10 +18,10 @@ type slot struct {
 }
 
 func (d *Device) newSlot(n int, what string) (s slot, err error) {
-	if s.host, err = d.pin(n); err != nil {
+	if s.dev, err = d.alloc(int64(n), what, lowerBatch); err != nil {
 		return s, err
 	}
-	if s.dev, err = d.alloc(int64(n), what, lowerBatch); err != nil {
+	if s.host, err = d.pin(n); err != nil {
 		return s, err
 	}
 	if s.uploaded, err = cu.MakeEvent(cu.DisableTiming); err != nil {
@@ -41,9 +41,11 @@ func (d *Device) send(s *slot, n int, fill func(host []byte)) (done func() error
 	if err := d.copies.Wait(s.used, 0); err != nil {
 		return nil, err
 	}
+	copied := d.spanOn("upload", d.copies, true)
 	if err := cu.MemcpyHtoDAsync(s.dev, s.host.p, int64(n), d.copies); err != nil {
 		return nil, err
 	}
+	copied()
 	if err := s.uploaded.Record(d.copies); err != nil {
 		return nil, err
 	}

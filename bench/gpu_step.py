@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""PyTorch's side of the GPU comparison: whole training steps on batches that are on the device already, its best settings.
+
+Usage: gpu_step.py FLOW MODEL BATCH K N STEPS eager|compile|both [--float32] [--tf32]
+FLOW is cmc or moco. bfloat16 by autocast (weights float32), channels_last, cudnn.benchmark; --float32 trains in float32.
+Prints one JSON line a mode: the median, least and largest milliseconds of a step, timed by CUDA events.
+gpu_step.py copy prints the bandwidth of a copy on the device, in GB/s, read and written bytes together."""
+import json
+import os
+import statistics
+import sys
+
+import torch
+import torch.nn.functional as F
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import step as cpu  # the models and the loss, shared with the processor's comparison
+
+D, T = 128, 0.07
+
+
+def copy_bandwidth():
+    a = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    b = torch.empty_like(a)
+    times = []
+    for _ in range(12):
+        begin, end = torch.cuda.Event(True), torch.cuda.Event(True)
+        begin.record()
+        b.copy_(a)
+        end.record()
+        torch.cuda.synchronize()
+        times.append(begin.elapsed_time(end))
+    print(json.dumps({"copy_gb_s": 2 * a.numel() / 1e6 / statistics.median(times[2:])}))
+
+
+def main():
+    if sys.argv[1] == "copy":
+        return copy_bandwidth()
+    flow, model, batch, k, n, steps, mode = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:7]), sys.argv[7]
+    bf16 = "--float32" not in sys.argv
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = "--tf32" in sys.argv
+    for m in ["eager", "compile"] if mode == "both" else [mode]:
+        torch.manual_seed(1)
+        run(flow, model, batch, k, n, steps, m, bf16)
+
+
+def run(flow, model, batch, k, n, steps, mode, bf16):
+    make = {"alexnet": cpu.alexnet, "resnet18v1": lambda c: cpu.resnet(18, 0.5, c), "resnet50v1": lambda c: cpu.resnet(50, 0.5, c),
+            "resnet50": lambda c: cpu.resnet(50, 1, c)}[model]
+    new = lambda c: make(c).cuda().to(memory_format=torch.channels_last)
+    channels = [1, 2] if flow == "cmc" else [3]
+    towers = [new(c) for c in channels]
+    key = None
+    if flow == "moco":
+        key = new(3)
+        key.load_state_dict(towers[0].state_dict())
+        key.requires_grad_(False)
+    images = [torch.randn(batch, c, 224, 224, device="cuda").to(memory_format=torch.channels_last) for c in (channels if flow == "cmc" else [3, 3])]
+    optimiser = torch.optim.SGD([p for t in towers for p in t.parameters()], lr=0.03, momentum=0.9, weight_decay=1e-4, fused=True)
+    banks = [F.normalize(torch.randn(k if flow == "moco" else n, D, device="cuda")) for _ in channels]
+    state = {}
+    calls = [torch.compile(t) if mode == "compile" else t for t in towers + ([key] if key else [])]
+
+    def embed(net, x):
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=bf16):
+            out = net(x)
+        return F.normalize(out.float())
+
+    def nce(query, rows, at):
+        s = torch.exp(torch.bmm(rows, query.unsqueeze(2)).squeeze(2) / T)
+        if at not in state:
+            state[at] = s.mean().detach() * n
+        p, c0 = s / state[at], k / n
+        return -(torch.log(p[:, 0] / (p[:, 0] + c0 + 1e-7)).sum() + torch.log(c0 / (p[:, 1:] + c0 + 1e-7)).sum()) / batch
+
+    def step():
+        if flow == "moco":
+            q = embed(calls[0], images[0])
+            with torch.no_grad():
+                order = torch.randperm(batch, device="cuda")
+                keys = embed(calls[1], images[1][order])[torch.argsort(order)]
+            logits = torch.cat([(q * keys).sum(1, keepdim=True), q @ banks[0].t()], 1) / T
+            loss = F.cross_entropy(logits, torch.zeros(batch, dtype=torch.long, device="cuda"))
+        else:
+            out = [embed(c, x) for c, x in zip(calls, images)]
+            index = torch.randint(0, n, (batch, k + 1), device="cuda")
+            rows = [b.index_select(0, index.view(-1)).view(batch, k + 1, D) for b in banks]
+            loss = nce(out[0], rows[1], 0) + nce(out[1], rows[0], 1)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            if flow == "moco":
+                torch._foreach_lerp_(list(key.parameters()), list(towers[0].parameters()), 0.001)
+                banks[0][:batch] = keys
+            else:
+                for b, o in zip(banks, out):
+                    b[index[:, 0]] = F.normalize(b[index[:, 0]] * 0.5 + o.detach() * 0.5)
+
+    for _ in range(10 if mode == "eager" else 20):
+        step()
+    times = []
+    for _ in range(steps):
+        begin, end = torch.cuda.Event(True), torch.cuda.Event(True)
+        begin.record()
+        step()
+        end.record()
+        torch.cuda.synchronize()
+        times.append(begin.elapsed_time(end))
+    ms = statistics.median(times)
+    print(json.dumps({"mode": mode, "step_ms": ms, "step_ms_min": min(times), "step_ms_max": max(times), "images_per_s": 1000 * batch / ms,
+                      "memory_gib": torch.cuda.max_memory_allocated() / 2**30, "torch": torch.__version__, "device": torch.cuda.get_device_name()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+//go:build cuda
+
+package cuda_test
+
+import (
+	"testing"
+
+	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/ops/cuda"
+)
+
+// bandwidth reports what a device's kernels move, timed by events on its stream: bytes is what one run must move at least.
+func bandwidth(b *testing.B, d *cuda.Device, what string, bytes int64, run func()) {
+	b.Helper()
+	run() // code is loaded, buffers exist
+	d.Spans(true)
+	for b.Loop() {
+		run()
+	}
+	var ms float64
+	var n int
+	for _, s := range d.TakeSpans() {
+		if s.Name == what {
+			ms += s.Milliseconds
+			n++
+		}
+	}
+	if n > 0 && ms > 0 {
+		b.ReportMetric(float64(bytes)*float64(n)/1e6/ms, "GB/s")
+	}
+}
+
+func gpu(b *testing.B, o cuda.Options) *cuda.Device {
+	if testing.Short() {
+		b.Skip("shapes are too large for a fake device")
+	}
+	return open(b, o).(*cuda.Device)
+}
+
+// A copy on the device: what the others are measured by. Read and written bytes count.
+func BenchmarkCopy(b *testing.B) {
+	d := gpu(b, cuda.Options{})
+	const n = 1 << 30
+	bandwidth(b, d, "copy", 2*n, func() {
+		if err := d.Copy(n); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+// One direction of CMC: 256 queries, 16384 drawn rows of 1.28 million, NCE with its gradient.
+func BenchmarkContrast(b *testing.B) {
+	d := gpu(b, cuda.Options{})
+	const n, w, k, batch = 1281167, 128, 16384, 256
+	bank, err := d.NewBank(n, w)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := bank.Write(noise(n*w, 0.08, 1)); err != nil {
+		b.Fatal(err)
+	}
+	ids := make([]int32, batch)
+	for i := range ids {
+		ids[i] = int32(i * 5003)
+	}
+	s := ops.Scoring{Queries: unit(noise(batch*w, 1, 2), w), IDs: ids, K: k, Mode: ops.ScoreNCE, T: 0.07, Z: 1e6, C0: k / float64(n), Factor: 1, Seed: 3}
+	grad := make([]float32, batch*w)
+	bandwidth(b, d, "gather", batch*(k+1)*w*4, func() {
+		s.Stream++
+		if _, err := bank.Score(s, grad); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+// Batch normalisation with ReLU of ResNet-50's first map at batch 256, in bfloat16: forward reads it twice and writes it once,
+// backward reads two maps twice and writes one.
+func BenchmarkNorm(b *testing.B) {
+	for _, dir := range []string{"forward", "backward"} {
+		b.Run(dir, func(b *testing.B) {
+			d := gpu(b, cuda.Options{BF16: true})
+			g := ops.NewGraph(ops.Shape{C: 64, H: 112, W: 112})
+			g.ReLU(g.BatchNorm(g.Input(), "bn"))
+			p, err := d.NewParams(g)
+			if err != nil {
+				b.Fatal(err)
+			}
+			const batch = 256
+			pr, err := d.Compile(g, p, ops.Options{Batch: batch, Train: true, InputGrad: true})
+			if err != nil {
+				b.Fatal(err)
+			}
+			x := noise(batch*64*112*112, 1, 1)
+			elements := int64(len(x)) * 2
+			what, bytes := "batchnorm", 3*elements
+			if dir == "backward" {
+				what, bytes = "gradient of batchnorm", 5*elements
+			}
+			bandwidth(b, d, what, bytes, func() {
+				tape, err := pr.Forward(x, batch)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := tape.Backward(x); err != nil {
+					b.Fatal(err)
+				}
+			})
+		})
+	}
+}
