@@ -48,6 +48,7 @@ func (r *Run) openLoading() (err error) {
 func (r *Run) loading(g *contraflow.Graph) contraflow.Port[*stages.Batch] {
 	o := r.o
 	render := r.views.stage(r.decode.Recycle)
+	render.Raw = r.renderings() != nil
 	plans := contraflow.Source(g, "sampler", r.sampler.Plans())
 	if r.mixes() {
 		plans = contraflow.Step(plans, "partners", r.newMixture().Plan)

@@ -40,6 +40,7 @@ type Run struct {
 	passes    []stages.Pass
 	objective objective
 	sampler   stages.Sampler
+	rendered  []*ops.Rendering // by view, when the device renders
 	decode    *stages.Decode
 	lock      *checkpoint.Lock
 
@@ -290,7 +291,7 @@ func (r *Run) compute(g *contraflow.Graph, batches contraflow.Port[*stages.Batch
 	r.metered.Store(int64(r.sampler.Start))
 	gradients := contraflow.Loop[*stages.Gradients](g, "gradients", 1).Between("update", "encode")
 	skip := o.Run.OnNaN == "skip"
-	r.encode = &stages.Encode{Towers: r.towers, Passes: r.passes, Gradients: gradients, Seed: uint64(o.Run.Seed),
+	r.encode = &stages.Encode{Towers: r.towers, Passes: r.passes, Gradients: gradients, Seed: uint64(o.Run.Seed), Renderings: r.renderings(),
 		Between: r.between, SnapshotAt: r.snapshotAt, Spare: r.spare, SkipNaN: skip, NaN: r.trouble}
 	contrast := &stages.Contrast{Objective: r.objective}
 	update := &stages.Update{LR: func(p stages.Plan) float64 { return o.Optim.Rate(p.Epoch) }, Momentum: o.Optim.Momentum,

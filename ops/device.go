@@ -28,6 +28,10 @@ type Tracer interface {
 	// back tells later, at the latest before Close returns. nil ends it; measuring may cost time. f is called on the
 	// goroutine that owns the device.
 	OnSpan(f func(name string, start time.Time, d time.Duration))
+
+	// Behind says that calls return before their work is done, so that only spans tell how long it took. Spans then include
+	// "forward", "backward", "sgd", "average", and "upload", which runs beside them.
+	Behind() bool
 }
 
 // Options fix what a Program is compiled for.

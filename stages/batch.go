@@ -36,6 +36,8 @@ type Batch struct {
 	Labels []int       // [B]
 	Views  [][]float32 // per view [B,C,H,W]
 	Shapes [][3]int    // per view C,H,W
+	// Pixels, when a device renders, are per view what it renders, 8-bit RGB [B,H,W,3]; Views is then empty.
+	Pixels [][]byte
 	// Present says which samples have view v; nil means all.
 	Present [][]bool
 	// Lambda weighs the mixed view of Un-Mix, the last one, against the sample itself.

@@ -62,6 +62,8 @@ type Encode struct {
 	Passes    []Pass
 	Gradients GradientSource
 	Seed      uint64
+	// Renderings say, for every view of a batch of pixels, what its tower's device makes of them.
+	Renderings []*ops.Rendering
 
 	// Between, if set, is called with the device idle and all weights up to date before the batch of a plan is
 	// encoded: evaluation and snapshots happen here.
@@ -84,6 +86,7 @@ type Encode struct {
 	inflight bool
 	batch    *Batch
 	shuffled []float32
+	mixed    []byte // pixels in shuffled order
 	sparse   sparse
 	restored [][]float32
 	order    []int
@@ -268,6 +271,9 @@ func (e *Encode) forward(i int, p Pass, b *Batch) ([]float32, error) {
 		e.tapes = make([]ops.Tape, len(e.Passes))
 		e.restored = make([][]float32, len(e.Passes))
 	}
+	if b.Pixels != nil {
+		return e.forwardPixels(i, p, b)
+	}
 	x, n, t := b.Views[p.View], len(b.Index), &e.Towers[p.Tower]
 	size := len(x) / n
 	if some := b.some(p.View); some != nil {
@@ -286,10 +292,15 @@ func (e *Encode) forward(i int, p Pass, b *Batch) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.outputs(i, p, tape, n), nil
+}
+
+// outputs are those of a pass over n samples, in their own order; tapes of momentum encoders are given back.
+func (e *Encode) outputs(i int, p Pass, tape ops.Tape, n int) []float32 {
 	out := tape.Output(0)
-	if t.Follows < 0 {
+	if e.Towers[p.Tower].Follows < 0 {
 		e.tapes[i] = tape
-		return out, nil
+		return out
 	}
 	d := len(out) / n
 	e.restored[i] = grow(e.restored[i], len(out))
@@ -301,7 +312,31 @@ func (e *Encode) forward(i int, p Pass, b *Batch) ([]float32, error) {
 		copy(e.restored[i][from*d:(from+1)*d], out[to*d:(to+1)*d])
 	}
 	tape.Release()
-	return e.restored[i], nil
+	return e.restored[i]
+}
+
+// forwardPixels runs one pass of a device that renders.
+func (e *Encode) forwardPixels(i int, p Pass, b *Batch) ([]float32, error) {
+	x, n := b.Pixels[p.View], len(b.Index)
+	program, ok := e.Towers[p.Tower].Program.(ops.PixelProgram)
+	if !ok || e.Renderings == nil {
+		return nil, fmt.Errorf("the batch holds pixels, and the device does not render: set Views.Raw only for one that does")
+	}
+	e.sparse.all(i)
+	if p.Shuffle {
+		size := len(x) / n
+		e.order = Draw(e.Seed, b.Epoch, b.Step, PurposeShuffle).Perm(n)
+		e.mixed = e.mixed[:0]
+		for _, from := range e.order {
+			e.mixed = append(e.mixed, x[from*size:][:size]...)
+		}
+		x = e.mixed
+	}
+	tape, err := program.ForwardPixels(x, n, e.Renderings[p.View])
+	if err != nil {
+		return nil, err
+	}
+	return e.outputs(i, p, tape, n), nil
 }
 
 // grow returns a slice of length n, reusing s when it is large enough.

@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +19,8 @@ type Views struct {
 	Split [][]int
 	// Functions add views of the user's own.
 	Functions []ViewFunc
+	// Raw leaves rendering to the device: batches hold pixels. Only views of Split, without mixture or functions, can be raw.
+	Raw bool
 	// Recycle, if set, takes the crops back.
 	Recycle func(*Crops)
 
@@ -55,6 +58,14 @@ func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
 		b.Views = append(b.Views, nil)
 	}
 	b.Views, b.Shapes = b.Views[:len(split)], b.Shapes[:0]
+	if v.Raw {
+		v.pixels(b, c, split, crops)
+		if v.Recycle != nil {
+			v.Recycle(c)
+		}
+		return b, nil
+	}
+	b.Pixels = nil
 	for i, channels := range split {
 		b.Shapes = append(b.Shapes, [3]int{len(channels), h, w})
 		b.Views[i] = grow(b.Views[i], slots*len(channels)*h*w)
@@ -80,6 +91,28 @@ func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
 		v.Recycle(c)
 	}
 	return b, nil
+}
+
+// pixels puts the pictures of a batch one behind the other, once for every crop; views of one crop share them.
+func (v *Views) pixels(b *Batch, c *Crops, split [][]int, crops int) {
+	h, w := c.Pictures[0].H, c.Pictures[0].W
+	b.Views, b.Pixels = b.Views[:0], b.Pixels[:cap(b.Pixels)]
+	for len(b.Pixels) < len(split) {
+		b.Pixels = append(b.Pixels, nil)
+	}
+	b.Pixels = b.Pixels[:len(split)]
+	n, size := len(c.Pictures)/max(c.PerSample, 1), 3*h*w
+	for i, channels := range split {
+		b.Shapes = append(b.Shapes, [3]int{len(channels), h, w})
+		if i >= crops { // another view of the only crop
+			b.Pixels[i] = b.Pixels[0]
+			continue
+		}
+		b.Pixels[i] = slices.Grow(b.Pixels[i][:0], n*size)
+		for s := range n {
+			b.Pixels[i] = append(b.Pixels[i], c.Pictures[s*c.PerSample+i].Pix...)
+		}
+	}
 }
 
 // DefaultSplit is the reference's: the first channel, and the other two.

@@ -55,6 +55,9 @@ func (d *Device) ISA() string { return d.isa.name }
 // OnSpan implements ops.Tracer: f is told of every step of a plan, forward and backward. Nothing is measured while f is nil.
 func (d *Device) OnSpan(f func(name string, start time.Time, d time.Duration)) { d.onSpan = f }
 
+// Behind implements ops.Tracer: calls return when their work is done.
+func (d *Device) Behind() bool { return false }
+
 // clock is now when somebody wants to know.
 func (d *Device) clock() time.Time {
 	if d.onSpan == nil {

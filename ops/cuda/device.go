@@ -44,6 +44,9 @@ type Device struct {
 	convs    map[cudnn.Conv]*cudnn.Plan
 	failed   error // of calls that could not return it
 	spans    *recorder
+	told     func(Span) // of the goroutine that uses the device
+
+	renderings map[*ops.Rendering]cu.DevicePtr
 }
 
 var _ ops.Device = (*Device)(nil)
@@ -71,7 +74,7 @@ func Open(o Options) (ops.Device, error) {
 		return nil, fmt.Errorf("there is no device cuda:%d: this machine has %d, counted from 0", o.Ordinal, n)
 	}
 	d := &Device{o: o, work: make(chan func()), held: map[cu.DevicePtr]int64{}, products: map[cublaslt.Product]*cublaslt.Plan{},
-		convs: map[cudnn.Conv]*cudnn.Plan{}}
+		convs: map[cudnn.Conv]*cudnn.Plan{}, renderings: map[*ops.Rendering]cu.DevicePtr{}}
 	started := make(chan error)
 	go d.own(started)
 	if err := <-started; err != nil {
@@ -182,6 +185,7 @@ func (d *Device) explain(err error) error {
 
 // Close frees everything and ends the owner goroutine.
 func (d *Device) Close() error {
+	d.OnSpan(nil)
 	err := d.do(func() error {
 		err := cu.Synchronize()
 		for _, p := range d.convs {

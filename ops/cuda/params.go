@@ -130,8 +130,11 @@ func newTensor(s ops.ParamSpec, n ops.Node) tensor {
 }
 
 // upload copies floats to the device and waits, until they are there.
-func (p *params) upload(dst cu.DevicePtr, src []float32) error {
-	if err := p.d.compute.Synchronize(); err != nil {
+func (p *params) upload(dst cu.DevicePtr, src []float32) error { return p.d.put(dst, src) }
+
+// put copies floats to the device and waits, until they are there.
+func (d *Device) put(dst cu.DevicePtr, src []float32) error {
+	if err := d.compute.Synchronize(); err != nil {
 		return err
 	}
 	if err := cu.MemcpyHtoD(dst, unsafe.Pointer(&src[0]), int64(4*len(src))); err != nil {

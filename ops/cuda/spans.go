@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"time"
 
 	"gorgonia.org/cu"
 )
@@ -56,6 +57,33 @@ func (d *Device) Spans(on bool) {
 		d.spans = r
 		return r.zero.Record(d.compute)
 	})
+}
+
+// OnSpan implements ops.Tracer. Spans are told when the host next waits for an output.
+func (d *Device) OnSpan(f func(name string, start time.Time, d time.Duration)) {
+	d.tell() // what is left of before
+	d.told = nil
+	d.Spans(f != nil)
+	if f == nil {
+		return
+	}
+	d.later(d.compute.Synchronize) // the device has just passed the beginning
+	zero := time.Now()
+	ms := func(v float64) time.Duration { return time.Duration(v * float64(time.Millisecond)) }
+	d.told = func(s Span) { f(s.Name, zero.Add(ms(s.Start)), ms(s.Milliseconds)) }
+}
+
+// Behind implements ops.Tracer.
+func (d *Device) Behind() bool { return true }
+
+// tell hands spans to who asked for them.
+func (d *Device) tell() {
+	if d.told == nil {
+		return
+	}
+	for _, s := range d.TakeSpans() {
+		d.told(s)
+	}
 }
 
 // TakeSpans waits for the recorded work and returns its timings, in the order it was put on the streams.

@@ -67,6 +67,7 @@ func (t *tape) Output(i int) []float32 {
 	if !t.arrived {
 		t.pr.d.later(t.done.Synchronize)
 		t.arrived = true
+		t.pr.d.tell()
 	}
 	return t.host.floats()[t.pr.offset(i)/4:][:t.n*t.pr.OutputShape(i).Len()]
 }

@@ -6,3 +6,4 @@
 #include "l2norm.cu"
 #include "optim.cu"
 #include "bank.cu"
+#include "pixels.cu"
