@@ -1,5 +1,5 @@
 // cudev.h: one source, three compilers.
-//   NVRTC: everything exists, only helpers are added.
+//   NVRTC: everything exists, only small functions are added.
 //   clang -x cuda -nocudainc -nocudalib (syntax and PTX): the few spellings in use are made from clang's builtins.
 //   g++ (-DCPU_SHIM): cpu_shim.h runs the grid on the processor, for the numbers.
 // Kernels include no other header. Activations are of type act: float, or bfloat16 with -DCF_BF16.
