@@ -62,7 +62,7 @@ func results(runs []*runRecord) report.Table {
 		if r.probe != nil {
 			row[2], row[7], row[8], row[9], row[11] = r.probe.Model, percent(r.probe.Top1), percent(r.probe.Top5), strconv.Itoa(r.probe.Layer), fmt.Sprintf("%.0f", r.probe.Seconds)
 		}
-		if v, ok := r.lastMean("images_per_s"); ok {
+		if v, ok := r.lastSpeed(); ok {
 			row[10] = fmt.Sprintf("%.0f", v)
 		}
 		t.Rows = append(t.Rows, row)
@@ -104,13 +104,13 @@ func differences(runs []*runRecord) report.Table {
 			}
 			seen[name] = true
 			row, differ := []string{o.Name}, false
-			for _, other := range runs {
+			for _, other := range runs { // runs without the option, such as a probe beside training, do not count
 				s, has := other.manifest.Settings[name]
 				if !has {
 					s.Value = "–"
 				}
 				row = append(row, s.Value)
-				differ = differ || s.Value != row[1]
+				differ = differ || has && s.Value != o.Value
 			}
 			if differ {
 				t.Rows = append(t.Rows, row)
@@ -164,6 +164,6 @@ func together(runs []*runRecord) (out []report.Chart) {
 		return p
 	})
 	add(report.Chart{Title: "Learning rate", XLabel: "step", YLabel: "rate"}, func(r *runRecord) []report.Point { return r.series("lr").Points })
-	add(report.Chart{Title: "Speed", XLabel: "step", YLabel: "images/s"}, func(r *runRecord) []report.Point { return r.series("images_per_s").Points })
+	add(report.Chart{Title: "Speed", XLabel: "step", YLabel: "images/s"}, func(r *runRecord) []report.Point { return r.speed().Points })
 	return out
 }

@@ -219,8 +219,11 @@ func (r *Run) histogramKNN(ctx context.Context) (float64, error) {
 }
 
 // smooth averages a curve down to at most 200 points.
-func smooth(points []report.Point) []report.Point {
-	k := (len(points) + 199) / 200
+func smooth(points []report.Point) []report.Point { return average(points, 200) }
+
+// average joins neighbouring points until at most so many are left.
+func average(points []report.Point, most int) []report.Point {
+	k := (len(points) + most - 1) / most
 	var out []report.Point
 	for i := 0; i < len(points); i += k {
 		end := min(len(points), i+k)

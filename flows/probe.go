@@ -77,6 +77,8 @@ type ProbeEpoch struct {
 // ProbeRun is one probe: everything that is opened, made and checked before its graph starts.
 type ProbeRun struct {
 	Dir string
+	// Moved is where an earlier probe of the same name was put; empty if there was none.
+	Moved string
 
 	// Observe, if set, is told of every step, and EndOfEpoch of every epoch's averages, on the goroutine of the meter stage.
 	Observe    func(s *ProbeStep)
@@ -172,6 +174,11 @@ func (r *ProbeRun) open(ctx context.Context) (err error) {
 	if r.lock, err = checkpoint.Acquire(r.Dir); err != nil {
 		return fmt.Errorf("--save_path: %w", err)
 	}
+	if o.Resume == "" {
+		if r.Moved, r.lock, err = makeRoom(r.Dir, r.lock); err != nil {
+			return fmt.Errorf("--save_path: %w", err)
+		}
+	}
 	return r.resume()
 }
 
@@ -180,8 +187,11 @@ func (r *ProbeRun) openHalf(half string) (h probeHalf, err error) {
 	o := r.encoder.Options
 	o.Data.Folder, o.Data.CropLow, o.Data.CropRule, o.Data.Aug, o.Data.BadSamples, o.Run.Seed =
 		r.o.DataFolder, r.o.CropLow, r.o.CropRule, r.o.Aug, r.o.BadSamples, r.o.Seed
-	if dir := filepath.Join(r.o.DataFolder, half); half == "val" {
-		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+	if r.o.ClassList != "" {
+		o.Data.ClassList = r.o.ClassList
+	}
+	if _, err := os.Stat(filepath.Join(r.o.DataFolder, "train")); err == nil && half == "val" { // other formats have other names
+		if _, err := os.Stat(filepath.Join(r.o.DataFolder, half)); errors.Is(err, os.ErrNotExist) {
 			return h, fmt.Errorf("--data_folder %s: it has no folder val: a probe is scored on val/<class>/<images>, of the same classes as train", r.o.DataFolder)
 		}
 	}

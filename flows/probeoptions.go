@@ -19,6 +19,7 @@ type ProbeOptions struct {
 	Towers    []int  // --towers: the towers whose features are joined; empty is all
 
 	DataFolder string  // --data_folder
+	ClassList  string  // --class_list: empty takes that of training
 	Dataset    string  // --dataset: only the crop rule; empty is the reference's default
 	View       string  // --view: empty takes what the file says
 	ImageSize  int     // --image_size: 0 is that of training

@@ -55,7 +55,11 @@ func (r *runRecord) subtitle() string {
 	if m.Method == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s %s on %d images of %d classes; %s, decoder %s, %s, contraflow %s", m.Method, r.setting("model"), m.Images, m.Classes, m.Device, m.Decoder, m.OS, m.Version)
+	model := r.setting("model")
+	if r.probe != nil {
+		model = "of " + r.probe.Model
+	}
+	return fmt.Sprintf("%s %s on %d images of %d classes; %s, decoder %s, %s, contraflow %s", m.Method, model, m.Images, m.Classes, m.Device, m.Decoder, m.OS, m.Version)
 }
 
 // series is a column of the steps, at most 200 points.
@@ -82,6 +86,34 @@ func (r *runRecord) lastMean(name string) (mean float64, ok bool) {
 	return mean / float64(max(n, 1)), n > 0
 }
 
+// speed is images a second over stretches of steps: short steps and long ones count by their time.
+func (r *runRecord) speed() report.Series {
+	s := report.Series{Name: "images/s"}
+	for _, m := range r.steps {
+		if v := m.Values["images_per_s"]; v > 0 {
+			s.Points = append(s.Points, report.Point{X: float64(m.Step), Y: 1 / v})
+		}
+	}
+	s.Points = average(s.Points, 50)
+	for i := range s.Points {
+		s.Points[i].Y = 1 / s.Points[i].Y
+	}
+	return s
+}
+
+// lastSpeed is images a second over the last epoch.
+func (r *runRecord) lastSpeed() (float64, bool) {
+	var seconds float64
+	n := 0
+	for i := len(r.steps) - 1; i >= 0 && r.steps[i].Epoch == r.steps[len(r.steps)-1].Epoch; i-- {
+		if v := r.steps[i].Values["images_per_s"]; v > 0 {
+			seconds += 1 / v
+			n++
+		}
+	}
+	return float64(n) / max(seconds, 1e-12), n > 0
+}
+
 // charts are the curves that the run folder has numbers for.
 func (r *runRecord) charts() (out []report.Chart) {
 	loss := report.Chart{Title: "Loss", XLabel: "step", YLabel: "nats"}
@@ -91,7 +123,7 @@ func (r *runRecord) charts() (out []report.Chart) {
 	}
 	acc := report.Chart{Title: "Accuracy of training batches", XLabel: "step", YLabel: "share"}
 	rate := report.Chart{Title: "Learning rate", XLabel: "step", YLabel: "rate", Series: []report.Series{r.series("lr")}}
-	speed := report.Chart{Title: "Speed", XLabel: "step", YLabel: "images/s", Series: []report.Series{r.series("images_per_s")}}
+	speed := report.Chart{Title: "Speed", XLabel: "step", YLabel: "images/s", Series: []report.Series{r.speed()}}
 	for _, name := range r.columns {
 		switch {
 		case strings.HasSuffix(name, "loss"):
@@ -101,6 +133,9 @@ func (r *runRecord) charts() (out []report.Chart) {
 		case strings.Contains(name, "acc"):
 			acc.Series = append(acc.Series, r.series(name))
 		}
+	}
+	if len(loss.Series) == 2 { // the whole is its only part
+		loss.Series = loss.Series[:1]
 	}
 	out = append(out, loss)
 	if len(prob.Series) > 0 {
@@ -178,7 +213,7 @@ func (r *runRecord) queueAge() *report.Chart {
 		per = n / batch
 	}
 	size := func(step int) int { return min(batch, n-step%per*batch) }
-	oldest, mean, random := report.Series{Name: "oldest key"}, report.Series{Name: "mean"}, report.Series{Name: "random rows left, %"}
+	oldest, mean := report.Series{Name: "oldest key that was pushed"}, report.Series{Name: "mean"}
 	last := r.steps[len(r.steps)-1].Step
 	first, held, ages := 0, 0, 0 // batches first … step are in the queue: held keys, whose ages add up to ages
 	for step := 0; step <= last; step++ {
@@ -193,10 +228,9 @@ func (r *runRecord) queueAge() *report.Chart {
 			x := float64(step)
 			oldest.Points = append(oldest.Points, report.Point{X: x, Y: float64(step - first)})
 			mean.Points = append(mean.Points, report.Point{X: x, Y: float64(ages) / float64(held)})
-			random.Points = append(random.Points, report.Point{X: x, Y: 100 * float64(max(0, k-held)) / float64(k)})
 		}
 	}
-	return &report.Chart{Title: "Age of the queue's keys", XLabel: "step", YLabel: "steps", Series: []report.Series{oldest, mean, random}}
+	return &report.Chart{Title: "Age of the queue's keys", XLabel: "step", YLabel: "steps", Series: []report.Series{oldest, mean}}
 }
 
 // simMeans are the mean similarities of an epoch's first batch.
@@ -273,7 +307,7 @@ func (r *runRecord) summary(p *report.Page) {
 			fact("loss", strconv.FormatFloat(v, 'g', 4, 64), "mean of the last epoch")
 		}
 		fact("steps", strconv.Itoa(last.Step+1), fmt.Sprintf("epoch %d", last.Epoch))
-		if v, ok := r.lastMean("images_per_s"); ok {
+		if v, ok := r.lastSpeed(); ok {
 			fact("speed", fmt.Sprintf("%.0f images/s", v), "mean of the last epoch's steps")
 		}
 	}

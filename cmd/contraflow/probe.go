@@ -49,6 +49,9 @@ func newProbe() *cobra.Command {
 		if err := r.WriteManifest(os.Args, flows.ProbeSettings(cmd.Flags())); err != nil {
 			return err
 		}
+		if r.Moved != "" {
+			log.Warn().Msgf("%s held an earlier probe: it is now %s; --resume auto would have gone on with it", r.Dir, r.Moved)
+		}
 		log.Info().Str("folder", r.Dir).Msg(r.Describe())
 		out := cmd.OutOrStdout()
 		if asJSON {

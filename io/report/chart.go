@@ -139,7 +139,7 @@ func ticks(a, b float64) []float64 {
 	return out
 }
 
-func label(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
+func label(v float64) string { return strconv.FormatFloat(v+0, 'g', 4, 64) } // +0 turns -0 into 0
 
 // Scatter is a two-dimensional map of rows coloured by class.
 type Scatter struct {
