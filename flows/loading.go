@@ -53,12 +53,15 @@ func (r *Run) loading(g *contraflow.Graph) contraflow.Port[*stages.Batch] {
 	if r.mixes() {
 		plans = contraflow.Step(plans, "partners", r.newMixture().Plan)
 	}
+	unmix := &stages.Unmix{Prob: o.Mix.UnmixProb, Beta: o.Mix.UnmixBeta, Seed: uint64(o.Run.Seed)}
+	if r.unmixes() && o.Data.Ranks > 1 {
+		plans = contraflow.Step(plans, "partners", unmix.Plan)
+	}
 	crops := contraflow.Step(plans, "decode", r.decode.Run, r.scale(r.workers())...)
 	batches := contraflow.Step(crops, "views", render.Run, r.scale(1)...)
 	if r.mixes() {
 		batches = contraflow.Step(batches, "mixture", stages.Mix)
 	} else if r.unmixes() {
-		unmix := &stages.Unmix{Prob: o.Mix.UnmixProb, Beta: o.Mix.UnmixBeta, Seed: uint64(o.Run.Seed)}
 		batches = contraflow.Step(batches, "mixture", unmix.Run)
 	}
 	return batches

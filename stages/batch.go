@@ -10,6 +10,8 @@ type Plan struct {
 	Batch int   // index of the batch in its epoch, from 0
 	Of    int   // batches in the epoch
 	Index []int // samples of the data set, len B; the last batch of an epoch may be short
+	// Whole are the samples of the batch over all ranks, in order; nil when there is one rank, which has them in Index.
+	Whole []int
 	// Mix is what a mixture does to the batch; nil is nothing.
 	Mix *Recipe
 }

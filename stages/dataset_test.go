@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/contraflow/contraflow/ops/pixel"
 	"github.com/contraflow/contraflow/stages"
 )
 
@@ -62,5 +63,47 @@ func TestConcatAndOnly(t *testing.T) {
 	}
 	if _, err := stages.Only(a, []string{"ant", "dog"}); err == nil || !strings.Contains(err.Error(), `"dog"`) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// counted counts what is read.
+type counted struct {
+	stages.Dataset
+	reads *int
+}
+
+func (c counted) Read(ctx context.Context, i int, buf []byte) ([]byte, error) {
+	*c.reads++
+	return append(buf[:0], "P6\n2 2\n255\nabcdefghijkl"...), nil
+}
+
+type ppm struct{}
+
+func (ppm) Decode(dst *pixel.Picture, data []byte) error {
+	dst.Reset(2, 2)
+	copy(dst.Pix, data[len(data)-12:])
+	return nil
+}
+
+// Going on at the ten millionth step reads its batch and nothing else, whatever the format.
+func TestResumeReadsNothing(t *testing.T) {
+	reads := 0
+	data := counted{listed{[]string{"a"}, make([]int, 100)}, &reads}
+	s := stages.Sampler{N: 100, Batch: 10, Epochs: 1 << 22, Seed: 3, Start: 10_000_003}
+	d := &stages.Decode{Data: data, Decoder: ppm{}, Size: 4, CropLow: 0.5, Rule: stages.CropRules["torchvision-0.3"]}
+	for p, err := range s.Plans() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Run(context.Background(), p); err != nil {
+			t.Fatal(err)
+		}
+		if p.Step != 10_000_003 || p.Epoch != 1_000_001 || p.Batch != 3 {
+			t.Errorf("the plan is %+v", p)
+		}
+		break
+	}
+	if reads != 10 {
+		t.Errorf("%d images were read for a batch of 10", reads)
 	}
 }

@@ -56,16 +56,20 @@ type Dice interface {
 
 // Plan draws the recipe of a batch.
 func (m *Mixture) Plan(_ context.Context, p Plan) (Plan, error) {
-	r := &Recipe{Hosts: len(p.Index)}
+	r := &Recipe{Hosts: len(p.Index), Pool: len(p.Whole)}
 	for slot, index := range p.Index {
 		from := len(r.Donors)
 		m.Draw(r, &Rand{Draw(m.Seed, p.Epoch, index, PurposeMixture)}, slot)
 		for i := from; i < len(r.Donors); i++ {
 			d := &r.Donors[i]
-			if d.Copy >= 0 {
+			d.Key = index + (1+i-from)*maxCrops*m.N
+			switch {
+			case d.Copy >= 0 && p.Whole != nil: // it may be another rank's: decoded again, it is the same
+				d.Index = p.Whole[d.Copy]
+				d.Key, d.Copy = d.Index, -1
+			case d.Copy >= 0:
 				d.Index = p.Index[d.Copy]
 			}
-			d.Key = index + (1+i-from)*maxCrops*m.N
 		}
 	}
 	p.Mix = r
@@ -97,7 +101,11 @@ func (m *Mixture) Draw(r *Recipe, dice Dice, slot int) {
 func (m *Mixture) partner(r *Recipe, dice Dice) (slot int) {
 	d := Donor{Copy: -1}
 	if m.InBatch {
-		d.Copy = dice.Int(0, r.Hosts)
+		pool := r.Pool
+		if pool == 0 {
+			pool = r.Hosts
+		}
+		d.Copy = dice.Int(0, pool)
 	} else {
 		d.Index = dice.Int(0, m.N)
 	}

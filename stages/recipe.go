@@ -9,6 +9,7 @@ import (
 // 0 … Hosts-1 are the samples of the batch, the others its donors.
 type Recipe struct {
 	Hosts  int
+	Pool   int // samples that partners within the batch are drawn from: all ranks'; 0 is Hosts
 	Donors []Donor
 	Acts   []Act // in order
 }

@@ -17,7 +17,7 @@ type Sampler struct {
 	MaxSteps int // number of steps in the whole run; 0 means all epochs
 	DropLast bool
 	Ordered  bool // keep the order of the data set, for evaluation
-	// Rank of World takes every World-th sample of the global batch; World 0 is 1.
+	// Rank of World takes every World-th sample of the global batch, which is the same for any World; World 0 is 1.
 	Rank, World int
 }
 
@@ -32,6 +32,8 @@ func (s Sampler) Check() error {
 		return fmt.Errorf("batch size %d is larger than the data set, %d images: lower --batch_size", s.Batch, s.N)
 	case s.World > 1 && (s.Rank < 0 || s.Rank >= s.World || s.Batch%s.World != 0):
 		return fmt.Errorf("rank %d of %d with batch %d: ranks count from 0 and must divide the batch", s.Rank, s.World, s.Batch)
+	case s.World > 1 && !s.DropLast && s.N%s.Batch > 0 && s.N%s.Batch < s.World:
+		return fmt.Errorf("the last batch of an epoch has %d images for %d ranks: leave it out with --drop_last", s.N%s.Batch, s.World)
 	}
 	return nil
 }
@@ -70,6 +72,9 @@ func (s Sampler) Plans() iter.Seq2[Plan, error] {
 			}
 			all := order[b*s.Batch : min(s.N, (b+1)*s.Batch)]
 			p := Plan{Epoch: epoch + 1, Step: step, Batch: b, Of: per}
+			if world > 1 {
+				p.Whole = all
+			}
 			for i := s.Rank; i < len(all); i += world {
 				p.Index = append(p.Index, all[i])
 			}

@@ -1,6 +1,9 @@
 package stages
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Unmix adds a view to every batch: the first one mixed with itself in reverse order (Shen et al., Un-Mix, AAAI 2022), either
 // blended with weight λ or, with probability 1-Prob, with boxes of area share 1-λ exchanged. The loss weighs the mixed
@@ -9,6 +12,21 @@ type Unmix struct {
 	Prob float64 // of a blend
 	Beta float64 // λ ~ Beta(β,β)
 	Seed uint64
+}
+
+// Plan lets a rank decode those samples that its own meet in the reversed batch and that other ranks have, each as it is there. A
+// run of one rank does not need it.
+func (u *Unmix) Plan(_ context.Context, p Plan) (Plan, error) {
+	if p.Whole == nil {
+		return p, nil
+	}
+	r := &Recipe{Hosts: len(p.Index)}
+	for _, index := range p.Index {
+		other := p.Whole[len(p.Whole)-1-slices.Index(p.Whole, index)]
+		r.Donors = append(r.Donors, Donor{Index: other, Key: other, Copy: -1})
+	}
+	p.Mix = r
+	return p, nil
 }
 
 // Run adds the mixed view.
@@ -24,21 +42,29 @@ func (u *Unmix) Run(_ context.Context, b *Batch) (*Batch, error) {
 		b.Views = append(b.Views, nil)
 	}
 	b.Shapes = append(b.Shapes, s)
-	mixed := grow(b.Views[len(b.Views)-1], len(x))
+	mixed := grow(b.Views[len(b.Views)-1], (last+1)*size)
 	b.Views[len(b.Views)-1] = mixed
 	var box Area
 	if !whole {
 		box = Around(lambda, h, w, dice.Int(0, h), dice.Int(0, w))
 		lambda = 1 - float64(box.Size())/float64(h*w)
 	}
+	partner := func(i int) int { return last - i }
+	if b.Mix != nil { // of Plan
+		partner = func(i int) int { return last + 1 + i }
+	}
 	for i := range last + 1 {
-		to, own, other := mixed[i*size:][:size], x[i*size:][:size], x[(last-i)*size:][:size]
+		to, own, other := mixed[i*size:][:size], x[i*size:][:size], x[partner(i)*size:][:size]
 		if whole {
 			blend(to, own, other, lambda)
 			continue
 		}
 		copy(to, own)
 		box.rows(c, h, w, func(at, n int) { copy(to[at:at+n], other[at:]) })
+	}
+	for v := range b.Views { // without the partners
+		sv := b.Shapes[v]
+		b.Views[v] = b.Views[v][:(last+1)*sv[0]*sv[1]*sv[2]]
 	}
 	b.Lambda = lambda
 	return b, nil
