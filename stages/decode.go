@@ -240,24 +240,22 @@ func (d *Decode) render(b *bench, c *Crops, slot, key, k int) {
 	}
 }
 
-// jitter is RandomGrayscale(0.2) followed by ColorJitter(0.4, 0.4, 0.4, 0.4), whose four parts come in random order.
+// jitter draws and applies grayscale and colour jitter.
 func jitter(r *Rand, p *pixel.Planar) {
-	if r.Float64() < 0.2 {
+	j := drawJitter(r)
+	if j.Gray {
 		p.Grayscale()
 	}
-	order := r.Perm(4)
-	factor := [3]float64{r.Between(0.6, 1.4), r.Between(0.6, 1.4), r.Between(0.6, 1.4)}
-	hue := r.Between(-0.4, 0.4)
-	for _, part := range order {
+	for _, part := range j.Order {
 		switch part {
 		case 0:
-			p.Brightness(factor[0])
+			p.Brightness(j.Factor[0])
 		case 1:
-			p.Contrast(factor[1])
+			p.Contrast(j.Factor[1])
 		case 2:
-			p.Saturation(factor[2])
+			p.Saturation(j.Factor[2])
 		case 3:
-			p.Hue(hue)
+			p.Hue(j.Hue)
 		}
 	}
 }

@@ -29,12 +29,22 @@ func (u *Unmix) Plan(_ context.Context, p Plan) (Plan, error) {
 	return p, nil
 }
 
+// Draw is what happens to a batch: a blend with weight λ, or boxes that change places.
+func (u *Unmix) Draw(p Plan, h, w int) (whole bool, lambda float64, box Area) {
+	dice := &Rand{Draw(u.Seed, p.Epoch, p.Step, PurposeUnmix)}
+	whole, lambda = dice.Float64() < u.Prob, dice.Beta(u.Beta, u.Beta)
+	if !whole {
+		box = Around(lambda, h, w, dice.Int(0, h), dice.Int(0, w))
+		lambda = 1 - float64(box.Size())/float64(h*w)
+	}
+	return whole, lambda, box
+}
+
 // Run adds the mixed view.
 func (u *Unmix) Run(_ context.Context, b *Batch) (*Batch, error) {
-	dice := &Rand{Draw(u.Seed, b.Epoch, b.Step, PurposeUnmix)}
-	whole, lambda := dice.Float64() < u.Prob, dice.Beta(u.Beta, u.Beta)
 	s, x := b.Shapes[0], b.Views[0]
 	c, h, w := s[0], s[1], s[2]
+	whole, lambda, box := u.Draw(b.Plan, h, w)
 	size, last := c*h*w, len(b.Index)-1
 	if n := len(b.Views); n < cap(b.Views) {
 		b.Views = b.Views[:n+1]
@@ -44,11 +54,6 @@ func (u *Unmix) Run(_ context.Context, b *Batch) (*Batch, error) {
 	b.Shapes = append(b.Shapes, s)
 	mixed := grow(b.Views[len(b.Views)-1], (last+1)*size)
 	b.Views[len(b.Views)-1] = mixed
-	var box Area
-	if !whole {
-		box = Around(lambda, h, w, dice.Int(0, h), dice.Int(0, w))
-		lambda = 1 - float64(box.Size())/float64(h*w)
-	}
 	partner := func(i int) int { return last - i }
 	if b.Mix != nil { // of Plan
 		partner = func(i int) int { return last + 1 + i }

@@ -78,7 +78,7 @@ func newRoot() *cobra.Command {
 		return usagef("%v: see %s --help", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newTrain(), newProfile(), newDemo(), newData(), newModels(), newPresets(), newStudy(), newBench(), newConvert(), newInspect(), newDiff())
+	root.AddCommand(newTrain(), newProfile(), newPreview(), newDemo(), newData(), newModels(), newPresets(), newStudy(), newBench(), newConvert(), newInspect(), newDiff())
 	root.AddCommand(newKNN(), newProbe(), newReport(), newCompare(), newEmbed(), newRetrieve())
 	return root
 }
