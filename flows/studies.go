@@ -151,7 +151,6 @@ func objectives(base Options, items []item) *Study {
 		s.Claims = append(s.Claims, Claim{Text: fmt.Sprintf("contrastive > predictive %s, encoder of %s", l, first), Left: "contrastive", LeftColumn: first, Right: "predictive " + l, RightColumn: first})
 	}
 	add("supervised", "supervised", labels, items, true)
-	add("supervised", "supervised, "+first+" alone", with(labels, items[:1]), items[:1], false)
 	s.Claims = append(s.Claims,
 		Claim{Text: fmt.Sprintf("contrastive ≥ untrained, %s", both), Left: "contrastive", LeftColumn: both, Right: "untrained", RightColumn: both},
 		Claim{Text: fmt.Sprintf("contrastive within %.2f of supervised, %s", supervisedMargin, both), Left: "contrastive", LeftColumn: both, Right: "supervised", RightColumn: both, Margin: supervisedMargin})
