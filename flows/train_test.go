@@ -47,8 +47,8 @@ func run(t *testing.T, o flows.Options) string {
 	return runWith(t, o, func(*flows.Run) {})
 }
 
-// runWith is run with something set up before it.
-func runWith(t *testing.T, o flows.Options, setup func(r *flows.Run)) string {
+// runWith is run with something set up before it, and others told of its steps.
+func runWith(t *testing.T, o flows.Options, setup func(r *flows.Run), told ...func(*flows.StepReport)) string {
 	t.Helper()
 	r, err := flows.Prepare(o)
 	if err != nil {
@@ -60,7 +60,12 @@ func runWith(t *testing.T, o flows.Options, setup func(r *flows.Run)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Observe = m.Write
+	r.Observe = func(rep *flows.StepReport) {
+		m.Write(rep)
+		for _, f := range told {
+			f(rep)
+		}
+	}
 	if err := r.Train(context.Background()); err != nil {
 		t.Fatal(err)
 	}

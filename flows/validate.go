@@ -3,6 +3,7 @@ package flows
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -27,6 +28,10 @@ func Validate(o Options) error {
 	bad(o.Run.Watchdog >= 0, "--watchdog %v: must be a number of seconds, or 0 for never", o.Run.Watchdog)
 	if _, err := parseDevice(o.Net.Device); err != nil {
 		errs = append(errs, err)
+	}
+	if o.Run.Metrics != "" {
+		_, port, err := net.SplitHostPort(o.Run.Metrics)
+		bad(err == nil && port != "", "--metrics_addr %q: want host:port, or :port for this machine alone, such as :9090", o.Run.Metrics)
 	}
 	bad(o.Net.Threads >= 0, "--threads %d: must be 0 (one a core) or more", o.Net.Threads)
 	bad(o.Net.FeatDim >= 1, "--feat_dim %d: must be at least 1", o.Net.FeatDim)

@@ -79,6 +79,11 @@ func newFlow(method, short string, run func(cmd *cobra.Command, o flows.Options,
 
 // train runs one method with a status line a second.
 func train(ctx context.Context, o flows.Options, settings map[string]flows.Setting, stop <-chan struct{}, out io.Writer, log zerolog.Logger) error {
+	live, err := flows.NewLive(o)
+	if err != nil {
+		return err
+	}
+	defer live.Close()
 	r, err := flows.Prepare(o)
 	if err != nil {
 		return err
@@ -123,6 +128,11 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	r.Observe = func(rep *flows.StepReport) {
 		m.Write(rep)
 		p.step(rep)
+		live.Step(rep)
+	}
+	if live != nil {
+		live.Watch(r)
+		log.Info().Str("address", "http://"+live.Addr()+"/metrics").Msg("metrics")
 	}
 	err = r.Train(ctx)
 	p.end()
