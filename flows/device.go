@@ -54,3 +54,15 @@ func openDevice(o Options) (ops.Device, error) {
 	}
 	return cpu.New(o.Net.Threads)
 }
+
+// DeviceMemory is how many bytes the run holds on a GPU, 0 on the processor.
+func (r *Run) DeviceMemory() int64 {
+	m, ok := r.net.device.(interface {
+		Memory() (held, free, total int64)
+	})
+	if !ok {
+		return 0
+	}
+	held, _, _ := m.Memory()
+	return held
+}

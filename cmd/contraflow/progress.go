@@ -93,6 +93,9 @@ func (p *progress) step(rep *flows.StepReport) {
 	total, _ := p.run.Steps()
 	line := fmt.Sprintf("epoch %d step %d/%d  %.1f images/s  loss %.4f  lr %.4g  %slimit: %s",
 		rep.Plan.Epoch, rep.Plan.Step+1, total, float64(p.images)/now.Sub(p.last).Seconds(), rep.Loss, rep.LR, p.health(), limit)
+	if held := p.run.DeviceMemory(); held > 0 {
+		line += fmt.Sprintf("  device memory %.1f GiB", float64(held)/(1<<30))
+	}
 	if p.bar != nil {
 		p.bar.Describe(line)
 	} else {
