@@ -56,7 +56,7 @@ func TestProbePeer(t *testing.T) {
 		"sgd":    func(o *flows.ProbeOptions) { o.LR = 0.002 },
 		"decay":  func(o *flows.ProbeOptions) { o.LR, o.WeightDecay, o.Cosine, o.Layer = 0.003, 0.001, true, 4 },
 		"adam":   func(o *flows.ProbeOptions) { o.LR, o.Adam = 0.002, true },
-		"layer1": func(o *flows.ProbeOptions) { o.LR, o.Layer = 0.001, 1 },
+		"layer1": func(o *flows.ProbeOptions) { o.LR, o.Layer = 0.00002, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := smallProbe(t, data, checkpoint)
