@@ -46,6 +46,11 @@ func TestRanks(t *testing.T) {
 							line := fmt.Sprintf("sample %d of class %d, lambda %v:", index, b.Labels[i], b.Lambda)
 							for v, s := range b.Shapes {
 								size := s[0] * s[1] * s[2]
+								if b.Pixels != nil { // the device renders them
+									size = len(b.Pixels[v]) / len(b.Index)
+									line += fmt.Sprintf(" %x", b.Pixels[v][i*size:][:size])
+									continue
+								}
 								if len(b.Views[v]) != len(b.Index)*size {
 									return fmt.Errorf("view %d has %d values for %d samples", v, len(b.Views[v]), len(b.Index))
 								}
