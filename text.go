@@ -99,7 +99,7 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 		out.Edges = append(out.Edges, edge{e.From, e.To, e.Depth, e.Items, s.Rate(e.Items), e.Waiting, e.Occupancy, e.Full, e.Empty})
 	}
 	for _, l := range s.Loops {
-		out.Loops = append(out.Loops, feedback{l.Name, l.From, l.To, l.Staleness, l.Items})
+		out.Loops = append(out.Loops, feedback(l))
 	}
 	if st, ok := s.Bottleneck(); ok {
 		out.Limits = st.Name

@@ -27,7 +27,7 @@ func parseDevice(name string) (c deviceChoice, err error) {
 		c.gpu = true
 		if numbered {
 			if c.ordinal, err = strconv.Atoi(number); err != nil || c.ordinal < 0 {
-				return c, fmt.Errorf("--device %q: want a number from 0 after cuda:", name)
+				return c, fmt.Errorf("--device %q: after cuda: want a number from 0", name)
 			}
 		}
 	default:

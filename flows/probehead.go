@@ -59,10 +59,7 @@ type headTensor struct {
 	shard                 [][]float32
 }
 
-type headShard struct {
-	tape ops.Tape
-	err  error
-}
+type headShard struct{ tape ops.Tape }
 
 // NewLinearHead makes a classifier with weights from N(0, 0.01) and biases of zero, as the reference has them. batch is the
 // largest number of rows of a step.

@@ -12,11 +12,11 @@ import (
 
 // transform is TurboJPEG's tjtransform: no crop, no turn, all markers kept.
 type transform struct {
-	x, y, w, h int32
-	op         int32
-	options    int32
-	data       uintptr
-	filter     uintptr
+	_ [4]int32 // region: left, top, width, height
+	_ int32    // operation
+	_ int32    // options
+	_ uintptr  // data
+	_ uintptr  // filter
 }
 
 // transcoder are the functions of TurboJPEG that change a file without decoding it.

@@ -419,10 +419,7 @@ func TestPatterns(t *testing.T) {
 			t.Errorf("%s: got %v", where, err)
 		}
 	}
-	var files []string
-	for _, n := range []string{"008", "009", "010"} {
-		files = append(files, n)
-	}
+	files := []string{"008", "009", "010"}
 	dir := t.TempDir()
 	for i, n := range files {
 		os.WriteFile(filepath.Join(dir, n+"-a.tar"), foreign(t, tar.FormatPAX, pairs(1, i, func(int) string { return "0" })...), 0o644)
