@@ -221,7 +221,8 @@ func toPth(s *checkpoint.State) (*torch.Checkpoint, error) {
 	return c, nil
 }
 
-// referenceType gives the two tensors that the reference has as integers their type: batch counters and MoCo's params.
+// referenceType gives the two tensors that the reference has as integers their type: batch counters and MoCo's params, when
+// they are whole numbers.
 func referenceType(t raw.Tensor) raw.Tensor {
 	counter := strings.HasSuffix(t.Name, ".num_batches_tracked")
 	moco := t.Name == bankPrefix+"params" && len(t.Shape) == 1 && t.Shape[0] == 1
@@ -230,7 +231,9 @@ func referenceType(t raw.Tensor) raw.Tensor {
 	}
 	v := make([]int64, t.Len())
 	for i := range v {
-		v[i] = t.Int(i)
+		if v[i] = t.Int(i); float64(v[i]) != t.At(i) {
+			return t // a moving Z is no whole number
+		}
 	}
 	return raw.FromInt64(t.Name, t.Shape, v)
 }

@@ -34,14 +34,14 @@ func (r *Run) checkpointState(s *stages.Snapshot) (*checkpoint.State, error) {
 	for i, t := range s.Towers {
 		for _, p := range t.Params {
 			name := r.tensorPrefix(i) + p.Spec.Name
-			out.Tensors = append(out.Tensors, raw.FromFloat32(name, p.Spec.Shape, p.Value))
+			out.Tensors = append(out.Tensors, referenceType(raw.FromFloat32(name, p.Spec.Shape, p.Value)))
 			if p.Velocity != nil {
 				out.Tensors = append(out.Tensors, raw.FromFloat32(velocityPrefix+name, p.Spec.Shape, p.Velocity))
 			}
 		}
 	}
 	for _, b := range s.Bank {
-		out.Tensors = append(out.Tensors, raw.FromFloat32(bankPrefix+b.Name, b.Shape, b.Data))
+		out.Tensors = append(out.Tensors, referenceType(raw.FromFloat32(bankPrefix+b.Name, b.Shape, b.Data)))
 	}
 	return out, nil
 }
