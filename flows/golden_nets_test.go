@@ -225,3 +225,24 @@ func compareGroup(t *testing.T, f *golden.File, kase, group string, get func(nam
 		note(t, kase, group+" Σ"+name, math.Abs(sum-float64(row[0]))/max(float64(row[1]), 1e-30), 2*tol.Sum)
 	}
 }
+
+// compareGradient checks a whole gradient by relative L2, as its group is: where one ReLU of millions falls on the other side of
+// zero, which another order of summing can cause, single values move by more than rounding does.
+func compareGradient(t *testing.T, f *golden.File, kase, array string, got []float32) {
+	t.Helper()
+	mark(f, array)
+	var tol groupTolerance
+	if err := json.Unmarshal(f.Meta.Tolerances["grads"], &tol); err != nil {
+		t.Fatal(err)
+	}
+	want := f.Truth(array).F
+	if len(want) != len(got) {
+		t.Fatalf("%s: %s: %d values, want %d", f.Name, array, len(got), len(want))
+	}
+	var diff, norm float64
+	for i, w := range want {
+		d := float64(got[i]) - float64(w)
+		diff, norm = diff+d*d, norm+float64(w)*float64(w)
+	}
+	note(t, kase, array, math.Sqrt(diff/max(norm, 1e-30)), 2*tol.RelL2)
+}
