@@ -84,7 +84,7 @@ func TestBaselinesLearn(t *testing.T) {
 	data := images(t)
 	for _, method := range []string{"supervised", "predict"} {
 		o := baseline(t, method, data)
-		o.Optim.Epochs, o.Optim.BatchSize, o.Data.CropLow = 15, 9, 0.8
+		o.Optim.Epochs, o.Optim.BatchSize, o.Optim.LR, o.Data.CropLow = 15, 9, 0.003, 0.8
 		l := losses(t, run(t, o))
 		first, last := l[0], (l[len(l)-1]+l[len(l)-2]+l[len(l)-3])/3
 		if last > 0.6*first {

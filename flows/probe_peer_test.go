@@ -54,7 +54,7 @@ func TestProbePeer(t *testing.T) {
 	}
 	for name, set := range map[string]func(o *flows.ProbeOptions){
 		"sgd":    func(o *flows.ProbeOptions) { o.LR = 0.002 },
-		"decay":  func(o *flows.ProbeOptions) { o.LR, o.WeightDecay, o.Cosine, o.Layer = 0.003, 0.001, true, 4 },
+		"decay":  func(o *flows.ProbeOptions) { o.LR, o.WeightDecay, o.Cosine, o.Layer = 0.0003, 0.001, true, 4 },
 		"adam":   func(o *flows.ProbeOptions) { o.LR, o.Adam = 0.002, true },
 		"layer1": func(o *flows.ProbeOptions) { o.LR, o.Layer = 0.00002, 1 },
 	} {
