@@ -216,7 +216,7 @@ func goldenStep(t *testing.T, f *golden.File) {
 	compareGroup(t, f, kase, "grads", func(name string) []float32 { return net.tensor(t, name, true) })
 	for array := range f.Arrays {
 		if name, ok := strings.CutPrefix(array, "grad:"); ok && !strings.HasSuffix(name, "__f64") {
-			compareGradient(t, f, kase, array, net.d.Name(), net.tensor(t, name, true))
+			compareGradient(t, f, kase, array, net.tensor(t, name, true))
 		}
 	}
 	for _, p := range net.params {

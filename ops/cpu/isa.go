@@ -87,19 +87,21 @@ func genericGemm(most int) []func(*gemmArgs) {
 	return out
 }
 
+// gemmGo sums in float64: it is what the other kernels are held to, and a plain float32 sum over a few thousand products is wrong
+// by more than a fused one, enough to flip a ReLU of a deep network and with it every gradient below. It costs no time here.
 func gemmGo(p *gemmArgs, mr int) {
 	const nr = 8
-	var acc [4][nr]float32
+	var acc [4][nr]float64
 	at := uintptr(0)
 	b := p.b
 	for range p.ko {
 		for range p.ki {
 			row := (*[nr]float32)(b)
 			for i := range mr {
-				v := *(*float32)(unsafe.Add(p.a, at+uintptr(i)*p.rsa))
+				v := float64(*(*float32)(unsafe.Add(p.a, at+uintptr(i)*p.rsa)))
 				c := &acc[i]
 				for j := range nr {
-					c[j] += v * row[j]
+					c[j] += v * float64(row[j])
 				}
 			}
 			at += p.csa
@@ -111,9 +113,9 @@ func gemmGo(p *gemmArgs, mr int) {
 		c := (*[nr]float32)(unsafe.Add(p.c, uintptr(i)*p.ldc))
 		for j := range nr {
 			if p.acc == 0 {
-				c[j] = acc[i][j]
+				c[j] = float32(acc[i][j])
 			} else {
-				c[j] += acc[i][j]
+				c[j] = float32(float64(c[j]) + acc[i][j])
 			}
 		}
 	}
