@@ -85,10 +85,9 @@ func (q *Queue) Score(l *Loss, b Batch, grad []float32) (Result, error) {
 // scoreOn is Score by a device.
 func (l *Loss) scoreOn(device ops.Bank, b Batch, grad []float32) (r Result, err error) {
 	n := len(b.Queries) / b.D
-	counts := func(q int) bool { return b.Present == nil || b.Present[q] }
 	count := 0
 	for q := range n {
-		if counts(q) {
+		if b.counts(q) {
 			count++
 		}
 	}
@@ -123,7 +122,7 @@ func (l *Loss) scoreOn(device ops.Bank, b Batch, grad []float32) (r Result, err 
 		return r, err
 	}
 	for q := range n {
-		if counts(q) {
+		if b.counts(q) {
 			r.Loss += scored.Loss[q] * w / float64(count)
 			r.Prob += l.probability(float32(scored.First[q])) / float64(count)
 		}

@@ -3,7 +3,6 @@ package bank
 import (
 	"fmt"
 	"math"
-	"runtime"
 	"sync"
 
 	"github.com/contraflow/contraflow/ops/cpu"
@@ -25,7 +24,10 @@ type Loss struct {
 	// ZDecay in (0,1) goes on averaging Z over batches with that weight of the old value; 0 keeps the first.
 	ZDecay float64
 
-	scores []float32
+	scores  []float32
+	sums    []float64
+	results []query
+	crew    *crew
 }
 
 // eps is the reference's guard in the NCE posterior.
@@ -39,7 +41,7 @@ func NewLoss(softmax bool, temperature float64, n int) (*Loss, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("bank: %d images: must be positive", n)
 	}
-	return &Loss{Softmax: softmax, T: temperature, N: n, Z: -1}, nil
+	return &Loss{Softmax: softmax, T: temperature, N: n, Z: -1, crew: &crew{}}, nil
 }
 
 // Batch is what one direction of a contrast scores.
@@ -72,50 +74,69 @@ func (l *Loss) Score(b Batch, grad, scores []float32) Result {
 	if len(l.scores) < n*width {
 		l.scores = make([]float32, n*width)
 	}
+	if len(l.results) < n {
+		l.results, l.sums = make([]query, n), make([]float64, n)
+	}
 	count := 0
 	for q := range n {
-		if b.Present == nil || b.Present[q] {
+		if b.counts(q) {
 			count++
 		}
 	}
 	if count == 0 {
 		return Result{}
 	}
-	all := func(f func(q int)) {
-		parallel(n, func(q int) {
-			if b.Present == nil || b.Present[q] {
-				f(q)
-			}
-		})
-	}
-	// Z needs every score first.
-	if !l.Softmax && (l.Z < 0 || l.ZDecay > 0) {
-		sums := make([]float64, n)
-		all(func(q int) {
-			row := l.scores[q*width:][:width]
-			b.score(row, q, 0, width)
-			for _, s := range row {
-				sums[q] += exp(float64(s) / l.T)
-			}
-		})
-		l.setZ(sums, count*width)
-	}
 	w := b.Weight
 	if w == 0 {
 		w = 1
 	}
-	queries := make([]query, n)
-	all(func(q int) {
-		queries[q] = l.query(&b, q, l.scores[q*width:][:width], grad[q*b.D:][:b.D], scores, w/float64(count))
-	})
+	call := scoring{Loss: l, Batch: b, grad: grad, scores: scores, scale: w / float64(count)}
+	// Z needs every score first.
+	if !l.Softmax && (l.Z < 0 || l.ZDecay > 0) {
+		call.sums = true
+		l.crew.run(call, n)
+		l.setZ(l.sums[:n], count*width)
+		call.sums = false
+	}
+	l.crew.run(call, n)
 	var r Result
-	for _, q := range queries {
-		r.Loss += q.loss
-		r.Prob += q.prob
+	for q := range n {
+		if b.counts(q) {
+			r.Loss += l.results[q].loss
+			r.Prob += l.results[q].prob
+		}
 	}
 	r.Loss *= w / float64(count)
 	r.Prob /= float64(count)
 	return r
+}
+
+// counts says whether a query does.
+func (b *Batch) counts(q int) bool { return b.Present == nil || b.Present[q] }
+
+// scoring is one pass over the queries of a batch: their sums of exp(s/T), or loss and gradient.
+type scoring struct {
+	*Loss
+	Batch
+	grad, scores []float32
+	scale        float64
+	sums         bool
+}
+
+// one does a query; sum is memory for D values.
+func (c *scoring) one(q int, sum []float32) {
+	width := c.K + 1
+	row := c.Loss.scores[q*width:][:width]
+	if !c.sums {
+		c.results[q] = c.query(&c.Batch, q, row, sum, c.grad[q*c.D:][:c.D], c.scores, c.scale)
+		return
+	}
+	c.score(row, q, 0, width)
+	var total float64
+	for _, s := range row {
+		total += exp(float64(s) / c.T)
+	}
+	c.Loss.sums[q] = total
 }
 
 // query is what one query adds to the result.
@@ -126,9 +147,9 @@ const blockRows = 512
 
 // query scores a query block by block: similarities, what the loss makes of them, and their part of the gradient. Softmax goes
 // with the largest logit so far; a larger one scales down what there is.
-func (l *Loss) query(b *Batch, q int, row, grad []float32, scores []float32, scale float64) (r query) {
+func (l *Loss) query(b *Batch, q int, row, sum, grad, scores []float32, scale float64) (r query) {
 	width := len(row)
-	sum := make([]float32, b.D) // of this query alone
+	clear(sum)
 	most, total := math.Inf(-1), 0.0
 	for from := 0; from < width; from += blockRows {
 		to := min(width, from+blockRows)
@@ -233,8 +254,7 @@ func (b *Batch) row(q, j int) []float32 {
 func (b *Batch) score(out []float32, q, from, to int) {
 	x := b.Queries[q*b.D:][:b.D]
 	if b.Index == nil && from == 0 {
-		one := [1]int32{}
-		cpu.GatherDot(out, x, b.Positives[q*b.D:], one[:])
+		cpu.GatherDot(out, x, b.Positives[q*b.D:], identity(1))
 		out, from = out[1:], 1
 	}
 	cpu.GatherDot(out, x, b.Rows, b.columns(q, from, to))
@@ -251,8 +271,7 @@ func (b *Batch) columns(q, from, to int) []int32 {
 // spread adds Σ_j coef[j]·row_j of columns [from,to) to sum.
 func (b *Batch) spread(sum, coef []float32, q, from, to int) {
 	if b.Index == nil && from == 0 {
-		one := [1]int32{}
-		cpu.GatherSum(sum, coef[:1], b.Positives[q*b.D:], one[:])
+		cpu.GatherSum(sum, coef[:1], b.Positives[q*b.D:], identity(1))
 		coef, from = coef[1:], 1
 	}
 	cpu.GatherSum(sum, coef, b.Rows, b.columns(q, from, to))
@@ -298,24 +317,4 @@ func (l *Loss) nce(block []float32, first bool, k int) (loss float64) {
 		block[j] = float32(p * d)
 	}
 	return loss - math.Log(product)
-}
-
-// parallel runs f for every index on all cores; which core gets which is left to chance.
-func parallel(n int, f func(i int)) {
-	workers := min(runtime.GOMAXPROCS(0), n)
-	if workers <= 1 {
-		for i := range n {
-			f(i)
-		}
-		return
-	}
-	var wg sync.WaitGroup
-	for w := range workers {
-		wg.Go(func() {
-			for i := n * w / workers; i < n*(w+1)/workers; i++ {
-				f(i)
-			}
-		})
-	}
-	wg.Wait()
 }

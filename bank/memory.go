@@ -17,8 +17,9 @@ type Memory struct {
 	Momentum float64
 
 	rows   []float32
-	device ops.Bank // where the rows are, if not here
-	failed error    // of the device, for the next Update
+	row    []float32 // that is being updated
+	device ops.Bank  // where the rows are, if not here
+	failed error     // of the device, for the next Update
 }
 
 // NewMemory makes a memory whose values are drawn from U(-s,s) with s = 1/√(D/3). Its rows have length one on average
@@ -30,7 +31,7 @@ func NewMemory(n, d int, momentum float64, seed uint64) (*Memory, error) {
 	if !(momentum >= 0 && momentum <= 1) {
 		return nil, fmt.Errorf("bank: memory momentum %v: must be in [0,1]", momentum)
 	}
-	m := &Memory{N: n, D: d, Momentum: momentum, rows: newRows(n * d)}
+	m := &Memory{N: n, D: d, Momentum: momentum, rows: newRows(n * d), row: make([]float32, d)}
 	noise(m.rows, d, seed)
 	return m, nil
 }
@@ -66,7 +67,6 @@ func (m *Memory) Update(ids []int, x []float32, present []bool) error {
 		}
 		return errors.Join(m.failed, m.device.Update(short, x, present, keep, take))
 	}
-	row := make([]float32, m.D)
 	for b, id := range ids {
 		if present != nil && !present[b] {
 			continue
@@ -74,14 +74,14 @@ func (m *Memory) Update(ids []int, x []float32, present []bool) error {
 		old := m.Row(id)
 		var sum float64
 		for i, v := range x[b*m.D:][:m.D] {
-			row[i] = keep*old[i] + take*v
-			sum += float64(row[i]) * float64(row[i])
+			m.row[i] = keep*old[i] + take*v
+			sum += float64(m.row[i]) * float64(m.row[i])
 		}
 		if sum == 0 {
 			continue
 		}
 		norm := float32(math.Sqrt(sum))
-		for i, v := range row {
+		for i, v := range m.row {
 			old[i] = v / norm
 		}
 	}

@@ -53,26 +53,15 @@ type peaker interface {
 // Run measures.
 func (s StepBench) Run() (StepResult, error) {
 	res := StepResult{}
-	o := Defaults(s.Flow)
-	o.Net.Model, o.Net.Threads, o.Net.Direct, o.Data.ImageSize = s.Model, s.Threads, s.Direct, s.ImageSize
-	o.Optim.BatchSize, o.Loss.K, o.Loss.Softmax = s.Batch, s.K, s.Softmax
-	o.Net.Device, o.Net.AMP, o.Net.TF32 = s.Device, s.AMP, s.TF32
-	if err := Validate(o); err != nil {
-		return res, err
+	if s.Steps < 1 {
+		return res, fmt.Errorf("--steps %d: want at least one", s.Steps)
 	}
-	if s.N < s.Batch || s.Steps < 1 {
-		return res, fmt.Errorf("--n_data %d, --steps %d: want at least a batch of %d, and one step", s.N, s.Steps, s.Batch)
-	}
-	if s.Threads > 0 {
-		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(s.Threads))
-	}
-	r := &Run{o: o}
-	model, err := modelOf(o)
+	o, err := s.options()
 	if err != nil {
 		return res, err
 	}
-	if r.views, err = viewsOf(o, model); err != nil {
-		return res, err
+	if s.Threads > 0 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(s.Threads))
 	}
 	device, err := openDevice(o)
 	if err != nil {
@@ -91,21 +80,15 @@ func (s StepBench) Run() (StepResult, error) {
 		flops, bandwidth = flops/1e9, bandwidth/1e9
 		res.PeakGFLOPS, res.PeakGBs = &flops, &bandwidth
 	}
-	if r.net, err = newNetwork(o, device, model, r.views.channels()); err != nil {
+	b, err := newStepper(s, o, device)
+	if err != nil {
 		return res, err
 	}
-	if err := r.compile(); err != nil {
-		return res, err
-	}
-	d := r.towers[0].Program.OutputShape(0).Len()
-	if err := r.objectiveOf(s.N, d); err != nil {
-		return res, err
-	}
-	b := newStepper(r, s)
 	if s.QueryOnly {
 		if s.Flow != "moco" {
 			return res, fmt.Errorf("--query_only: --flow %s has no key encoder: only moco has", s.Flow)
 		}
+		d := b.r.towers[0].Program.OutputShape(0).Len()
 		b.key = make([]float32, s.Batch*d)
 		for i := range b.key {
 			b.key[i] = float32(b.rng.NormFloat64() / math.Sqrt(float64(d)))
@@ -162,9 +145,45 @@ type stepper struct {
 	key   []float32
 	step  int
 	held  []func() (ops.Tape, error) // by pass, nil without a holder
+
+	tapes  []ops.Tape // of the step, by pass
+	scores stages.Scores
 }
 
-func newStepper(r *Run, s StepBench) *stepper {
+// options are those of the run whose steps are measured.
+func (s StepBench) options() (Options, error) {
+	o := Defaults(s.Flow)
+	o.Net.Model, o.Net.Threads, o.Net.Direct, o.Data.ImageSize = s.Model, s.Threads, s.Direct, s.ImageSize
+	o.Optim.BatchSize, o.Loss.K, o.Loss.Softmax = s.Batch, s.K, s.Softmax
+	o.Net.Device, o.Net.AMP, o.Net.TF32 = s.Device, s.AMP, s.TF32
+	if err := Validate(o); err != nil {
+		return o, err
+	}
+	if s.N < s.Batch {
+		return o, fmt.Errorf("--n_data %d: want at least a batch of %d", s.N, s.Batch)
+	}
+	return o, nil
+}
+
+// newStepper makes networks, bank and a batch of random views.
+func newStepper(s StepBench, o Options, device ops.Device) (*stepper, error) {
+	r := &Run{o: o}
+	model, err := modelOf(o)
+	if err != nil {
+		return nil, err
+	}
+	if r.views, err = viewsOf(o, model); err != nil {
+		return nil, err
+	}
+	if r.net, err = newNetwork(o, device, model, r.views.channels()); err != nil {
+		return nil, err
+	}
+	if err := r.compile(); err != nil {
+		return nil, err
+	}
+	if err := r.objectiveOf(s.N, r.towers[0].Program.OutputShape(0).Len()); err != nil {
+		return nil, err
+	}
 	b := &stepper{r: r, rng: rand.New(rand.NewPCG(1, 2)), n: s.N, batch: &stages.Batch{}}
 	for _, g := range r.net.graphs {
 		shape := g.Shape(g.Input())
@@ -177,7 +196,9 @@ func newStepper(r *Run, s StepBench) *stepper {
 		}
 	}
 	b.batch.Index = make([]int, s.Batch)
-	return b
+	b.tapes = make([]ops.Tape, len(r.passes))
+	b.scores.Features = &stages.Features{Batch: b.batch, Out: make([][]float32, len(r.passes))}
+	return b, nil
 }
 
 // flops of a step: three times the forward of every trained tower, once that of a momentum encoder.
@@ -237,24 +258,24 @@ func (b *stepper) once(query bool) error {
 	b.batch.Step = b.step
 	b.step++
 	towers := b.r.towers
-	tapes := make([]ops.Tape, len(b.r.passes))
-	f := &stages.Features{Batch: b.batch, Out: make([][]float32, len(b.r.passes))}
+	s := &b.scores
+	s.Loss, s.Values = 0, s.Values[:0]
+	clear(b.tapes)
 	for i, p := range b.r.passes {
 		t := towers[p.Tower]
 		if t.Follows >= 0 && query {
-			f.Out[i] = b.key
+			s.Out[i] = b.key
 			continue
 		}
 		tape, err := b.forward(i)
 		if err != nil {
 			return err
 		}
-		f.Out[i], tapes[i] = tape.Output(0), tape
+		s.Out[i], b.tapes[i] = tape.Output(0), tape
 		if t.Follows >= 0 {
-			b.key = append(b.key[:0], f.Out[i]...)
+			b.key = append(b.key[:0], s.Out[i]...)
 		}
 	}
-	s := &stages.Scores{Features: f}
 	if err := b.r.objective.Score(s); err != nil {
 		return err
 	}
@@ -263,13 +284,13 @@ func (b *stepper) once(query bool) error {
 			t.Params.ZeroGrad()
 		}
 	}
-	for i, tape := range tapes {
+	for i, tape := range b.tapes {
 		switch {
 		case tape == nil:
 		case s.D[i] == nil:
 			tape.Release()
 		default:
-			if _, err := tape.Backward(s.D[i]); err != nil {
+			if _, err := tape.Backward(s.D[i : i+1]...); err != nil {
 				return err
 			}
 		}

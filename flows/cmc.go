@@ -19,8 +19,16 @@ type CMC struct {
 	Sampler  bank.Sampler
 	K        int
 
-	index []int32
-	grads [][]float32
+	index   []int32
+	grads   [][]float32
+	results []viewResult
+}
+
+// viewResult is what the directions whose queries are of one view gave, and the names it is logged under.
+type viewResult struct {
+	lossName, probName string
+	loss, prob         float64
+	uses               int
 }
 
 // Pairs lists the pairs of views that are contrasted: "core" the first view with every other, "full" all.
@@ -52,6 +60,8 @@ func NewCMC(o Options, names []string, n, d int) (*CMC, error) {
 			return nil, err
 		}
 		c.Memories = append(c.Memories, m)
+		c.grads = append(c.grads, nil)
+		c.results = append(c.results, viewResult{lossName: names[v] + "_loss", probName: names[v] + "_prob"})
 	}
 	for range 2 * len(pairs) {
 		// The reference keeps T in a float32 tensor.
@@ -76,14 +86,11 @@ func (c *CMC) Score(s *stages.Scores) error {
 func (c *CMC) ScoreWith(s *stages.Scores, index []int32) error { return c.score(s, index, nil) }
 
 func (c *CMC) score(s *stages.Scores, index []int32, draw *bank.Drawing) error {
-	if len(c.grads) < len(s.Out) {
-		c.grads = make([][]float32, len(s.Out))
-	}
 	for v, out := range s.Out {
 		c.grads[v] = fresh(c.grads[v], len(out))
+		r := &c.results[v]
+		r.loss, r.prob, r.uses = 0, 0, 0
 	}
-	loss, prob := make([]float64, len(s.Out)), make([]float64, len(s.Out))
-	uses := make([]int, len(s.Out))
 	for p, pair := range c.Pairs {
 		for dir := range 2 {
 			query, key := pair[dir], pair[1-dir]
@@ -94,9 +101,10 @@ func (c *CMC) score(s *stages.Scores, index []int32, draw *bank.Drawing) error {
 				return err
 			}
 			s.Loss += r.Loss
-			loss[query] += r.Loss
-			prob[query] += r.Prob
-			uses[query]++
+			sum := &c.results[query]
+			sum.loss += r.Loss
+			sum.prob += r.Prob
+			sum.uses++
 		}
 	}
 	for v, m := range c.Memories {
@@ -104,10 +112,10 @@ func (c *CMC) score(s *stages.Scores, index []int32, draw *bank.Drawing) error {
 			return err
 		}
 	}
-	for v, name := range c.Names {
-		s.Values = append(s.Values, stages.Value{Name: name + "_loss", V: loss[v]}, stages.Value{Name: name + "_prob", V: prob[v] / float64(max(uses[v], 1))})
+	for _, r := range c.results {
+		s.Values = append(s.Values, stages.Value{Name: r.lossName, V: r.loss}, stages.Value{Name: r.probName, V: r.prob / float64(max(r.uses, 1))})
 	}
-	s.D = c.grads[:len(s.Out)]
+	s.D = c.grads
 	return nil
 }
 

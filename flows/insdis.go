@@ -15,7 +15,7 @@ type InsDis struct {
 	K       int
 
 	index []int32
-	grad  []float32
+	grads [1][]float32
 }
 
 // NewInsDis makes the memory of n images.
@@ -42,8 +42,8 @@ func (c *InsDis) Score(s *stages.Scores) error {
 func (c *InsDis) ScoreWith(s *stages.Scores, index []int32) error { return c.score(s, index, nil) }
 
 func (c *InsDis) score(s *stages.Scores, index []int32, draw *bank.Drawing) error {
-	c.grad = fresh(c.grad, len(s.Out[0]))
-	r, err := c.Memory.Score(c.Loss, bank.Batch{Queries: s.Out[0], K: c.K, Index: index, Draw: draw}, c.grad)
+	c.grads[0] = fresh(c.grads[0], len(s.Out[0]))
+	r, err := c.Memory.Score(c.Loss, bank.Batch{Queries: s.Out[0], K: c.K, Index: index, Draw: draw}, c.grads[0])
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (c *InsDis) score(s *stages.Scores, index []int32, draw *bank.Drawing) erro
 	}
 	s.Loss = r.Loss
 	s.Values = append(s.Values, stages.Value{Name: "ins_loss", V: r.Loss}, stages.Value{Name: "ins_prob", V: r.Prob})
-	s.D = [][]float32{c.grad}
+	s.D = c.grads[:]
 	return nil
 }
 

@@ -12,7 +12,8 @@ type MoCo struct {
 	Queue *bank.Queue
 	Loss  *bank.Loss
 
-	grad, mixed, reversed []float32
+	grads    [3][]float32 // of queries, keys, which have none, and mixed queries
+	reversed []float32
 }
 
 // NewMoCo makes the queue. With NCE the constant Z is truncated to an integer, as the reference's tensor does.
@@ -33,13 +34,13 @@ func NewMoCo(o Options, n, d int) (*MoCo, error) {
 // mixed view, which count λ towards their own keys and 1-λ towards those of the batch in reverse order.
 func (c *MoCo) Score(s *stages.Scores) error {
 	queries, keys := s.Out[0], s.Out[1]
-	c.grad = fresh(c.grad, len(queries))
-	r, err := c.Queue.Score(c.Loss, bank.Batch{Queries: queries, Positives: keys}, c.grad)
+	c.grads[0] = fresh(c.grads[0], len(queries))
+	r, err := c.Queue.Score(c.Loss, bank.Batch{Queries: queries, Positives: keys}, c.grads[0])
 	if err != nil {
 		return err
 	}
 	s.Loss = r.Loss
-	s.D = [][]float32{c.grad, nil}
+	s.D = c.grads[:len(s.Out)]
 	if len(s.Out) == 3 {
 		if err := c.unmix(s); err != nil {
 			return err
@@ -54,23 +55,22 @@ func (c *MoCo) Score(s *stages.Scores) error {
 
 func (c *MoCo) unmix(s *stages.Scores) error {
 	keys, queries, d := s.Out[1], s.Out[2], c.Queue.D
-	c.mixed, c.reversed = fresh(c.mixed, len(queries)), fresh(c.reversed, len(keys))
+	c.grads[2], c.reversed = fresh(c.grads[2], len(queries)), fresh(c.reversed, len(keys))
 	for at := 0; at < len(keys); at += d {
 		copy(c.reversed[len(keys)-d-at:][:d], keys[at:])
 	}
-	for _, part := range []struct {
+	for _, part := range [2]struct {
 		positives []float32
 		weight    float64
 	}{{keys, s.Lambda}, {c.reversed, 1 - s.Lambda}} {
 		if part.weight > 0 {
-			r, err := c.Queue.Score(c.Loss, bank.Batch{Queries: queries, Positives: part.positives, Weight: part.weight}, c.mixed)
+			r, err := c.Queue.Score(c.Loss, bank.Batch{Queries: queries, Positives: part.positives, Weight: part.weight}, c.grads[2])
 			if err != nil {
 				return err
 			}
 			s.Loss += r.Loss
 		}
 	}
-	s.D = append(s.D, c.mixed)
 	return nil
 }
 

@@ -44,7 +44,7 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 		if want := n * pr.OutputShape(i).Len(); len(g) != want {
 			return nil, fmt.Errorf("ops: gradient of output %d has %d values, want %d", i, len(g), want)
 		}
-		pr.load(pr.grads[v], g, n, pr.has[v])
+		run(pr.d, &pr.d.jobs.load, n, load{*pr.grads[v], g, pr.has[v]})
 		pr.has[v] = true
 	}
 	for i := len(pr.steps) - 1; i >= 0; i-- {
@@ -58,7 +58,7 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 		return nil, nil
 	}
 	pr.result = grow32(&pr.result, n*pr.graph.Nodes[0].Out.Len())
-	pr.unload(pr.result, pr.grads[0], n)
+	run(pr.d, &pr.d.jobs.unload, n, unload{pr.result, *pr.grads[0]})
 	return pr.result, nil
 }
 
@@ -91,76 +91,70 @@ func (pr *program) backward(s *step, t *tape, n int) {
 		pr.backwardNorm(s, t, n)
 	case ops.ReLU:
 		if dx, add := pr.into(s, 0, n, false); dx != nil {
-			zip(d, n, dx, y, dy, func(dst, out, g []float32) {
-				for i, v := range out {
-					grad := float32(0)
-					if v > 0 {
-						grad = g[i]
-					}
-					if add {
-						grad += dst[i]
-					}
-					dst[i] = grad
-				}
-			})
+			d.zip(n, dx, y, dy, add, passPositive)
 		}
 	case ops.Add:
 		for k := range s.in {
 			if dx, add := pr.into(s, k, n, false); dx != nil {
-				zip(d, n, dx, dy, nil, func(dst, g, _ []float32) {
-					for i, v := range g {
-						if add {
-							v += dst[i]
-						}
-						dst[i] = v
-					}
-				})
+				d.zip(n, dx, dy, nil, add, pass)
 			}
 		}
 	case ops.MaxPool, ops.AdaptiveMax:
 		if dx, _ := pr.into(s, 0, n, true); dx != nil {
-			d.maxPoolBack(dx, dy, n, t.wins[s.index])
+			run(d, &d.jobs.maxPoolBack, n, maxPoolBack{*dx, *dy, t.wins[s.index]})
 		}
 	case ops.AvgPool, ops.AdaptiveAvg:
 		if dx, _ := pr.into(s, 0, n, true); dx != nil {
 			rows, cols := s.bins(x)
-			d.meanPoolBack(dx, dy, n, rows, cols)
+			run(d, &d.jobs.meanPoolBack, n, meanPoolBack{*dx, *dy, rows, cols})
 		}
 	case ops.Flatten:
 		if dx, _ := pr.into(s, 0, n, true); dx != nil {
-			pr.load(dx, dy.data[:n*dy.c], n, true)
+			run(d, &d.jobs.load, n, load{*dx, dy.data[:n*dy.c], true})
 		}
 	case ops.Dropout:
 		if dx, add := pr.into(s, 0, n, false); dx != nil {
-			mask := t.masks[s.out]
-			k := dx.h * dx.w * dx.c
-			d.pool.run(n, func(_, b int) {
-				for h := range dx.h {
-					dst, g, m := dx.row(b, h), dy.row(b, h), mask[b*k+h*dx.w*dx.c:]
-					for i, v := range g {
-						if pr.o.RunningStats {
-							m[i] = 1
-						}
-						v *= m[i]
-						if add {
-							v += dst[i]
-						}
-						dst[i] = v
-					}
-				}
-			})
+			run(d, &d.jobs.backDropout, n, backDropout{*dx, *dy, t.masks[s.out], add, pr.o.RunningStats})
 		}
 	case ops.L2Norm:
 		if dx, add := pr.into(s, 0, n, false); dx != nil {
-			d.pool.run(n, func(_, b int) {
-				backL2(dx.row(b, 0), x.row(b, 0), y.row(b, 0), dy.row(b, 0), add)
-			})
+			run(d, &d.jobs.backL2, n, backL2{*dx, *x, *y, *dy, add})
+		}
+	}
+}
+
+// backDropout hands gradients on as the mask says, or, with off, all of them.
+type backDropout struct {
+	dx, dy   image
+	mask     []float32
+	add, off bool
+}
+
+func (j *backDropout) do(_ *Device, _ *scratch, b int) {
+	k := j.dx.h * j.dx.w * j.dx.c
+	for h := range j.dx.h {
+		dst, g, m := j.dx.row(b, h), j.dy.row(b, h), j.mask[b*k+h*j.dx.w*j.dx.c:]
+		for i, v := range g {
+			if j.off {
+				m[i] = 1
+			}
+			v *= m[i]
+			if j.add {
+				v += dst[i]
+			}
+			dst[i] = v
 		}
 	}
 }
 
 // backL2 is (g - u(u·g))/|x| with u = x/|x|; a zero vector has gradient zero.
-func backL2(dx, x, u, g []float32, add bool) {
+type backL2 struct {
+	dx, x, u, g image
+	add         bool
+}
+
+func (j *backL2) do(_ *Device, _ *scratch, b int) {
+	dx, x, u, g := j.dx.row(b, 0), j.x.row(b, 0), j.u.row(b, 0), j.g.row(b, 0)
 	inv := inverseNorm(x)
 	var dot float64
 	for i, v := range u {
@@ -168,7 +162,7 @@ func backL2(dx, x, u, g []float32, add bool) {
 	}
 	for i, v := range u {
 		r := (g[i] - v*float32(dot)) * inv
-		if add {
+		if j.add {
 			r += dx[i]
 		}
 		dx[i] = r
@@ -214,7 +208,7 @@ func (pr *program) backWeights(s *step, x, dy *image, n int) {
 func (pr *program) backInput(s *step, dy *image, n int) {
 	if s.kind == ops.Conv && s.node.Groups > 1 {
 		if dx, _ := pr.into(s, 0, n, true); dx != nil {
-			pr.d.groupedBackData(dx, dy, n, pr.p.tensors[s.weight].value, s.node)
+			run(pr.d, &pr.d.jobs.groupedBack, n, groupedBack{*dx, *dy, pr.p.tensors[s.weight].value, s.node})
 		}
 		return
 	}
@@ -257,11 +251,7 @@ func (pr *program) backwardNorm(s *step, t *tape, n int) {
 		private.data = grow32(&pr.export, private.size())
 		pr.d.back(s.norm, private, res, dy, mask, x, n, &t.stats[s.index], addRes)
 		if dx != nil {
-			zip(pr.d, n, dx, private, nil, func(dst, g, _ []float32) {
-				for i, v := range g {
-					dst[i] += v
-				}
-			})
+			pr.d.zip(n, dx, private, nil, true, pass)
 		}
 		return
 	}

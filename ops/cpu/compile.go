@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 
 	"github.com/contraflow/contraflow/ops"
 )
@@ -45,6 +46,8 @@ type program struct {
 	arena  int64
 	flops  [2]float64
 	calls  uint64
+	source *rand.PCG // of dropout
+	draw   *rand.Rand
 }
 
 // Compile plans a graph: fusion, halos, buffers.
@@ -68,7 +71,8 @@ func (d *Device) Compile(g *ops.Graph, p ops.Params, o ops.Options) (ops.Program
 		return nil, fmt.Errorf("ops: batch %d with %d batch-norm groups: both must be at least 1, groups at most the batch", o.Batch, o.BNGroups)
 	}
 	o.BNGroups = max(o.BNGroups, 1)
-	pr := &program{d: d, p: own, o: o, graph: g}
+	pr := &program{d: d, p: own, o: o, graph: g, source: rand.NewPCG(0, 0)}
+	pr.draw = rand.New(pr.source)
 	if err := pr.outputs(); err != nil {
 		return nil, err
 	}

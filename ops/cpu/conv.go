@@ -49,17 +49,29 @@ func (d *Device) convolve(x, y *image, n int, wp []float32, q window) {
 	if flat {
 		tiles := (cols + d.isa.mr - 1) / d.isa.mr
 		chunks = min(chunks, tiles)
-		d.pool.run(chunks, func(w, c int) {
-			t0, t1 := span(tiles, chunks, c)
-			d.convolveRows(&d.scratch[w], x, y, wp, q, true, 0, 1, t0*d.isa.mr, min(t1*d.isa.mr, cols))
-		})
+		run(d, &d.jobs.windowRows, chunks, windowRows{*x, *y, wp, q, true, tiles, cols, chunks})
 		return
 	}
 	chunks = min(chunks, rows)
-	d.pool.run(chunks, func(w, c int) {
-		r0, r1 := span(rows, chunks, c)
-		d.convolveRows(&d.scratch[w], x, y, wp, q, false, r0, r1, 0, cols)
-	})
+	run(d, &d.jobs.windowRows, chunks, windowRows{*x, *y, wp, q, false, rows, cols, chunks})
+}
+
+// windowRows does a share of a window's rows or, flat, of the tiles of its one row.
+type windowRows struct {
+	x, y                image
+	wp                  []float32
+	q                   window
+	flat                bool
+	total, cols, chunks int
+}
+
+func (j *windowRows) do(d *Device, sc *scratch, c int) {
+	from, to := span(j.total, j.chunks, c)
+	if j.flat {
+		d.convolveRows(sc, &j.x, &j.y, j.wp, j.q, true, 0, 1, from*d.isa.mr, min(to*d.isa.mr, j.cols))
+		return
+	}
+	d.convolveRows(sc, &j.x, &j.y, j.wp, j.q, false, from, to, 0, j.cols)
 }
 
 // convolveRows does rows [r0,r1) (image and row index in one) and columns [c0,c1) of a window.
@@ -187,26 +199,35 @@ func (d *Device) store(sc *scratch, y *image, at, j, m int, ldc uintptr, add boo
 // packBackward turns the panels of weights w over oc channels, K = KH·KW·IC, into panels over input channels for the given
 // taps: dst[panel of IC][tap·OC+oc][width] = w[tap·IC+ic][oc].
 func (d *Device) packBackward(dst, w []float32, taps []int, kernel, ic, oc int) {
-	nr := d.isa.nr
-	k, from := len(taps)*oc, kernel*kernel*ic
-	d.pool.run(d.isa.panels(ic), func(_, j int) {
-		width := d.isa.width(j, ic)
-		rows := min(width, ic-j*nr)
-		out := dst[j*k*nr:][:k*width]
-		for t, tap := range taps {
-			for q := range d.isa.panels(oc) {
-				wide := d.isa.width(q, oc)
-				cols := min(wide, oc-q*nr)
-				src := w[q*from*nr+(tap*ic+j*nr)*wide:]
-				d.transpose(out[(t*oc+q*nr)*width:], src, rows, cols, width, wide, from*nr)
-			}
-			if rows < width {
-				for o := range oc {
-					clear(out[(t*oc+o)*width+rows:][:width-rows])
-				}
+	run(d, &d.jobs.packBackward, d.isa.panels(ic), packBackward{dst, w, taps, kernel, ic, oc})
+}
+
+// packBackward packs one panel.
+type packBackward struct {
+	dst, w         []float32
+	taps           []int
+	kernel, ic, oc int
+}
+
+func (b *packBackward) do(d *Device, _ *scratch, j int) {
+	nr, ic, oc := d.isa.nr, b.ic, b.oc
+	k, from := len(b.taps)*oc, b.kernel*b.kernel*ic
+	width := d.isa.width(j, ic)
+	rows := min(width, ic-j*nr)
+	out := b.dst[j*k*nr:][:k*width]
+	for t, tap := range b.taps {
+		for q := range d.isa.panels(oc) {
+			wide := d.isa.width(q, oc)
+			cols := min(wide, oc-q*nr)
+			src := b.w[q*from*nr+(tap*ic+j*nr)*wide:]
+			d.transpose(out[(t*oc+q*nr)*width:], src, rows, cols, width, wide, from*nr)
+		}
+		if rows < width {
+			for o := range oc {
+				clear(out[(t*oc+o)*width+rows:][:width-rows])
 			}
 		}
-	})
+	}
 }
 
 // transpose is dst[c][r] = src[r][c] for r < rows, c < cols, rows of dst and src being ds and ss floats apart. What lies next

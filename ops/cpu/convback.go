@@ -101,71 +101,115 @@ func segmentsOf(n, size int) int {
 // weightGrad is one computation of a weight's gradient, dw [panel of OC][KH·KW·IC][width].
 type weightGrad struct {
 	d                   *Device
-	x, dy               *image
+	x, dy               image
 	kernel, stride, pad int
 	rows, per           int // of dy, samples and rows in one; in one chunk
+	chunks              int
 }
 
 // backWeight adds Σ_pixels x[n, i·s-pad+kh, j·s-pad+kw, ic] · dy[n, i, j, oc] to dw [panel of OC][KH·KW·IC][width], or with fresh
 // writes it. Pixels are taken in chunks: the chunk's dy is packed once, then every tile of dw is a matrix product over the chunk.
 func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad int, fresh bool) {
-	g := &weightGrad{d: d, x: x, dy: dy, kernel: kernel, stride: stride, pad: pad, rows: n * dy.h}
+	g := &d.weightGrad
+	*g = weightGrad{d: d, x: *x, dy: *dy, kernel: kernel, stride: stride, pad: pad, rows: n * dy.h}
 	g.per = max(1, min(g.rows, pixelsPerSum/dy.w))
-	chunks := (g.rows + g.per - 1) / g.per
+	g.chunks = (g.rows + g.per - 1) / g.per
 	size := kernel * kernel * x.c * d.isa.padded(dy.c)
-	if segments := segmentsOf(chunks, size); segments > 1 {
-		g.segments(dw, size, chunks, segments, fresh)
+	if segments := segmentsOf(g.chunks, size); segments > 1 {
+		d.inSegments(dw, size, segments, fresh, g)
 		return
 	}
-	np := d.isa.panels(dy.c)
-	for c := range chunks {
+	for c := range g.chunks {
 		r0, r1 := g.chunk(c)
-		px := (r1 - r0) * dy.w
-		packed := grow32(&d.packed, px*d.isa.padded(dy.c)+slack)
-		d.pool.run(np, func(_, j int) { d.packGradient(packed[j*px*d.isa.nr:], dy, r0, r1, j) })
-		d.pool.run(kernel*g.tiles(), func(w, t int) { g.tile(&d.scratch[w], dw, packed, c, t, fresh && c == 0) })
+		packed := grow32(&d.packed, (r1-r0)*dy.w*d.isa.padded(dy.c)+slack)
+		run(d, &d.jobs.weightPanels, d.isa.panels(dy.c), weightPanels{g, packed, r0, r1})
+		run(d, &d.jobs.weightTiles, kernel*g.tiles(), weightTiles{g, dw, packed, c, fresh && c == 0})
 	}
 }
 
-// segments sums whole segments of pixels.
-func (g *weightGrad) segments(dw []float32, size, chunks, segments int, fresh bool) {
-	d, np := g.d, g.d.isa.panels(g.dy.c)
-	d.inSegments(dw, size, segments, fresh, func(sc *scratch, part []float32, s int) {
-		c0, c1 := span(chunks, segments, s)
-		for c := c0; c < c1; c++ {
-			r0, r1 := g.chunk(c)
-			px := (r1 - r0) * g.dy.w
-			packed := grow32(&sc.v, px*d.isa.padded(g.dy.c)+slack)
-			for j := range np {
-				d.packGradient(packed[j*px*d.isa.nr:], g.dy, r0, r1, j)
-			}
-			for t := range g.kernel * g.tiles() {
-				g.tile(sc, part, packed, c, t, c == c0)
-			}
-		}
-	})
+// weightPanels packs one panel of the gradient of rows [r0,r1).
+type weightPanels struct {
+	*weightGrad
+	packed []float32
+	r0, r1 int
 }
 
-// inSegments lets sum write the part of every segment into a gradient of its own, and adds them to dw in order, or with fresh
-// writes them.
-func (d *Device) inSegments(dw []float32, size, segments int, fresh bool, sum func(sc *scratch, part []float32, segment int)) {
-	parts := grow32(&d.parts, segments*size+slack)
-	d.pool.run(segments, func(w, s int) { sum(&d.scratch[w], parts[s*size:][:size:size+slack], s) })
-	pieces := pieces(size, 1<<12, 64)
-	d.pool.run(pieces, func(_, p int) {
-		from, to := span(size, pieces, p)
-		out := dw[from:to]
-		for s := range segments {
-			part := parts[s*size+from:][:len(out)]
-			if s == 0 && fresh {
-				copy(out, part)
-				continue
-			}
-			for i, v := range part {
-				out[i] += v
-			}
+func (j *weightPanels) do(d *Device, _ *scratch, p int) {
+	d.packGradient(j.packed[p*(j.r1-j.r0)*j.dy.w*d.isa.nr:], &j.dy, j.r0, j.r1, p)
+}
+
+// weightTiles does one tile of dw over chunk c.
+type weightTiles struct {
+	*weightGrad
+	dw, packed []float32
+	c          int
+	fresh      bool
+}
+
+func (j *weightTiles) do(_ *Device, sc *scratch, t int) { j.tile(sc, j.dw, j.packed, j.c, t, j.fresh) }
+
+// segment writes the sum of a segment of chunks.
+func (g *weightGrad) segment(sc *scratch, part []float32, segments, s int) {
+	d := g.d
+	c0, c1 := span(g.chunks, segments, s)
+	for c := c0; c < c1; c++ {
+		r0, r1 := g.chunk(c)
+		px := (r1 - r0) * g.dy.w
+		packed := grow32(&sc.v, px*d.isa.padded(g.dy.c)+slack)
+		for j := range d.isa.panels(g.dy.c) {
+			d.packGradient(packed[j*px*d.isa.nr:], &g.dy, r0, r1, j)
 		}
-	})
+		for t := range g.kernel * g.tiles() {
+			g.tile(sc, part, packed, c, t, c == c0)
+		}
+	}
+}
+
+// segmented is a weight's gradient whose pixels are summed in segments: segment writes the part of one.
+type segmented interface {
+	segment(sc *scratch, part []float32, segments, s int)
+}
+
+// inSegments lets g write the part of every segment into a gradient of its own, and adds them to dw in order, or with fresh
+// writes them.
+func (d *Device) inSegments(dw []float32, size, segments int, fresh bool, g segmented) {
+	parts := grow32(&d.parts, segments*size+slack)
+	run(d, &d.jobs.segmentPart, segments, segmentPart{g, parts, size, segments})
+	pieces := pieces(size, 1<<12, 64)
+	run(d, &d.jobs.segmentSum, pieces, segmentSum{dw, parts, size, segments, pieces, fresh})
+}
+
+// segmentPart writes the part of one segment.
+type segmentPart struct {
+	g              segmented
+	parts          []float32
+	size, segments int
+}
+
+func (j *segmentPart) do(_ *Device, sc *scratch, s int) {
+	j.g.segment(sc, j.parts[s*j.size:][:j.size:j.size+slack], j.segments, s)
+}
+
+// segmentSum adds a piece of all parts.
+type segmentSum struct {
+	dw, parts              []float32
+	size, segments, pieces int
+	fresh                  bool
+}
+
+func (j *segmentSum) do(_ *Device, _ *scratch, p int) {
+	from, to := span(j.size, j.pieces, p)
+	out := j.dw[from:to]
+	for s := range j.segments {
+		part := j.parts[s*j.size+from:][:len(out)]
+		if s == 0 && j.fresh {
+			copy(out, part)
+			continue
+		}
+		for i, v := range part {
+			out[i] += v
+		}
+	}
 }
 
 // chunk is the rows of chunk c.
@@ -185,10 +229,10 @@ func (g *weightGrad) tile(sc *scratch, dw, packed []float32, c, t int, fresh boo
 	kh := t / g.tiles()
 	t0, t1 := span(run, g.tiles(), t%g.tiles())
 	a := grow32(&sc.a, px*mr+slack)
-	d.packPixels(a, g.x, g.dy, r0, r1, kh, t0, t1-t0, g.stride, g.pad)
+	d.packPixels(a, &g.x, &g.dy, r0, r1, kh, t0, t1-t0, g.stride, g.pad)
 	// Meanwhile the next chunk comes in, a line with every pixel of a product.
 	next := min(g.rows, r1+g.per)
-	nextY, nextX := chunkOf(g.dy, r1, next), inputOf(g.x, g.dy, g.stride, r1, next)
+	nextY, nextX := chunkOf(&g.dy, r1, next), inputOf(&g.x, &g.dy, g.stride, r1, next)
 	p := &sc.args
 	*p = gemmArgs{ki: px, ko: 1, csa: uintptr(mr * 4), rsa: 4, a: ptr(a, 0)}
 	if !fresh {

@@ -11,12 +11,19 @@ import (
 type Device struct {
 	isa     isa
 	pool    *pool
+	chunk   func(worker, chunk int) // d.do
+	job     job                     // that runs
+	jobs    jobs
 	scratch []scratch
-	packed  []float32 // the packed gradient chunk of backWeight
-	parts   []float32 // of backWeight: gradients of segments
-	sums    []float64
-	onSpan  func(name string, start time.Time, d time.Duration)
-	coef    []float32
+
+	weightGrad weightGrad // that is being computed
+	winoGrad   winoGrad
+
+	packed []float32 // the packed gradient chunk of backWeight
+	parts  []float32 // of backWeight: gradients of segments
+	sums   []float64
+	onSpan func(name string, start time.Time, d time.Duration)
+	coef   []float32
 
 	packedWeights       []float32 // of the layer whose input gradient is being computed
 	winoV, winoY, winoU []float32 // transformed tiles, gradients and weights
@@ -37,6 +44,7 @@ func New(threads int) (*Device, error) {
 
 func newDevice(threads int, k isa) *Device {
 	d := &Device{isa: k, pool: newPool(threads)}
+	d.chunk = d.do
 	d.scratch = make([]scratch, d.pool.threads)
 	for i := range d.scratch {
 		d.scratch[i] = scratch{a: aligned(k.mr*(512+16) + slack), tile: aligned(k.mr*k.nr + slack)}

@@ -3,7 +3,6 @@ package cpu
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 
 	"github.com/contraflow/contraflow/ops"
 )
@@ -17,54 +16,63 @@ func (pr *program) Forward(x []float32, n int) (ops.Tape, error) {
 	t := pr.take()
 	t.n, t.active = n, true
 	pr.calls++
-	pr.load(&t.maps[0], x, n, false)
+	run(pr.d, &pr.d.jobs.load, n, load{t.maps[0], x, false})
 	for i := range pr.steps {
 		begin := pr.d.clock()
 		pr.forward(&pr.steps[i], t, n)
 		pr.d.tell(begin, &pr.steps[i], "")
 	}
 	for i, v := range pr.outs {
-		pr.unload(t.outs[i], &t.maps[v], n)
+		run(pr.d, &pr.d.jobs.unload, n, unload{t.outs[i], t.maps[v]})
 	}
 	return t, nil
 }
 
 // load copies [n,C,H,W] into a map, or adds it.
-func (pr *program) load(m *image, x []float32, n int, add bool) {
-	pr.d.pool.run(n, func(_, b int) {
-		if !add {
-			one := image{n: 1, h: m.h, w: m.w, c: m.c, halo: m.halo, data: m.data[m.at(b, -m.halo, -m.halo):]}
-			one.clearHalo(1)
-		}
-		for c := range m.c {
-			plane := x[(b*m.c+c)*m.h*m.w:][:m.h*m.w]
-			for h := range m.h {
-				row := m.row(b, h)[c:]
-				for w, v := range plane[h*m.w:][:m.w] {
-					if add {
-						row[w*m.c] += v
-					} else {
-						row[w*m.c] = v
-					}
+type load struct {
+	m   image
+	x   []float32
+	add bool
+}
+
+func (j *load) do(_ *Device, _ *scratch, b int) {
+	m := &j.m
+	if !j.add {
+		one := image{n: 1, h: m.h, w: m.w, c: m.c, halo: m.halo, data: m.data[m.at(b, -m.halo, -m.halo):]}
+		one.clearHalo(1)
+	}
+	for c := range m.c {
+		plane := j.x[(b*m.c+c)*m.h*m.w:][:m.h*m.w]
+		for h := range m.h {
+			row := m.row(b, h)[c:]
+			for w, v := range plane[h*m.w:][:m.w] {
+				if j.add {
+					row[w*m.c] += v
+				} else {
+					row[w*m.c] = v
 				}
 			}
 		}
-	})
+	}
 }
 
 // unload copies a map to [n,C,H,W].
-func (pr *program) unload(x []float32, m *image, n int) {
-	pr.d.pool.run(n, func(_, b int) {
-		for h := range m.h {
-			row := m.row(b, h)
-			for c := range m.c {
-				out := x[((b*m.c+c)*m.h+h)*m.w:][:m.w]
-				for w := range out {
-					out[w] = row[w*m.c+c]
-				}
+type unload struct {
+	x []float32
+	m image
+}
+
+func (j *unload) do(_ *Device, _ *scratch, b int) {
+	m := &j.m
+	for h := range m.h {
+		row := m.row(b, h)
+		for c := range m.c {
+			out := j.x[((b*m.c+c)*m.h+h)*m.w:][:m.w]
+			for w := range out {
+				out[w] = row[w*m.c+c]
 			}
 		}
-	})
+	}
 }
 
 // forward runs one step.
@@ -76,7 +84,7 @@ func (pr *program) forward(s *step, t *tape, n int) {
 	switch s.kind {
 	case ops.Conv:
 		if s.node.Groups > 1 {
-			d.groupedForward(y, x, n, pr.p.tensors[s.weight].value, s.node)
+			run(d, &d.jobs.groupedForward, n, groupedForward{*y, *x, pr.p.tensors[s.weight].value, s.node})
 		} else {
 			k, w := s.node.Kernel, pr.p.tensors[s.weight].value
 			if s.wino != nil {
@@ -102,27 +110,19 @@ func (pr *program) forward(s *step, t *tape, n int) {
 		}
 		d.normalise(s.norm, y, x, res, t.relus[s.index], n, st)
 	case ops.ReLU:
-		zip(d, n, y, x, nil, func(dst, a, _ []float32) {
-			for i, v := range a {
-				dst[i] = max(v, 0)
-			}
-		})
+		d.zip(n, y, x, nil, false, positive)
 	case ops.Add:
-		zip(d, n, y, x, &t.maps[s.in[1]], func(dst, a, b []float32) {
-			for i, v := range a {
-				dst[i] = v + b[i]
-			}
-		})
+		d.zip(n, y, x, &t.maps[s.in[1]], false, sum)
 	case ops.MaxPool, ops.AdaptiveMax:
 		rows, cols := s.bins(x)
 		var wins []int32
 		if pr.keeps() {
 			wins = t.wins[s.index]
 		}
-		d.maxPool(y, x, n, rows, cols, wins)
+		run(d, &d.jobs.maxPool, n, maxPool{*y, *x, rows, cols, wins})
 	case ops.AvgPool, ops.AdaptiveAvg:
 		rows, cols := s.bins(x)
-		d.meanPool(y, x, n, rows, cols)
+		run(d, &d.jobs.meanPool, n, meanPool{*y, *x, rows, cols})
 	case ops.Flatten:
 		for b := range n { // C,H,W order
 			out := y.data[b*y.c:]
@@ -138,12 +138,7 @@ func (pr *program) forward(s *step, t *tape, n int) {
 	case ops.Dropout:
 		pr.dropout(s, t, n)
 	case ops.L2Norm:
-		zip(d, n, y, x, nil, func(dst, a, _ []float32) {
-			inv := inverseNorm(a)
-			for i, v := range a {
-				dst[i] = v * inv
-			}
-		})
+		d.zip(n, y, x, nil, false, unit)
 	default:
 		panic("ops: cpu cannot run " + s.kind.String())
 	}
@@ -153,9 +148,9 @@ func (pr *program) forward(s *step, t *tape, n int) {
 func (s *step) bins(x *image) (rows, cols bins) {
 	n := s.node
 	if n.Kind == ops.AdaptiveMax || n.Kind == ops.AdaptiveAvg {
-		return adaptive(n.Bins, x.h), adaptive(n.Bins, x.w)
+		return bins{size: x.h, count: n.Bins}, bins{size: x.w, count: n.Bins}
 	}
-	return windows(n.Kernel, n.Stride, n.Pad, x.h), windows(n.Kernel, n.Stride, n.Pad, x.w)
+	return bins{x.h, 0, n.Kernel, n.Stride, n.Pad}, bins{x.w, 0, n.Kernel, n.Stride, n.Pad}
 }
 
 func (pr *program) addBias(s *step, y *image, n int) {
@@ -179,16 +174,76 @@ func asPixels(m *image, n int) *image {
 }
 
 // zip runs f over the rows of up to three maps of one shape.
-func zip(d *Device, n int, y, a, b *image, f func(dst, a, b []float32)) {
-	d.pool.run(n, func(_, k int) {
-		for h := range y.h {
-			var side []float32
-			if b != nil {
-				side = b.row(k, h)
-			}
-			f(y.row(k, h), a.row(k, h), side)
+type zip struct {
+	y, a, b image
+	both    bool // there is a b
+	add     bool
+	f       rowFunc
+}
+
+// rowFunc makes, or with add adds to, one row of a map from those of others, b being nil without a third map.
+type rowFunc func(dst, a, b []float32, add bool)
+
+func (d *Device) zip(n int, y, a, b *image, add bool, f rowFunc) {
+	j := zip{y: *y, a: *a, add: add, f: f}
+	if b != nil {
+		j.b, j.both = *b, true
+	}
+	run(d, &d.jobs.zip, n, j)
+}
+
+func (j *zip) do(_ *Device, _ *scratch, k int) {
+	for h := range j.y.h {
+		var side []float32
+		if j.both {
+			side = j.b.row(k, h)
 		}
-	})
+		j.f(j.y.row(k, h), j.a.row(k, h), side, j.add)
+	}
+}
+
+func positive(dst, a, _ []float32, _ bool) {
+	for i, v := range a {
+		dst[i] = max(v, 0)
+	}
+}
+
+func sum(dst, a, b []float32, _ bool) {
+	for i, v := range a {
+		dst[i] = v + b[i]
+	}
+}
+
+func unit(dst, a, _ []float32, _ bool) {
+	inv := inverseNorm(a)
+	for i, v := range a {
+		dst[i] = v * inv
+	}
+}
+
+// pass hands a row on.
+func pass(dst, a, _ []float32, add bool) {
+	if !add {
+		copy(dst, a)
+		return
+	}
+	for i, v := range a {
+		dst[i] += v
+	}
+}
+
+// passPositive hands a gradient on where the output of a ReLU is positive.
+func passPositive(dst, out, g []float32, add bool) {
+	for i, v := range out {
+		grad := float32(0)
+		if v > 0 {
+			grad = g[i]
+		}
+		if add {
+			grad += dst[i]
+		}
+		dst[i] = grad
+	}
 }
 
 // inverseNorm is 1/|a|, and 0 for a zero vector.
@@ -207,12 +262,12 @@ func inverseNorm(a []float32) float32 {
 func (pr *program) dropout(s *step, t *tape, n int) {
 	x, y := &t.maps[s.in[0]], &t.maps[s.out]
 	if !pr.o.Train || pr.o.RunningStats {
-		zip(pr.d, n, y, x, nil, func(dst, a, _ []float32) { copy(dst, a) })
+		pr.d.zip(n, y, x, nil, false, pass)
 		return
 	}
 	keep := 1 - s.node.Rate
 	scale := float32(1 / keep)
-	r := rand.New(rand.NewPCG(pr.o.Seed^0xD1B54A32D192ED03, pr.calls<<20|uint64(s.out)))
+	pr.source.Seed(pr.o.Seed^0xD1B54A32D192ED03, pr.calls<<20|uint64(s.out))
 	mask := t.masks[s.out]
 	at := 0
 	for b := range n {
@@ -220,7 +275,7 @@ func (pr *program) dropout(s *step, t *tape, n int) {
 			dst, src := y.row(b, h), x.row(b, h)
 			for i, v := range src {
 				m := float32(0)
-				if r.Float64() < keep {
+				if pr.draw.Float64() < keep {
 					m = scale
 				}
 				mask[at] = m

@@ -20,34 +20,45 @@ func taps(y, x *image, b int, n ops.Node, f func(out, in, tap int)) {
 	}
 }
 
-func (d *Device) groupedForward(y, x *image, n int, w []float32, node ops.Node) {
-	icg, ocg := x.c/node.Groups, y.c/node.Groups
-	d.pool.run(n, func(_, b int) {
-		for h := range y.h {
-			clear(y.row(b, h))
-		}
-		taps(y, x, b, node, func(out, in, tap int) {
-			for o := range y.c {
-				g := o / ocg
-				for c := range icg {
-					y.data[out+o] += x.data[in+g*icg+c] * w[(tap*icg+c)*y.c+o]
-				}
+type groupedForward struct {
+	y, x image
+	w    []float32
+	node ops.Node
+}
+
+func (j *groupedForward) do(_ *Device, _ *scratch, b int) {
+	y, x := &j.y, &j.x
+	icg, ocg := x.c/j.node.Groups, y.c/j.node.Groups
+	for h := range y.h {
+		clear(y.row(b, h))
+	}
+	taps(y, x, b, j.node, func(out, in, tap int) {
+		for o := range y.c {
+			g := o / ocg
+			for c := range icg {
+				y.data[out+o] += x.data[in+g*icg+c] * j.w[(tap*icg+c)*y.c+o]
 			}
-		})
+		}
 	})
 }
 
-func (d *Device) groupedBackData(dx, dy *image, n int, w []float32, node ops.Node) {
-	icg, ocg := dx.c/node.Groups, dy.c/node.Groups
-	d.pool.run(n, func(_, b int) {
-		taps(dy, dx, b, node, func(out, in, tap int) {
-			for o := range dy.c {
-				g := o / ocg
-				for c := range icg {
-					dx.data[in+g*icg+c] += dy.data[out+o] * w[(tap*icg+c)*dy.c+o]
-				}
+// groupedBack adds to the gradient of the input.
+type groupedBack struct {
+	dx, dy image
+	w      []float32
+	node   ops.Node
+}
+
+func (j *groupedBack) do(_ *Device, _ *scratch, b int) {
+	dx, dy := &j.dx, &j.dy
+	icg, ocg := dx.c/j.node.Groups, dy.c/j.node.Groups
+	taps(dy, dx, b, j.node, func(out, in, tap int) {
+		for o := range dy.c {
+			g := o / ocg
+			for c := range icg {
+				dx.data[in+g*icg+c] += dy.data[out+o] * j.w[(tap*icg+c)*dy.c+o]
 			}
-		})
+		}
 	})
 }
 

@@ -60,20 +60,7 @@ func (d *Device) measure(b *norm, x *image, n int, s *stats) {
 		shift := x.data[x.at(from, 0, 0):][:c]
 		n := pieces(rows*x.w*c, 1<<14, min(rows, 32))
 		part := grow64(&d.sums, n*2*c)
-		d.pool.run(n, func(w, k int) {
-			r0, r1 := span(rows, n, k)
-			sum, sq := part[k*2*c:][:c], part[k*2*c+c:][:c]
-			clear(sum)
-			clear(sq)
-			buf := d.scratch[w].lane(2 * c)
-			runs(x, from*x.h+r0, from*x.h+r1, 256, func(at, pixels int) {
-				d.sumPixels(buf[:c], buf[c:], x.data[at:], shift, pixels, c)
-				for i := range c {
-					sum[i] += float64(buf[i])
-					sq[i] += float64(buf[c+i])
-				}
-			})
-		})
+		run(d, &d.jobs.normSums, n, normSums{*x, shift, part, from * x.h, rows, n})
 		for k := 1; k < n; k++ {
 			for i := range 2 * c {
 				part[i] += part[k*2*c+i]
@@ -96,6 +83,30 @@ func (d *Device) measure(b *norm, x *image, n int, s *stats) {
 	if b.batches != nil {
 		b.batches.value[0]++
 	}
+}
+
+// normSums are the sums of a share of rows from row first on.
+type normSums struct {
+	x                   image
+	shift               []float32
+	part                []float64 // [chunk][2][C]
+	first, rows, chunks int
+}
+
+func (j *normSums) do(d *Device, sc *scratch, k int) {
+	c := j.x.c
+	r0, r1 := span(j.rows, j.chunks, k)
+	sum, sq := j.part[k*2*c:][:c], j.part[k*2*c+c:][:c]
+	clear(sum)
+	clear(sq)
+	buf := sc.lane(2 * c)
+	runs(&j.x, j.first+r0, j.first+r1, 256, func(at, pixels int) {
+		d.sumPixels(buf[:c], buf[c:], j.x.data[at:], j.shift, pixels, c)
+		for i := range c {
+			sum[i] += float64(buf[i])
+			sq[i] += float64(buf[c+i])
+		}
+	})
 }
 
 // running fills s with the running statistics, the same for every group.
@@ -148,18 +159,35 @@ func (d *Device) normalise(b *norm, out, x, res *image, mask relu, n int, s *sta
 	}
 	rows := n * x.h
 	chunks := pieces(rows*x.w*c, 1<<15, min(rows, 32))
-	d.pool.run(chunks, func(_, k int) {
-		r0, r1 := span(rows, chunks, k)
-		for r := r0; r < r1; r++ {
-			b0, h := r/x.h, r%x.h
-			g := b0 / max((n+b.groups-1)/b.groups, 1)
-			var side []float32
-			if res != nil {
-				side = res.row(b0, h)
-			}
-			d.applyPixels(out.row(b0, h), x.row(b0, h), side, coef[g*3*c:][:3*c], mask.row(r), low)
+	j := normApply{out: *out, x: *x, coef: coef, mask: mask, low: low, per: max((n+b.groups-1)/b.groups, 1), rows: rows, chunks: chunks}
+	if res != nil {
+		j.res, j.both = *res, true
+	}
+	run(d, &d.jobs.normApply, chunks, j)
+}
+
+// normApply is normalise for a share of rows.
+type normApply struct {
+	out, x, res  image
+	both         bool // there is a res
+	coef         []float32
+	mask         relu
+	low          float32
+	per          int // samples of a group
+	rows, chunks int
+}
+
+func (j *normApply) do(d *Device, _ *scratch, k int) {
+	c := j.x.c
+	r0, r1 := span(j.rows, j.chunks, k)
+	for r := r0; r < r1; r++ {
+		b, h := r/j.x.h, r%j.x.h
+		var side []float32
+		if j.both {
+			side = j.res.row(b, h)
 		}
-	})
+		d.applyPixels(j.out.row(b, h), j.x.row(b, h), side, j.coef[b/j.per*3*c:][:3*c], j.mask.row(r), j.low)
+	}
 }
 
 // back is the gradient of normalise: from dout it writes, or adds, dx (through the statistics when they were the
@@ -180,18 +208,7 @@ func (d *Device) back(b *norm, dx, dres, dout *image, mask relu, x *image, n int
 		mean, istd := s.mean[g*c:][:c], s.istd[g*c:][:c]
 		k := pieces(rows*x.w*c, 1<<14, min(rows, 32))
 		part := grow64(&d.sums, k*2*c)
-		d.pool.run(k, func(w, i int) {
-			r0, r1 := span(rows, k, i)
-			sum := part[i*2*c:][:2*c]
-			clear(sum)
-			buf := d.scratch[w].lane(2 * c)
-			for r := from*x.h + r0; r < from*x.h+r1; r++ {
-				d.backSumPixels(buf[:c], buf[c:], dout.row(r/x.h, r%x.h), mask.row(r), x.row(r/x.h, r%x.h), mean)
-				for j, v := range buf[:2*c] {
-					sum[j] += float64(v)
-				}
-			}
-		})
+		run(d, &d.jobs.normBackSums, k, normBackSums{*dout, *x, mask, mean, part, from * x.h, rows, k})
 		for i := 1; i < k; i++ {
 			for j := range 2 * c {
 				part[j] += part[i*2*c+j]
@@ -216,16 +233,55 @@ func (d *Device) back(b *norm, dx, dres, dout *image, mask relu, x *image, n int
 	}
 	rows := n * x.h
 	chunks := pieces(rows*x.w*c, 1<<15, min(rows, 32))
-	d.pool.run(chunks, func(_, k int) {
-		r0, r1 := span(rows, chunks, k)
-		for r := r0; r < r1; r++ {
-			b0, h := r/x.h, r%x.h
-			g := b0 / max((n+b.groups-1)/b.groups, 1)
-			var side []float32
-			if dres != nil {
-				side = dres.row(b0, h)
-			}
-			d.backPixels(dx.row(b0, h), side, dout.row(b0, h), mask.row(r), x.row(b0, h), coef[g*4*c:][:4*c], addRes)
+	j := normBack{dx: *dx, dout: *dout, x: *x, coef: coef, mask: mask, add: addRes, per: max((n+b.groups-1)/b.groups, 1), rows: rows, chunks: chunks}
+	if dres != nil {
+		j.dres, j.both = *dres, true
+	}
+	run(d, &d.jobs.normBack, chunks, j)
+}
+
+// normBackSums are the sums of the gradient over a share of rows from row first on.
+type normBackSums struct {
+	dout, x             image
+	mask                relu
+	mean                []float32
+	part                []float64 // [chunk][2][C]
+	first, rows, chunks int
+}
+
+func (j *normBackSums) do(d *Device, sc *scratch, k int) {
+	c, x := j.x.c, &j.x
+	r0, r1 := span(j.rows, j.chunks, k)
+	sum := j.part[k*2*c:][:2*c]
+	clear(sum)
+	buf := sc.lane(2 * c)
+	for r := j.first + r0; r < j.first+r1; r++ {
+		d.backSumPixels(buf[:c], buf[c:], j.dout.row(r/x.h, r%x.h), j.mask.row(r), x.row(r/x.h, r%x.h), j.mean)
+		for i, v := range buf[:2*c] {
+			sum[i] += float64(v)
 		}
-	})
+	}
+}
+
+// normBack is the gradient of a share of rows.
+type normBack struct {
+	dx, dres, dout, x image
+	both, add         bool // there is a dres; it is added to
+	coef              []float32
+	mask              relu
+	per               int // samples of a group
+	rows, chunks      int
+}
+
+func (j *normBack) do(d *Device, _ *scratch, k int) {
+	c := j.x.c
+	r0, r1 := span(j.rows, j.chunks, k)
+	for r := r0; r < r1; r++ {
+		b, h := r/j.x.h, r%j.x.h
+		var side []float32
+		if j.both {
+			side = j.dres.row(b, h)
+		}
+		d.backPixels(j.dx.row(b, h), side, j.dout.row(b, h), j.mask.row(r), j.x.row(b, h), j.coef[b/j.per*4*c:][:4*c], j.add)
+	}
 }

@@ -15,8 +15,12 @@ type params struct {
 	specs   []ops.ParamSpec
 	byName  map[string]int
 	tensors []tensorData
-	version int // grows with every change of a weight, so that programs know when to pack again
+	pieces  []piece // of all trainable tensors
+	version int     // grows with every change of a weight, so that programs know when to pack again
 }
+
+// piece is what one chunk of the optimiser's work covers.
+type piece struct{ tensor, from, to int }
 
 type tensorData struct {
 	value, grad, velocity []float32
@@ -58,6 +62,9 @@ func (d *Device) NewParams(g *ops.Graph) (ops.Params, error) {
 		}
 		if s.Role.Trainable() {
 			t.grad, t.velocity = aligned(size), aligned(size)
+			for at := 0; at < size; at += sgdPiece {
+				p.pieces = append(p.pieces, piece{i, at, min(size, at+sgdPiece)})
+			}
 		}
 	}
 	return p, nil
@@ -176,16 +183,25 @@ func (p *params) ZeroGrad() {
 	}
 }
 
-// sgdPiece is how many values one piece of the optimiser's work has.
+// sgdPiece is how many values a piece has.
 const sgdPiece = 1 << 16
 
 func (p *params) SGD(lr, momentum, decay float64) {
 	p.settle()
-	p.each(func(i, from, to int) {
-		t := &p.tensors[i]
-		p.d.sgd(t.value[from:to], t.grad[from:to], t.velocity[from:to], float32(lr), float32(momentum), float32(decay))
-	})
+	run(p.d, &p.d.jobs.sgd, len(p.pieces), sgd{p, float32(lr), float32(momentum), float32(decay)})
 	p.version++
+}
+
+// sgd is the optimiser's step of a piece.
+type sgd struct {
+	p                   *params
+	lr, momentum, decay float32
+}
+
+func (j *sgd) do(d *Device, _ *scratch, k int) {
+	c := j.p.pieces[k]
+	t := &j.p.tensors[c.tensor]
+	d.sgd(t.value[c.from:c.to], t.grad[c.from:c.to], t.velocity[c.from:c.to], j.lr, j.momentum, j.decay)
 }
 
 func (p *params) Average(from ops.Params, keep float64) error {
@@ -198,28 +214,23 @@ func (p *params) Average(from ops.Params, keep float64) error {
 			return fmt.Errorf("ops: averaging parameter %q %v with %q %v", s.Name, s.Shape, q.specs[i].Name, q.specs[i].Shape)
 		}
 	}
-	a, b := float32(keep), float32(1-keep)
-	p.each(func(i, from, to int) {
-		dst, src := p.tensors[i].value[from:to], q.tensors[i].value[from:to]
-		for j := range dst {
-			dst[j] = a*dst[j] + b*src[j]
-		}
-	})
+	run(p.d, &p.d.jobs.average, len(p.pieces), average{p, q, float32(keep), float32(1 - keep)})
 	p.version++
 	return nil
 }
 
-// each runs f over pieces of every trainable tensor.
-func (p *params) each(f func(tensor, from, to int)) {
-	type piece struct{ tensor, from, to int }
-	var list []piece
-	for i := range p.tensors {
-		n := len(p.tensors[i].grad)
-		for at := 0; at < n; at += sgdPiece {
-			list = append(list, piece{i, at, min(n, at+sgdPiece)})
-		}
+// average is p = keep·p + take·q of a piece.
+type average struct {
+	p, q       *params
+	keep, take float32
+}
+
+func (j *average) do(_ *Device, _ *scratch, k int) {
+	c := j.p.pieces[k]
+	dst, src := j.p.tensors[c.tensor].value[c.from:c.to], j.q.tensors[c.tensor].value[c.from:c.to]
+	for i := range dst {
+		dst[i] = j.keep*dst[i] + j.take*src[i]
 	}
-	p.d.pool.run(len(list), func(_, k int) { f(list[k].tensor, list[k].from, list[k].to) })
 }
 
 func (p *params) settle() {
@@ -230,30 +241,31 @@ func (p *params) settle() {
 
 func (p *params) GradNorm() float64 {
 	p.settle()
-	type piece struct{ tensor, from, to int }
-	var list []piece
-	for i := range p.tensors {
-		n := len(p.tensors[i].grad)
-		for at := 0; at < n; at += sgdPiece {
-			list = append(list, piece{i, at, min(n, at+sgdPiece)})
-		}
-	}
-	sums := make([]float64, len(list))
-	p.d.pool.run(len(list), func(_, k int) {
-		g := p.tensors[list[k].tensor].grad[list[k].from:list[k].to]
-		var a, b, c, d float64 // four chains: one would wait for itself
-		for len(g) >= 4 {
-			w, x, y, z := float64(g[0]), float64(g[1]), float64(g[2]), float64(g[3])
-			a, b, c, d, g = a+w*w, b+x*x, c+y*y, d+z*z, g[4:]
-		}
-		for _, v := range g {
-			a += float64(v) * float64(v)
-		}
-		sums[k] = (a + b) + (c + d)
-	})
+	sums := grow64(&p.d.sums, len(p.pieces))
+	run(p.d, &p.d.jobs.squares, len(p.pieces), squares{p, sums})
 	var sum float64
 	for _, v := range sums {
 		sum += v
 	}
 	return math.Sqrt(sum)
+}
+
+// squares is the sum of squares of a piece of the gradient.
+type squares struct {
+	p    *params
+	sums []float64
+}
+
+func (j *squares) do(_ *Device, _ *scratch, k int) {
+	piece := j.p.pieces[k]
+	g := j.p.tensors[piece.tensor].grad[piece.from:piece.to]
+	var a, b, c, d float64 // four chains: one would wait for itself
+	for len(g) >= 4 {
+		w, x, y, z := float64(g[0]), float64(g[1]), float64(g[2]), float64(g[3])
+		a, b, c, d, g = a+w*w, b+x*x, c+y*y, d+z*z, g[4:]
+	}
+	for _, v := range g {
+		a += float64(v) * float64(v)
+	}
+	j.sums[k] = (a + b) + (c + d)
 }

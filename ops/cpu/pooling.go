@@ -1,128 +1,141 @@
 package cpu
 
-import (
-	"math"
-)
+import "math"
 
-// bins is the half-open range of inputs behind output o of a pool along one axis.
-type bins func(o int) (from, to int)
-
-// windows is a sliding window, cut at the border.
-func windows(kernel, stride, pad, size int) bins {
-	return func(o int) (int, int) { return max(0, o*stride-pad), min(size, o*stride-pad+kernel) }
+// bins are the half-open ranges of inputs behind the outputs of a pool along one axis.
+type bins struct {
+	size                int // inputs
+	count               int // outputs of an adaptive pool, or 0
+	kernel, stride, pad int
 }
 
-// adaptive is [floor(o·s/n), ceil((o+1)·s/n)).
-func adaptive(n, size int) bins {
-	return func(o int) (int, int) { return o * size / n, ((o+1)*size + n - 1) / n }
+// of is the range behind output o: a sliding window, cut at the border, or [floor(o·s/n), ceil((o+1)·s/n)).
+func (b *bins) of(o int) (from, to int) {
+	if b.count > 0 {
+		return o * b.size / b.count, ((o+1)*b.size + b.count - 1) / b.count
+	}
+	return max(0, o*b.stride-b.pad), min(b.size, o*b.stride-b.pad+b.kernel)
 }
 
 // maxPool writes the maximum of every bin and, unless at is nil, which pixel of the map it was: the first in row order,
 // NaN winning as in the reference.
-func (d *Device) maxPool(y, x *image, n int, rows, cols bins, at []int32) {
-	c := x.c
-	d.pool.run(n, func(_, b int) {
-		for i := range y.h {
-			r0, r1 := rows(i)
-			for j := range y.w {
-				c0, c1 := cols(j)
-				out := y.data[y.at(b, i, j):][:c]
-				var idx []int32
-				if at != nil {
-					idx = at[((b*y.h+i)*y.w+j)*c:][:c]
-				}
-				if d.vectors(c) {
-					maxPoolAsm(ptr(out, 0), maybe(idx), ptr(x.data, x.at(b, r0, c0)), uintptr(4*(x.w+2*x.halo)*c), r1-r0, c1-c0, c, r0*x.w+c0, x.w)
-					continue
-				}
-				for k := range out {
-					out[k] = float32(math.Inf(-1))
-				}
-				for r := r0; r < r1; r++ {
-					for q := c0; q < c1; q++ {
-						in := x.data[x.at(b, r, q):][:c]
-						if idx == nil {
-							for k, v := range in {
-								if v > out[k] || v != v {
-									out[k] = v
-								}
+type maxPool struct {
+	y, x       image
+	rows, cols bins
+	at         []int32
+}
+
+func (j *maxPool) do(d *Device, _ *scratch, b int) {
+	y, x, at, c := &j.y, &j.x, j.at, j.x.c
+	for i := range y.h {
+		r0, r1 := j.rows.of(i)
+		for k := range y.w {
+			c0, c1 := j.cols.of(k)
+			out := y.data[y.at(b, i, k):][:c]
+			var idx []int32
+			if at != nil {
+				idx = at[((b*y.h+i)*y.w+k)*c:][:c]
+			}
+			if d.vectors(c) {
+				maxPoolAsm(ptr(out, 0), maybe(idx), ptr(x.data, x.at(b, r0, c0)), uintptr(4*(x.w+2*x.halo)*c), r1-r0, c1-c0, c, r0*x.w+c0, x.w)
+				continue
+			}
+			for e := range out {
+				out[e] = float32(math.Inf(-1))
+			}
+			for r := r0; r < r1; r++ {
+				for q := c0; q < c1; q++ {
+					in := x.data[x.at(b, r, q):][:c]
+					if idx == nil {
+						for e, v := range in {
+							if v > out[e] || v != v {
+								out[e] = v
 							}
-							continue
 						}
-						where := int32(r*x.w + q)
-						for k, v := range in {
-							if v > out[k] || v != v {
-								out[k], idx[k] = v, where
-							}
+						continue
+					}
+					where := int32(r*x.w + q)
+					for e, v := range in {
+						if v > out[e] || v != v {
+							out[e], idx[e] = v, where
 						}
 					}
 				}
 			}
 		}
-	})
+	}
 }
 
 // maxPoolBack adds each gradient to the pixel that won.
-func (d *Device) maxPoolBack(dx, dy *image, n int, at []int32) {
-	c := dx.c
-	d.pool.run(n, func(_, b int) {
-		for i := range dy.h {
-			for j := range dy.w {
-				g := dy.data[dy.at(b, i, j):][:c]
-				idx := at[((b*dy.h+i)*dy.w+j)*c:][:c]
-				for k, v := range g {
-					dx.data[dx.at(b, int(idx[k])/dx.w, int(idx[k])%dx.w)+k] += v
-				}
+type maxPoolBack struct {
+	dx, dy image
+	at     []int32
+}
+
+func (j *maxPoolBack) do(_ *Device, _ *scratch, b int) {
+	dx, dy, at, c := &j.dx, &j.dy, j.at, j.dx.c
+	for i := range dy.h {
+		for k := range dy.w {
+			g := dy.data[dy.at(b, i, k):][:c]
+			idx := at[((b*dy.h+i)*dy.w+k)*c:][:c]
+			for e, v := range g {
+				dx.data[dx.at(b, int(idx[e])/dx.w, int(idx[e])%dx.w)+e] += v
 			}
 		}
-	})
+	}
 }
 
 // meanPool writes the mean of every bin.
-func (d *Device) meanPool(y, x *image, n int, rows, cols bins) {
-	c := x.c
-	d.pool.run(n, func(_, b int) {
-		for i := range y.h {
-			r0, r1 := rows(i)
-			for j := range y.w {
-				c0, c1 := cols(j)
-				out := y.data[y.at(b, i, j):][:c]
-				clear(out)
-				for r := r0; r < r1; r++ {
-					for q := c0; q < c1; q++ {
-						for k, v := range x.data[x.at(b, r, q):][:c] {
-							out[k] += v
-						}
+type meanPool struct {
+	y, x       image
+	rows, cols bins
+}
+
+func (j *meanPool) do(_ *Device, _ *scratch, b int) {
+	y, x, c := &j.y, &j.x, j.x.c
+	for i := range y.h {
+		r0, r1 := j.rows.of(i)
+		for k := range y.w {
+			c0, c1 := j.cols.of(k)
+			out := y.data[y.at(b, i, k):][:c]
+			clear(out)
+			for r := r0; r < r1; r++ {
+				for q := c0; q < c1; q++ {
+					for e, v := range x.data[x.at(b, r, q):][:c] {
+						out[e] += v
 					}
 				}
-				inv := 1 / float32((r1-r0)*(c1-c0))
-				for k := range out {
-					out[k] *= inv
-				}
+			}
+			inv := 1 / float32((r1-r0)*(c1-c0))
+			for e := range out {
+				out[e] *= inv
 			}
 		}
-	})
+	}
 }
 
 // meanPoolBack adds each gradient, shared out evenly, to its bin.
-func (d *Device) meanPoolBack(dx, dy *image, n int, rows, cols bins) {
-	c := dx.c
-	d.pool.run(n, func(_, b int) {
-		for i := range dy.h {
-			r0, r1 := rows(i)
-			for j := range dy.w {
-				c0, c1 := cols(j)
-				g := dy.data[dy.at(b, i, j):][:c]
-				inv := 1 / float32((r1-r0)*(c1-c0))
-				for r := r0; r < r1; r++ {
-					for q := c0; q < c1; q++ {
-						out := dx.data[dx.at(b, r, q):][:c]
-						for k, v := range g {
-							out[k] += v * inv
-						}
+type meanPoolBack struct {
+	dx, dy     image
+	rows, cols bins
+}
+
+func (j *meanPoolBack) do(_ *Device, _ *scratch, b int) {
+	dx, dy, c := &j.dx, &j.dy, j.dx.c
+	for i := range dy.h {
+		r0, r1 := j.rows.of(i)
+		for k := range dy.w {
+			c0, c1 := j.cols.of(k)
+			g := dy.data[dy.at(b, i, k):][:c]
+			inv := 1 / float32((r1-r0)*(c1-c0))
+			for r := r0; r < r1; r++ {
+				for q := c0; q < c1; q++ {
+					out := dx.data[dx.at(b, r, q):][:c]
+					for e, v := range g {
+						out[e] += v * inv
 					}
 				}
 			}
 		}
-	})
+	}
 }

@@ -124,54 +124,97 @@ func (g *winograd) convolve(d *Device, w []float32, x, y *image, n int, add bool
 		return
 	}
 	u := grow32(&d.winoU, np*size+slack)
-	d.pool.run(np, func(wk, j int) { g.transformWeights(d, &d.scratch[wk], w, u[j*size:], j, 0, g.ic) })
+	run(d, &d.jobs.winoWeights, np, winoWeights{g, w, u, size})
 	block := g.block
 	if block == 0 { // whole rows of tiles, as many as the cache holds
 		tw := g.across(y.w)
 		block = max(1, winoCache/(4*points*(row+d.isa.nr))/tw) * tw
 	}
 	blocks := (total + block - 1) / block
-	d.pool.run(blocks, func(wk, k int) {
-		sc := &d.scratch[wk]
-		t0, t1 := span(total, blocks, k)
-		v := tileSet{grow32(&sc.v, points*(t1-t0)*row+slack), t1 - t0, row}
-		g.transformInput(d, sc, x, v, 0, t0, t1, y.h, y.w)
-		for j := range np {
-			m := tileSet{grow32(&sc.m, points*(t1-t0)*d.isa.nr+slack), t1 - t0, d.isa.width(j, g.oc)}
-			g.products(d, sc, v, m, u[j*size:], 0, 0, g.ic, j)
-			g.put(d, sc, m, y, j, t0, t1, add)
-		}
-	})
+	run(d, &d.jobs.winoBlocks, blocks, winoBlocks{g, u, *x, *y, size, total, blocks, add})
+}
+
+// winoWeights transforms the weights of one panel, size floats each.
+type winoWeights struct {
+	*winograd
+	w, u []float32
+	size int
+}
+
+func (g *winoWeights) do(d *Device, sc *scratch, j int) {
+	g.transformWeights(d, sc, g.w, g.u[j*g.size:], j, 0, g.ic)
+}
+
+// winoBlocks does one block of tiles with transformed weights.
+type winoBlocks struct {
+	*winograd
+	u                   []float32
+	x, y                image
+	size, total, blocks int
+	add                 bool
+}
+
+func (g *winoBlocks) do(d *Device, sc *scratch, k int) {
+	row := g.ic + spread
+	t0, t1 := span(g.total, g.blocks, k)
+	v := tileSet{grow32(&sc.v, points*(t1-t0)*row+slack), t1 - t0, row}
+	g.transformInput(d, sc, &g.x, v, 0, t0, t1, g.y.h, g.y.w)
+	for j := range d.isa.panels(g.oc) {
+		m := tileSet{grow32(&sc.m, points*(t1-t0)*d.isa.nr+slack), t1 - t0, d.isa.width(j, g.oc)}
+		g.products(d, sc, v, m, g.u[j*g.size:], 0, 0, g.ic, j)
+		g.put(d, sc, m, &g.y, j, t0, t1, g.add)
+	}
 }
 
 // streamed is convolve for many weights and few tiles: weights are transformed a piece at a time, while the piece is in the
 // second-level cache.
 func (g *winograd) streamed(d *Device, w []float32, x, y *image, n int, add bool) {
-	const depth = 128 // input channels of a piece
 	total := g.tiles(n, y.h, y.w)
 	row := g.ic + spread
 	v := tileSet{grow32(&d.winoV, points*total*row+slack), total, row}
 	chunks := pieces(total, 4, 64)
-	d.pool.run(chunks, func(wk, k int) {
-		t0, t1 := span(total, chunks, k)
-		g.transformInput(d, &d.scratch[wk], x, v, t0, t0, t1, y.h, y.w)
-	})
+	run(d, &d.jobs.winoInputs, chunks, winoInputs{g, *x, v, chunks, y.h, y.w})
+	run(d, &d.jobs.winoPanels, d.isa.panels(g.oc), winoPanels{g, w, v, *y, add})
+}
+
+// winoInputs transforms a share of all tiles of x.
+type winoInputs struct {
+	*winograd
+	x            image
+	v            tileSet
+	chunks, h, w int
+}
+
+func (g *winoInputs) do(d *Device, sc *scratch, k int) {
+	t0, t1 := span(g.v.pitch, g.chunks, k)
+	g.transformInput(d, sc, &g.x, g.v, t0, t0, t1, g.h, g.w)
+}
+
+// winoPanels does one panel of output channels, tiles being transformed.
+type winoPanels struct {
+	*winograd
+	w   []float32
+	v   tileSet
+	y   image
+	add bool
+}
+
+func (g *winoPanels) do(d *Device, sc *scratch, j int) {
+	const depth = 128 // input channels of a piece
+	total := g.v.pitch
 	groups := (total + 111) / 112
 	cuts := (g.ic + depth - 1) / depth
-	d.pool.run(d.isa.panels(g.oc), func(wk, j int) {
-		sc := &d.scratch[wk]
-		for b := range groups {
-			t0, t1 := span(total, groups, b)
-			m := tileSet{grow32(&sc.m, points*(t1-t0)*d.isa.nr+slack), t1 - t0, d.isa.width(j, g.oc)}
-			for c := range cuts {
-				i0, i1 := span(g.ic, cuts, c)
-				u := grow32(&sc.v, points*(i1-i0)*d.isa.nr+slack)
-				g.transformWeights(d, sc, w, u, j, i0, i1)
-				g.products(d, sc, v, m, u, t0, i0, i1, j)
-			}
-			g.put(d, sc, m, y, j, t0, t1, add)
+	for b := range groups {
+		t0, t1 := span(total, groups, b)
+		m := tileSet{grow32(&sc.m, points*(t1-t0)*d.isa.nr+slack), t1 - t0, d.isa.width(j, g.oc)}
+		for c := range cuts {
+			i0, i1 := span(g.ic, cuts, c)
+			u := grow32(&sc.v, points*(i1-i0)*d.isa.nr+slack)
+			g.transformWeights(d, sc, g.w, u, j, i0, i1)
+			g.products(d, sc, g.v, m, u, t0, i0, i1, j)
 		}
-	})
+		g.put(d, sc, m, &g.y, j, t0, t1, g.add)
+	}
 }
 
 // products are the 36 products of panel j over input channels [i0,i1), m = or, from the second piece on, += V·U, V's tiles
@@ -227,58 +270,86 @@ func (g *winograd) put(d *Device, sc *scratch, m tileSet, y *image, j, t0, t1 in
 // winoGradBlock is how many tiles one product of the weights' gradient sums over.
 const winoGradBlock = 112
 
-// winoGrad is one block of tiles of one computation of a weight's gradient.
+// winoGrad is one computation of a weight's gradient.
 type winoGrad struct {
 	*winograd
-	d      *Device
-	x, dy  *image
-	v      tileSet
-	y      []float32 // [panel of OC][36][tile][width]
-	t0, t1 int
+	d             *Device
+	x, dy         image
+	total, blocks int // tiles, and blocks of them
 }
 
 // backWeight adds, or with fresh writes, the weights' gradient [panel of OC][taps·IC][width]: Gᵀ·(Σ_tiles Vᵀ·Y)·G.
 func (g *winograd) backWeight(d *Device, dw []float32, x, dy *image, n int, fresh bool) {
 	total := g.tiles(n, dy.h, dy.w)
-	blocks := (total + winoGradBlock - 1) / winoGradBlock
-	most := (total + blocks - 1) / blocks
-	lenV, lenY := points*most*(g.ic+spread)+slack, points*most*d.isa.panels(g.oc)*d.isa.nr+slack
-	block := func(v, y []float32, k int) *winoGrad {
-		t0, t1 := span(total, blocks, k)
-		return &winoGrad{g, d, x, dy, tileSet{v, t1 - t0, g.ic + spread}, y, t0, t1}
-	}
-	pieces := d.isa.panels(g.oc) * g.cuts(d)
+	b := &d.winoGrad
+	*b = winoGrad{g, d, *x, *dy, total, (total + winoGradBlock - 1) / winoGradBlock}
 	size := g.kernel * g.kernel * g.ic * d.isa.padded(g.oc)
-	if segments := segmentsOf(blocks, size); segments > 1 {
-		d.inSegments(dw, size, segments, fresh, func(sc *scratch, part []float32, s int) {
-			k0, k1 := span(blocks, segments, s)
-			for k := k0; k < k1; k++ {
-				b := block(grow32(&sc.v, lenV), grow32(&sc.y, lenY), k)
-				for t := range b.t1 - b.t0 {
-					b.transform(sc, t)
-				}
-				for p := range pieces {
-					b.piece(sc, part, p, k == k0)
-				}
-			}
-		})
+	if segments := segmentsOf(b.blocks, size); segments > 1 {
+		d.inSegments(dw, size, segments, fresh, b)
 		return
 	}
-	for k := range blocks {
-		b := block(grow32(&d.winoV, lenV), grow32(&d.winoY, lenY), k)
-		d.pool.run(b.t1-b.t0, func(w, t int) { b.transform(&d.scratch[w], t) })
-		d.pool.run(pieces, func(w, p int) { b.piece(&d.scratch[w], dw, p, fresh && k == 0) })
+	for k := range b.blocks {
+		block := b.block(&d.winoV, &d.winoY, k)
+		run(d, &d.jobs.winoTiles, block.t1-block.t0, winoTiles{block})
+		run(d, &d.jobs.winoPieces, b.pieces(), winoPieces{block, dw, fresh && k == 0})
 	}
 }
+
+// winoBlock is one block of tiles of a gradient.
+type winoBlock struct {
+	*winoGrad
+	v      tileSet
+	y      []float32 // [panel of OC][36][tile][width]
+	t0, t1 int
+}
+
+// block is block k, transformed into the given memory.
+func (g *winoGrad) block(v, y *[]float32, k int) winoBlock {
+	most := (g.total + g.blocks - 1) / g.blocks
+	t0, t1 := span(g.total, g.blocks, k)
+	tiles := tileSet{grow32(v, points*most*(g.ic+spread)+slack), t1 - t0, g.ic + spread}
+	return winoBlock{g, tiles, grow32(y, points*most*g.d.isa.panels(g.oc)*g.d.isa.nr+slack), t0, t1}
+}
+
+// segment writes the sum of a segment of blocks.
+func (g *winoGrad) segment(sc *scratch, part []float32, segments, s int) {
+	k0, k1 := span(g.blocks, segments, s)
+	for k := k0; k < k1; k++ {
+		b := g.block(&sc.v, &sc.y, k)
+		for t := range b.t1 - b.t0 {
+			b.transform(sc, t)
+		}
+		for p := range g.pieces() {
+			b.piece(sc, part, p, k == k0)
+		}
+	}
+}
+
+// winoTiles transforms one tile of a block.
+type winoTiles struct{ winoBlock }
+
+func (b *winoTiles) do(_ *Device, sc *scratch, t int) { b.transform(sc, t) }
+
+// winoPieces does one piece of a block's products.
+type winoPieces struct {
+	winoBlock
+	dw    []float32
+	fresh bool
+}
+
+func (b *winoPieces) do(_ *Device, sc *scratch, p int) { b.piece(sc, b.dw, p, b.fresh) }
+
+// pieces is in how many pieces a gradient is computed.
+func (g *winoGrad) pieces() int { return g.d.isa.panels(g.oc) * g.cuts(g.d) }
 
 // cuts is in how many pieces the input channels of a weight's gradient are computed.
 func (g *winograd) cuts(d *Device) int { return (g.ic + 2*d.isa.mr - 1) / (2 * d.isa.mr) }
 
 // transform does tile t of the block: that of x, and those of dy of every panel.
-func (b *winoGrad) transform(sc *scratch, t int) {
+func (b *winoBlock) transform(sc *scratch, t int) {
 	g, d := b.winograd, b.d
 	tb := b.t1 - b.t0
-	g.transformInput(d, sc, b.x, b.v, t, b.t0+t, b.t0+t+1, b.dy.h, b.dy.w)
+	g.transformInput(d, sc, &b.x, b.v, t, b.t0+t, b.t0+t+1, b.dy.h, b.dy.w)
 	edge := grow32(&sc.edge, points*max(g.ic, g.oc)+slack)
 	n, i, k := g.place(b.t0+t, b.dy.h, b.dy.w)
 	src := b.dy.patch(n, i, k, g.m, 0, edge)
@@ -290,7 +361,7 @@ func (b *winoGrad) transform(sc *scratch, t int) {
 }
 
 // piece adds, or writes, the block's part of a piece of input channels of a panel of dw.
-func (b *winoGrad) piece(sc *scratch, dw []float32, k int, fresh bool) {
+func (b *winoBlock) piece(sc *scratch, dw []float32, k int, fresh bool) {
 	g, d, mr, nr := b.winograd, b.d, b.d.isa.mr, b.d.isa.nr
 	tb := b.t1 - b.t0
 	cuts := g.cuts(d)

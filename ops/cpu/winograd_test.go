@@ -107,15 +107,15 @@ func TestMaxPoolKernel(t *testing.T) {
 				x.data[i] = float32(r.IntN(9)) - 4 // many ties
 			}
 			x.data[x.at(1, 3, 3)+2] = float32(math.NaN())
-			run := func(d *Device) (*image, []int32) {
+			pool := func(d *Device) (*image, []int32) {
 				y := &image{n: 2, h: 5, w: 4, c: c}
 				y.data = aligned(y.size())
 				at := make([]int32, 2*5*4*c)
-				d.maxPool(y, x, 2, windows(3, 2, 1, 9), windows(3, 2, 1, 7), at)
+				run(d, &d.jobs.maxPool, 2, maxPool{*y, *x, bins{9, 0, 3, 2, 1}, bins{7, 0, 3, 2, 1}, at})
 				return y, at
 			}
-			y, at := run(fast)
-			wantY, wantAt := run(slow)
+			y, at := pool(fast)
+			wantY, wantAt := pool(slow)
 			for i := range at {
 				same := y.data[i] == wantY.data[i] || y.data[i] != y.data[i] && wantY.data[i] != wantY.data[i]
 				if !same || at[i] != wantAt[i] {

@@ -1,0 +1,80 @@
+package cpu
+
+// job is a loop that the device's threads share: chunks in any order, each on one worker with the worker's scratch. What a chunk
+// computes depends on its number alone.
+//
+// Every loop is a type whose fields are its arguments, and the device has a place for one of each: loops run one after another, and
+// a step that fills places which exist allocates nothing. Maps are held by value, so that one made for a single call needs no
+// place of its own.
+type job interface {
+	do(d *Device, sc *scratch, chunk int)
+}
+
+// jobs are the places.
+type jobs struct {
+	load           load
+	unload         unload
+	zip            zip
+	windowRows     windowRows
+	packBackward   packBackward
+	weightPanels   weightPanels
+	weightTiles    weightTiles
+	segmentPart    segmentPart
+	segmentSum     segmentSum
+	winoWeights    winoWeights
+	winoBlocks     winoBlocks
+	winoInputs     winoInputs
+	winoPanels     winoPanels
+	winoTiles      winoTiles
+	winoPieces     winoPieces
+	groupedForward groupedForward
+	groupedBack    groupedBack
+	linear         linear
+	linearBack     linearBack
+	linearRows     linearRows
+	normSums       normSums
+	normApply      normApply
+	normBackSums   normBackSums
+	normBack       normBack
+	maxPool        maxPool
+	maxPoolBack    maxPoolBack
+	meanPool       meanPool
+	meanPoolBack   meanPoolBack
+	backDropout    backDropout
+	backL2         backL2
+	sgd            sgd
+	average        average
+	squares        squares
+}
+
+// run puts a job in its place and lets the threads do its chunks.
+func run[J any, P interface {
+	*J
+	job
+}](d *Device, place P, chunks int, j J) {
+	*place = j
+	d.job = place
+	d.pool.run(chunks, d.chunk)
+	d.level()
+}
+
+// do is a chunk of the job that runs.
+func (d *Device) do(worker, chunk int) { d.job.do(d, &d.scratch[worker], chunk) }
+
+// level gives every worker as much scratch as the one that has most: which worker gets the chunk that needs it is left to chance,
+// and after one step nobody is to need more.
+func (d *Device) level() {
+	for i := range d.scratch[0].buffers() {
+		most := 0
+		for w := range d.scratch {
+			most = max(most, len(*d.scratch[w].buffers()[i]))
+		}
+		for w := range d.scratch {
+			grow32(d.scratch[w].buffers()[i], most)
+		}
+	}
+}
+
+func (s *scratch) buffers() [7]*[]float32 {
+	return [...]*[]float32{&s.a, &s.tileSum, &s.tmp, &s.edge, &s.v, &s.y, &s.m}
+}
