@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 
 	"github.com/contraflow/contraflow/ops"
@@ -37,13 +36,13 @@ type program struct {
 	needs  []bool // values whose gradient is wanted
 	norms  int
 	pools  int
-	grads  []*image // gradient maps, by value; several share one buffer
-	slabs  [][]float32
+	grads  []*image // gradient maps, by value; several share one slab
+	layout layout
 	free   []*tape
 	has    []bool
 	export []float32
 	result []float32 // gradient of the input
-	arena  int64
+	bytes  int64     // of gradients and one tape
 	flops  [2]float64
 	calls  uint64
 	source *rand.PCG // of dropout
@@ -79,6 +78,7 @@ func (d *Device) Compile(g *ops.Graph, p ops.Params, o ops.Options) (ops.Program
 	pr.fuse()
 	pr.measureHalos()
 	pr.planGradients()
+	pr.planTape()
 	return pr, nil
 }
 
@@ -266,37 +266,15 @@ func (pr *program) planGradients() {
 	}
 	pr.grads = make([]*image, len(nodes))
 	pr.has = make([]bool, len(nodes))
-	var idle []int // slabs nobody uses
+	var share slabs
 	slab := make([]int, len(nodes))
 	give := func(v ops.Value) {
 		if !pr.needs[v] || pr.grads[v] != nil {
 			return
 		}
 		o := nodes[v].Out
-		m := &image{n: pr.o.Batch, h: o.H, w: o.W, c: o.C, halo: halo[v]}
-		best := -1
-		for k, s := range idle {
-			if len(pr.slabs[s]) >= m.size() && (best < 0 || len(pr.slabs[s]) < len(pr.slabs[idle[best]])) {
-				best = k
-			}
-		}
-		if best < 0 && len(idle) > 0 { // grow the largest idle one
-			best = 0
-			for k, s := range idle {
-				if len(pr.slabs[s]) > len(pr.slabs[idle[best]]) {
-					best = k
-				}
-			}
-			pr.slabs[idle[best]] = aligned(m.size())
-		}
-		if best < 0 {
-			pr.slabs = append(pr.slabs, aligned(m.size()))
-			slab[v] = len(pr.slabs) - 1
-		} else {
-			slab[v] = idle[best]
-			idle = append(idle[:best], idle[best+1:]...)
-		}
-		pr.grads[v] = m
+		pr.grads[v] = &image{n: pr.o.Batch, h: o.H, w: o.W, c: o.C, halo: halo[v]}
+		slab[v] = share.take(pr.grads[v].size())
 	}
 	for _, v := range pr.outs {
 		give(v)
@@ -310,16 +288,15 @@ func (pr *program) planGradients() {
 		for _, v := range s.in {
 			give(v)
 		}
-		idle = append(idle, slab[s.out])
+		share.idle = append(share.idle, slab[s.out])
 	}
+	memory := newArena(share.sizes)
 	for v, m := range pr.grads {
 		if m != nil {
-			m.data = pr.slabs[slab[v]]
+			m.data = memory[slab[v]]
 		}
 	}
-	for _, s := range pr.slabs {
-		pr.arena += int64(4 * len(s))
-	}
+	pr.bytes += share.bytes()
 }
 
 // OutputShape is the shape of one sample of output i.
@@ -327,94 +304,5 @@ func (pr *program) OutputShape(i int) ops.Shape { return pr.graph.Nodes[pr.outs[
 
 // Stats are the plan's costs: buffers counted once, for one tape.
 func (pr *program) Stats() ops.ProgramStats {
-	t := pr.take()
-	pr.free = append(pr.free, t)
-	return ops.ProgramStats{ForwardFLOPs: pr.flops[0], BackwardFLOPs: pr.flops[1], ArenaBytes: pr.arena + t.bytes}
-}
-
-// tape is one forward pass: the map of every live value.
-type tape struct {
-	pr     *program
-	n      int
-	maps   []image
-	stats  []stats
-	relus  []relu
-	wins   [][]int32
-	masks  [][]float32
-	outs   [][]float32
-	bytes  int64
-	active bool
-}
-
-// take returns an idle tape, or makes one. Without a Backward values share buffers as soon as nothing reads them.
-func (pr *program) take() *tape {
-	if k := len(pr.free); k > 0 {
-		t := pr.free[k-1]
-		pr.free = pr.free[:k-1]
-		return t
-	}
-	nodes := pr.graph.Nodes
-	t := &tape{pr: pr, maps: make([]image, len(nodes)), stats: make([]stats, pr.norms), relus: make([]relu, pr.norms), wins: make([][]int32, pr.pools),
-		masks: make([][]float32, len(nodes)), outs: make([][]float32, len(pr.outs))}
-	alloc := func(n int) []float32 {
-		t.bytes += int64(4 * n)
-		return aligned(n)
-	}
-	lastRead := make([]int, len(nodes))
-	for i, s := range pr.steps {
-		for _, v := range s.in {
-			lastRead[v] = i
-		}
-	}
-	for _, v := range pr.outs {
-		lastRead[v] = math.MaxInt
-	}
-	var idle [][]float32
-	place := func(v ops.Value) {
-		o := nodes[v].Out
-		m := image{n: pr.o.Batch, h: o.H, w: o.W, c: o.C, halo: pr.halo[v]}
-		for k, b := range idle {
-			if len(b) >= m.size() {
-				m.data = b
-				idle = append(idle[:k], idle[k+1:]...)
-				break
-			}
-		}
-		if m.data == nil {
-			m.data = alloc(m.size())
-		}
-		t.maps[v] = m
-	}
-	place(0)
-	for i, s := range pr.steps {
-		place(s.out)
-		if s.norm != nil {
-			k := s.norm.groups * s.norm.c
-			t.stats[s.index] = stats{mean: alloc(k), istd: alloc(k), count: make([]int, s.norm.groups)}
-			if s.norm.relu && pr.keeps() {
-				m := newRelu(pr.o.Batch, nodes[s.out].Out)
-				t.relus[s.index] = m
-				t.bytes += int64(len(m.bits))
-			}
-		}
-		if pr.o.Train && s.kind == ops.Dropout {
-			t.masks[s.out] = alloc(pr.o.Batch * s.node.Out.Len())
-		}
-		if pr.keeps() {
-			if s.kind == ops.MaxPool || s.kind == ops.AdaptiveMax {
-				t.wins[s.index] = make([]int32, pr.o.Batch*s.node.Out.Len())
-				t.bytes += int64(4 * len(t.wins[s.index]))
-			}
-			continue
-		}
-		for k, v := range s.in {
-			if lastRead[v] == i && (k == 0 || v != s.in[0]) {
-				idle = append(idle, t.maps[v].data)
-			}
-		}
-	}
-	for i, v := range pr.outs {
-		t.outs[i] = alloc(pr.o.Batch * nodes[v].Out.Len())
-	}
-	return t
+	return ops.ProgramStats{ForwardFLOPs: pr.flops[0], BackwardFLOPs: pr.flops[1], ArenaBytes: pr.bytes}
 }

@@ -42,13 +42,6 @@ func (m *image) clearHalo(n int) {
 	}
 }
 
-// aligned is a zeroed slice that begins on a cache line.
-func aligned(n int) []float32 {
-	b := make([]float32, n+16)
-	skip := int(-uintptr(unsafe.Pointer(&b[0]))&63) / 4
-	return b[skip:][:n:n]
-}
-
 func ptr(s []float32, i int) unsafe.Pointer { return unsafe.Pointer(&s[i]) }
 
 // addr is the address of s[i], for prefetching.

@@ -126,10 +126,8 @@ type relu struct {
 	line int // bytes of a row
 }
 
-func newRelu(n int, s ops.Shape) relu {
-	line := s.W * maskBytes(s.C)
-	return relu{make([]byte, n*s.H*line), line}
-}
+// maskLine is the bytes of a row.
+func maskLine(s ops.Shape) int { return s.W * maskBytes(s.C) }
 
 // row is row r, sample and row in one.
 func (m relu) row(r int) []byte {

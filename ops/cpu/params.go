@@ -42,29 +42,37 @@ func (d *Device) NewParams(g *ops.Graph) (ops.Params, error) {
 		return nil, err
 	}
 	p := &params{d: d, specs: g.Params, byName: map[string]int{}, tensors: make([]tensorData, len(g.Params)), version: 1}
+	sizes, changed := make([]int, len(g.Params)), make([]int, len(g.Params))
 	for i, s := range g.Params {
 		if _, twice := p.byName[s.Name]; twice {
 			return nil, fmt.Errorf("ops: parameter %q is declared twice", s.Name)
 		}
 		p.byName[s.Name] = i
-		t := &p.tensors[i]
-		size := s.Len()
+		sizes[i] = s.Len()
 		if s.Role == ops.Weight {
-			if t.grouped = g.Nodes[s.Node].Groups > 1; !t.grouped {
-				size = s.FanIn() * d.isa.padded(s.Shape[0])
+			if p.tensors[i].grouped = g.Nodes[s.Node].Groups > 1; !p.tensors[i].grouped {
+				sizes[i] = s.FanIn() * d.isa.padded(s.Shape[0])
 			}
 		}
-		t.value = aligned(size)
+		if s.Role.Trainable() {
+			changed[i] = sizes[i]
+			for at := 0; at < sizes[i]; at += sgdPiece {
+				p.pieces = append(p.pieces, piece{i, at, min(sizes[i], at+sgdPiece)})
+			}
+		}
+	}
+	// A momentum encoder never touches the memory of its gradients.
+	values, grads, velocities := newArena(sizes), newArena(changed), newArena(changed)
+	for i, s := range g.Params {
+		t := &p.tensors[i]
+		t.value = values[i]
 		if s.Role == ops.Gamma || s.Role == ops.RunningVar {
 			for j := range t.value {
 				t.value[j] = 1
 			}
 		}
 		if s.Role.Trainable() {
-			t.grad, t.velocity = aligned(size), aligned(size)
-			for at := 0; at < size; at += sgdPiece {
-				p.pieces = append(p.pieces, piece{i, at, min(size, at+sgdPiece)})
-			}
+			t.grad, t.velocity = grads[i], velocities[i]
 		}
 	}
 	return p, nil
