@@ -2,8 +2,10 @@ package contraflow_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,4 +87,43 @@ func TestAutotuneShares(t *testing.T) {
 			t.Errorf("views %d, decode %d workers, want 1 and 3", views, decode)
 		}
 	})
+}
+
+// Workers can be added and taken away while the graph runs.
+func TestSetWorkers(t *testing.T) {
+	g := contraflow.New("workers")
+	var busy, most atomic.Int64
+	p := contraflow.Step(contraflow.Source(g, "numbers", count(300)), "work", func(_ context.Context, i int) (int, error) {
+		b := busy.Add(1)
+		for m := most.Load(); b > m && !most.CompareAndSwap(m, b); m = most.Load() {
+		}
+		time.Sleep(100 * time.Microsecond)
+		busy.Add(-1)
+		return i, nil
+	}, contraflow.MaxWorkers(6))
+	n := 0
+	contraflow.Each(p, "sink", func(_ context.Context, i int) error {
+		if n == 100 {
+			if m := most.Load(); m != 1 {
+				return fmt.Errorf("%d workers before, want 1", m)
+			}
+			return errors.Join(g.SetWorkers("work", 5), func() error { n++; return nil }())
+		}
+		n++
+		return nil
+	})
+	if err := g.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if m := most.Load(); m < 2 || m > 5 {
+		t.Errorf("at most %d at once, want 2 to 5", m)
+	}
+	for _, c := range []struct {
+		stage string
+		n     int
+	}{{"work", 7}, {"work", 0}, {"nobody", 1}} {
+		if err := g.SetWorkers(c.stage, c.n); err == nil {
+			t.Errorf("%d workers for %s were accepted", c.n, c.stage)
+		}
+	}
 }

@@ -183,21 +183,11 @@ func (r *ProbeRun) adamDict(s *checkpoint.State, h *HeadState) (*torch.Dict, err
 	return torch.NewDict(torch.PlainDict).Set("state", state).Set("param_groups", &torch.List{Items: []torch.Value{group}}), nil
 }
 
-// resume restores the checkpoint that --resume names: "auto" takes the newest of the folder, if there is one.
+// resume restores the checkpoint that --resume names, if there is one.
 func (r *ProbeRun) resume() error {
-	path := r.o.Resume
-	switch path {
-	case "":
-		return nil
-	case "auto":
-		latest, err := checkpoint.Latest(checkpoint.Disk{}, r.Dir)
-		if errors.Is(err, checkpoint.ErrNone) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		path = latest
+	path, err := resumePath(r.Dir, r.o.Resume)
+	if path == "" || err != nil {
+		return err
 	}
 	s, err := ReadState(path)
 	if err == nil {

@@ -204,21 +204,23 @@ func (r *Run) objectiveOf(n, d int) (err error) {
 	return err
 }
 
-// resume restores the checkpoint that --resume names: "auto" takes the newest of the run folder, if there is one.
+// resumePath is the file that --resume names: with "auto" the newest checkpoint of the folder, if there is one; "" is none.
+func resumePath(dir, resume string) (string, error) {
+	if resume != "auto" {
+		return resume, nil
+	}
+	path, err := checkpoint.Latest(checkpoint.Disk{}, dir)
+	if errors.Is(err, checkpoint.ErrNone) {
+		return "", nil
+	}
+	return path, err
+}
+
+// resume restores the checkpoint that --resume names, if there is one.
 func (r *Run) resume() error {
-	path := r.o.Run.Resume
-	switch path {
-	case "":
-		return nil
-	case "auto":
-		latest, err := checkpoint.Latest(checkpoint.Disk{}, r.Dir)
-		if errors.Is(err, checkpoint.ErrNone) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		path = latest
+	path, err := resumePath(r.Dir, r.o.Run.Resume)
+	if path == "" || err != nil {
+		return err
 	}
 	state, err := ReadState(path)
 	if err != nil {

@@ -1,0 +1,98 @@
+package contraflow_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/reugn/go-streams"
+	"github.com/reugn/go-streams/flow"
+
+	"github.com/contraflow/contraflow"
+)
+
+// Mistakes in the wiring are found before anything runs and begin with the user's file and line.
+func TestMistakes(t *testing.T) {
+	sink := func(context.Context, int) error { return nil }
+	// A go-streams flow starts its goroutines when it is made; those of graphs that never run are ended at the end.
+	var foreign []streams.Flow
+	identity := func() streams.Flow {
+		f := flow.NewMap(func(i int) int { return i }, 1)
+		foreign = append(foreign, f)
+		return f
+	}
+	defer func() {
+		for _, f := range foreign {
+			close(f.In())
+		}
+	}()
+	for name, c := range map[string]struct {
+		build func(g *contraflow.Graph)
+		want  string
+	}{
+		"empty":       {func(*contraflow.Graph) {}, "empty"},
+		"unconnected": {func(g *contraflow.Graph) { contraflow.Source(g, "a", count(1)) }, `nothing reads stage "a"`},
+		"twice": {func(g *contraflow.Graph) {
+			p := contraflow.Source(g, "a", count(1))
+			contraflow.Each(p, "b", sink)
+			contraflow.Each(p, "c", sink)
+		}, "use Fork2"},
+		"same name": {func(g *contraflow.Graph) {
+			contraflow.Each(contraflow.Step(contraflow.Source(g, "a", count(1)), "a", double), "b", sink)
+		}, `stage "a" exists already`},
+		"no name":    {func(g *contraflow.Graph) { contraflow.Each(contraflow.Source(g, "", count(1)), "b", sink) }, "needs a name"},
+		"nil source": {func(g *contraflow.Graph) { contraflow.Each(contraflow.Source[int](g, "a", nil), "b", sink) }, "no sequence"},
+		"nil step": {func(g *contraflow.Graph) {
+			contraflow.Each(contraflow.Step[int, int](contraflow.Source(g, "a", count(1)), "s", nil), "b", sink)
+		}, "no function"},
+		"nil each": {func(g *contraflow.Graph) { contraflow.Each(contraflow.Source(g, "a", count(1)), "b", nil) }, "no function"},
+		"zero worker": {func(g *contraflow.Graph) {
+			contraflow.Each(contraflow.Step(contraflow.Source(g, "a", count(1)), "s", double, contraflow.Workers(0)), "b", sink)
+		}, "at least 1"},
+		"loop": {func(g *contraflow.Graph) {
+			contraflow.Loop[int](g, "l", 0)
+			contraflow.Each(contraflow.Source(g, "a", count(1)), "b", sink)
+		}, "staleness 0"},
+		"two graphs": {func(g *contraflow.Graph) {
+			other := contraflow.New("other")
+			contraflow.Each(contraflow.Zip2("z", contraflow.Source(g, "a", count(1)), contraflow.Source(other, "b", count(1))), "e", func(context.Context, contraflow.Pair[int, int]) error { return nil })
+		}, "two graphs"},
+		"deadlock": {func(g *contraflow.Graph) {
+			a, b := contraflow.Fork2(contraflow.Source(g, "a", count(9)), "fork", func(i int) (int, int) { return i, i })
+			long := contraflow.Through[int, int](a, "batch", identity(), contraflow.Holds(8))
+			contraflow.Each(contraflow.Zip2("zip", long, b), "e", func(context.Context, contraflow.Pair[int, int]) error { return nil })
+		}, "would deadlock"},
+		"unknown hold": {func(g *contraflow.Graph) {
+			a, b := contraflow.Fork2(contraflow.Source(g, "a", count(9)), "fork", func(i int) (int, int) { return i, i })
+			long := contraflow.Through[int, int](a, "foreign", identity())
+			contraflow.Each(contraflow.Zip2("zip", b, long), "e", func(context.Context, contraflow.Pair[int, int]) error { return nil })
+		}, "say with Holds"},
+	} {
+		g := contraflow.New("mistake")
+		c.build(g)
+		err := g.Run(context.Background())
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		} else if name != "empty" && !strings.HasPrefix(err.Error(), "check_test.go:") {
+			t.Errorf("%s: %q does not begin with the user's line", name, err)
+		}
+	}
+}
+
+// The same diamond runs when the short leg has the room.
+func TestDeepDiamond(t *testing.T) {
+	g := contraflow.New("deep")
+	a, b := contraflow.Fork2(contraflow.Source(g, "a", count(90)), "fork", func(i int) (int, int) { return i, i }, contraflow.Depth(8))
+	long := contraflow.Through[int, int](a, "foreign", flow.NewMap(func(i int) int { return i + 1 }, 1), contraflow.Holds(2))
+	n := 0
+	contraflow.Each(contraflow.Zip2("zip", long, b), "e", func(_ context.Context, p contraflow.Pair[int, int]) error {
+		if n++; p.A != p.B+1 {
+			return fmt.Errorf("pair %v", p)
+		}
+		return nil
+	})
+	if err := g.Run(context.Background()); err != nil || n != 90 {
+		t.Fatal(n, err)
+	}
+}

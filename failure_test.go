@@ -1,0 +1,118 @@
+package contraflow_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/contraflow/contraflow"
+)
+
+// An error, or a panic, ends the run with the stage's name on one line, and nothing after the failure is seen.
+func TestFailure(t *testing.T) {
+	boom := errors.New("bad jpeg")
+	for _, workers := range []int{1, 8} {
+		for name, fn := range map[string]func(context.Context, int) (int, error){
+			"error": func(_ context.Context, i int) (int, error) {
+				if i == 57 {
+					return 0, boom
+				}
+				return i, nil
+			},
+			"panic": func(_ context.Context, i int) (int, error) {
+				if i == 57 {
+					panic(boom)
+				}
+				return i, nil
+			},
+		} {
+			g := contraflow.New("failure")
+			p := contraflow.Step(contraflow.Source(g, "numbers", count(1<<30)), "decode", fn, contraflow.Workers(workers))
+			last := -1
+			contraflow.Each(contraflow.Step(p, "after", double), "sink", func(_ context.Context, i int) error { last = i; return nil })
+			err := g.Run(context.Background())
+			var stage *contraflow.StageError
+			if !errors.As(err, &stage) || stage.Stage != "decode" || !errors.Is(err, boom) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s, %d workers: got %q", name, workers, err)
+			}
+			var p2 *contraflow.PanicError
+			if name == "panic" && (!errors.As(err, &p2) || len(p2.Stack) == 0) {
+				t.Errorf("%s, %d workers: no stack in %v", name, workers, err)
+			}
+			if last >= 114 {
+				t.Errorf("%s, %d workers: item %d came after the failure", name, workers, last)
+			}
+		}
+	}
+}
+
+// A failed stream must never look complete: the sink's clean end is reached in no failing run.
+func TestFailedStreamIsNotComplete(t *testing.T) {
+	for i := range 2000 {
+		g := contraflow.New("commit")
+		p := contraflow.Step(contraflow.Source(g, "numbers", count(20)), "fail", func(_ context.Context, v int) (int, error) {
+			if v == i%20 {
+				return 0, errors.New("no")
+			}
+			return v, nil
+		}, contraflow.Workers(1+i%3))
+		committed := false
+		q := contraflow.Step(p, "collect", double, contraflow.Finish(func(context.Context) error { committed = true; return nil }))
+		contraflow.Each(q, "sink", func(context.Context, int) error { return nil })
+		if err := g.Run(context.Background()); err == nil || committed {
+			t.Fatalf("run %d: error %v, committed %v", i, err, committed)
+		}
+	}
+}
+
+func TestSourceError(t *testing.T) {
+	g := contraflow.New("source")
+	p := contraflow.Source(g, "numbers", func(yield func(int, error) bool) {
+		if yield(1, nil) {
+			yield(0, errors.New("disk gone"))
+		}
+	})
+	contraflow.Each(p, "sink", func(context.Context, int) error { return nil })
+	if err := g.Run(context.Background()); err == nil || err.Error() != `stage "numbers": disk gone` {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// Cancelling ends a graph whose consumer is stuck, at once and without goroutines left.
+func TestCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		g := contraflow.New("cancel")
+		p := contraflow.Step(contraflow.Source(g, "numbers", count(1<<30)), "double", double, contraflow.Workers(4))
+		contraflow.Each(p, "stuck", func(ctx context.Context, _ int) error { <-ctx.Done(); return nil })
+		if err := g.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v", err)
+		}
+	})
+}
+
+// Stop drains: everything sent is worked off, end hooks run, and the run ends without error.
+func TestStopDrains(t *testing.T) {
+	g := contraflow.New("stop")
+	sent, got, finished := 0, 0, false
+	p := contraflow.Source(g, "numbers", func(yield func(int, error) bool) {
+		for yield(sent, nil) {
+			sent++
+		}
+	})
+	q := contraflow.Step(p, "double", double, contraflow.Workers(3), contraflow.Finish(func(context.Context) error { finished = true; return nil }))
+	contraflow.Each(q, "sink", func(context.Context, int) error {
+		if got++; got == 10 {
+			g.Stop()
+			g.Stop()
+		}
+		return nil
+	})
+	if err := g.Run(context.Background()); err != nil || got < 10 || got < sent-1 || !finished {
+		t.Fatalf("sent %d, got %d, finished %v: %v", sent, got, finished, err)
+	}
+}

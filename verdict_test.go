@@ -1,0 +1,84 @@
+package contraflow_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/contraflow/contraflow"
+)
+
+// The stage that is slow is the one the verdict names, wherever it is.
+func TestVerdict(t *testing.T) {
+	for slow := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			g := contraflow.New("verdict")
+			p := contraflow.Source(g, "sampler", count(50))
+			for s, name := range []string{"decode", "views", "encode"} {
+				p = contraflow.Step(p, name, func(_ context.Context, i int) (int, error) {
+					time.Sleep(time.Millisecond)
+					if s == slow {
+						time.Sleep(9 * time.Millisecond)
+					}
+					return i, nil
+				})
+			}
+			contraflow.Each(p, "sink", func(context.Context, int) error { return nil })
+			if err := g.Run(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			s := g.Stats()
+			want := []string{"decode", "views", "encode"}[slow]
+			if worst, ok := s.Bottleneck(); !ok || worst.Name != want || !strings.HasPrefix(s.Verdict(), want+" limits") {
+				t.Errorf("slow %s: %s", want, s.Verdict())
+			}
+			if got := s.Stages[1+slow]; got.P50 < 8*time.Millisecond || got.P50 > 13*time.Millisecond || got.Items != 50 {
+				t.Errorf("%s: p50 %v over %d items", want, got.P50, got.Items)
+			}
+		})
+	}
+}
+
+func TestStats(t *testing.T) {
+	g := contraflow.New("stats")
+	if s := g.Stats(); s.Elapsed != 0 || s.Verdict() != "nothing has run yet" {
+		t.Errorf("before the run: %+v", s)
+	}
+	var spans atomic.Int64
+	trace := contraflow.NewTrace(16)
+	g = contraflow.New("stats", contraflow.WithTrace(func(s contraflow.Span) { spans.Add(1); trace.Add(s) }))
+	p := contraflow.Step(contraflow.Source(g, "numbers", count(30)), "double", double, contraflow.Workers(2), contraflow.MaxWorkers(4))
+	var mid contraflow.Stats
+	n := 0
+	contraflow.Each(p, "sink", func(context.Context, int) error {
+		if n++; n == 15 {
+			mid = g.Stats()
+		}
+		time.Sleep(time.Millisecond)
+		return nil
+	})
+	if err := g.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	s := g.Stats()
+	window := s.Since(mid)
+	if s.Stages[2].Items != 30 || window.Stages[2].Items != 16 || window.Elapsed >= s.Elapsed {
+		t.Errorf("items %d, in the window %d", s.Stages[2].Items, window.Stages[2].Items)
+	}
+	if len(s.Edges) != 2 || s.Edges[0].Items != 30 || s.Edges[0].From != "numbers" || s.Edges[0].To != "double" {
+		t.Errorf("edges %+v", s.Edges)
+	}
+	var table, json strings.Builder
+	if err := s.Table(&table); err != nil || !strings.Contains(table.String(), "double") || !strings.Contains(table.String(), "limits") {
+		t.Errorf("%v\n%s", err, table.String())
+	}
+	if err := trace.WriteJSON(&json); err != nil || !strings.Contains(json.String(), `"name":"sink"`) || spans.Load() < 90 {
+		t.Errorf("%d spans, %v: %s", spans.Load(), err, json.String())
+	}
+	if k := len(trace.Spans()); k != 16 {
+		t.Errorf("%d spans kept, want 16", k)
+	}
+}
