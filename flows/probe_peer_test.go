@@ -54,7 +54,7 @@ func TestProbePeer(t *testing.T) {
 	}
 	for name, set := range map[string]func(o *flows.ProbeOptions){
 		"sgd":    func(o *flows.ProbeOptions) { o.LR = 0.002 },
-		"decay":  func(o *flows.ProbeOptions) { o.LR, o.WeightDecay, o.Cosine, o.Layer = 0.0003, 0.001, true, 4 },
+		"decay":  func(o *flows.ProbeOptions) { o.LR, o.WeightDecay, o.Cosine, o.Layer = 0.003, 0.001, true, 4 },
 		"adam":   func(o *flows.ProbeOptions) { o.LR, o.Adam = 0.002, true },
 		"layer1": func(o *flows.ProbeOptions) { o.LR, o.Layer = 0.00002, 1 },
 	} {
@@ -82,20 +82,29 @@ func TestProbePeer(t *testing.T) {
 			if res.LastTop1 != round(peer.Top1, val.Len()) || res.LastTop5 != round(peer.Top5, val.Len()) {
 				t.Errorf("top-1 %v, top-5 %v; PyTorch has %v, %v", res.LastTop1, res.LastTop5, peer.Top1, peer.Top5)
 			}
-			// 18 steps of float32 in two orders of summation.
-			if peer.Weight > 2e-5 || peer.Bias > 2e-5 || peer.Moments > 2e-4 {
-				t.Errorf("largest differences relative to the largest value: weight %.2g, bias %.2g, optimiser %.2g", peer.Weight, peer.Bias, peer.Moments)
+			// How far 18 steps of float32 end from the same in float64 depends on the rate and on luck: PyTorch's worst of nine orders of
+			// summation is the measure.
+			for _, c := range []struct {
+				what        string
+				ours, torch float64
+			}{{"weight", peer.Ours.Weight, peer.Torch.Weight}, {"bias", peer.Ours.Bias, peer.Torch.Bias}, {"optimiser", peer.Ours.Moments, peer.Torch.Moments}} {
+				if c.ours > 2*c.torch {
+					t.Errorf("%s: %.2g from float64, PyTorch's float32 %.2g", c.what, c.ours, c.torch)
+				}
 			}
-			t.Logf("top-1 %.4f, top-5 %.4f; weight %.2g, bias %.2g, optimiser %.2g from PyTorch's", res.LastTop1, res.LastTop5, peer.Weight, peer.Bias, peer.Moments)
+			t.Logf("top-1 %.4f, top-5 %.4f; from float64: ours %.2g, PyTorch %.2g", res.LastTop1, res.LastTop5, peer.Ours, peer.Torch)
 		})
 	}
 }
 
 type peerResult struct {
-	Pred                  []int
-	Top1, Top5            float64
-	Weight, Bias, Moments float64
+	Pred        []int
+	Top1, Top5  float64
+	Ours, Torch peerErrors // from float64; PyTorch's worst of several orders of summation
 }
+
+// peerErrors are largest differences relative to the largest value.
+type peerErrors struct{ Weight, Bias, Moments float64 }
 
 // runPeer describes a finished probe to testdata/probe_peer.py.
 func runPeer(t *testing.T, o flows.ProbeOptions, res *flows.ProbeResult) (out peerResult) {
