@@ -2,6 +2,7 @@ package encoders_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,5 +112,29 @@ func TestUnknownModel(t *testing.T) {
 	_, err := encoders.Lookup("resnet7", 128)
 	if err == nil || !strings.Contains(err.Error(), `"resnet7"`) || !strings.Contains(err.Error(), "resnet50v1") {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// A registered model is found by name with its default of the probe's layer; a name cannot be taken twice.
+func TestRegister(t *testing.T) {
+	encoders.Register("own18", func(out int) encoders.Model {
+		return encoders.Model{Net: encoders.ResNet{Blocks: [4]int{1, 1, 1, 1}, Width: 1, Out: out}}
+	})
+	m, err := encoders.Lookup("own18", 32)
+	if err != nil || m.Name != "own18" || m.ProbeLayer != 6 || m.Net.(encoders.ResNet).Out != 32 || !slices.Contains(encoders.Names(), "own18") {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if _, err := encoders.Lookup("own18", 0); err == nil {
+		t.Error("an embedding of 0 was accepted")
+	}
+	for _, name := range []string{"", "own18", "alexnet"} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%q was registered", name)
+				}
+			}()
+			encoders.Register(name, func(int) encoders.Model { return encoders.Model{} })
+		}()
 	}
 }

@@ -55,8 +55,11 @@ var cmcName = regexp.MustCompile(`^resnets?(18|34|50|101|152)v([123])$`)
 var rgbName = regexp.MustCompile(`^resnet(18|34|50|101)(x2|x4)?$`)
 
 // Lookup finds a model by the name of the reference's --model flag, or by the spelling of its documentation
-// ("resnets50v1"). out is the dimension of the embedding.
+// ("resnets50v1"), or one that [Register] added. out is the dimension of the embedding.
 func Lookup(name string, out int) (Model, error) {
+	if m, ok := own(name, out); ok {
+		return m, m.Net.Check()
+	}
 	m := Model{Name: name, ProbeLayer: 6}
 	if name == "alexnet" {
 		m.Net, m.Multi, m.ProbeLayer = AlexNet{Out: out}, true, 5
@@ -95,5 +98,5 @@ func Names() []string {
 			out = append(out, "resnet"+d+w)
 		}
 	}
-	return out
+	return append(out, ownNames()...)
 }
