@@ -2,83 +2,149 @@
 # gpu_check: what only a GPU can prove, on a machine that has one and needs no Go: tests and program are prebuilt (make gpu-bin,
 # into build/gpu) and travel with the source tree. It writes bench/results/cuda.md, or $OUT/cuda.md, and prints it; a part that
 # fails is said in the table and in the exit code, and the others still run.
-#   --quick leaves out the steps against PyTorch
+#
+#   bench/gpu_check.sh [--rehearse] [PART…]   PART: conform goldens flows curves sanitizer bandwidth steps graphs; without any, all
+#
+# --rehearse goes the same way on the fake driver (make gpu-rehearsal sets it up), on small cases: what it shows is that every
+# command runs, every test that is asked for exists, and every number is found where it is looked for. Its table is no result.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-quick=0; [ "${1:-}" = --quick ] && quick=1
+rehearse=0; [ "${1:-}" = --rehearse ] && { rehearse=1; shift; }
+parts=" ${*:-conform goldens flows curves sanitizer bandwidth steps graphs} "
+for p in $parts; do case $p in conform | goldens | flows | curves | sanitizer | bandwidth | steps | graphs) ;; *) echo "gpu-check: there is no part $p" >&2; exit 2 ;; esac; done
+wants() { case "$parts" in *" $1 "*) ;; *) return 1 ;; esac; }
 bin=$PWD/build/gpu out=${OUT:-$PWD/bench/results}
 mkdir -p "$out"
+[ -d "$bin" ] || { [ -f build/gpu.tgz ] && tar xzf build/gpu.tgz -C build; } # what make gpu-bin packs to travel
 for f in contraflow cuda.test flows.test; do
   [ -x "$bin/$f" ] || { echo "gpu-check: build/gpu/$f is missing: run make gpu-bin where Go is" >&2; exit 1; }
 done
+if [ $rehearse = 1 ]; then
+  [ -n "${CUDA_DRIVER_LIB:-}" ] || { echo "gpu-check: --rehearse without a fake driver: run make gpu-rehearsal" >&2; exit 1; }
+  PATH=$PWD/ops/cuda/fake/bin:$PATH # an nvidia-smi and a compute-sanitizer that only hand on
+fi
 command -v nvidia-smi >/dev/null && nvidia-smi -L || { echo "gpu-check: no NVIDIA GPU on this machine (nvidia-smi): run it where one is" >&2; exit 1; }
 export CONTRAFLOW_CUDA=required CONTRAFLOW_CACHE=${CONTRAFLOW_CACHE:-$(mktemp -d)}
+python=${PYTHON:-python3}
 # cuDNN looks for its parts by bare name: the wheels' folders go on the path before anything starts.
-export LD_LIBRARY_PATH=$(python3 -c 'import glob, site, sys
-print(":".join(d for s in {*site.getsitepackages(), site.getusersitepackages(), *sys.path} if s for d in sorted(glob.glob(s + "/nvidia/*/lib"))))' 2>/dev/null):${LD_LIBRARY_PATH:-}
+wheels=$($python -c 'import glob, site, sys
+print(":".join(d for s in dict.fromkeys([*site.getsitepackages(), site.getusersitepackages(), *sys.path]) if s for d in sorted(glob.glob(s + "/nvidia/*/lib"))))' 2>/dev/null)
+export LD_LIBRARY_PATH=${wheels:+$wheels:}${LD_LIBRARY_PATH:-}
 
 failed=0
 rows=()
-row() { rows+=("| $1 | $2 | $3 |"); echo "$1: $2: $3"; }
-part() { # NAME DIR CMD...: passes or fails
-  local name=$1 dir=$2; shift 2
-  local log=$out/gpu_${name//[^a-z0-9]/_}.log
-  if (cd "$dir" && timeout 900 "$@") >"$log" 2>&1; then
-    local passed; passed=$(grep -cE '^ *--- PASS' "$log")
-    if [ "$passed" -gt 0 ]; then row "$name" holds "$passed passed"
-    else failed=1; row "$name" "DOES NOT HOLD" "no test of that name ran"; fi
-  else failed=1; row "$name" "DOES NOT HOLD" "$(grep -m1 -E '^ +[a-z_]+\.go:|panic|rror' "$log" | cut -c1-160 | tr '|' '/')"; fi
+row() { rows+=("| $1 | $2 | $3 |"); echo "$1: $2: $3"; [ "$2" != "DOES NOT HOLD" ] || failed=1; }
+# judge NAME VALUE WANT TEXT: a number and what it should at least be; a rehearsal only wants it to be one.
+judge() {
+  if ! [[ $2 =~ ^[0-9]+(\.[0-9]+)?$ ]] || awk -v v="$2" 'BEGIN {exit (v > 0)}'; then row "$1" "DOES NOT HOLD" "no number: $4"
+  elif [ $rehearse = 1 ]; then row "$1" rehearsed "$4"
+  elif awk -v v="$2" -v w="$3" 'BEGIN {exit !(v >= w)}'; then row "$1" holds "$4"
+  else row "$1" "DOES NOT HOLD" "$4"; fi
 }
-number() { python3 -c 'import json,sys
+# tests NAME DIR REHEARSED CMD… -test.run PATTERN: passes or fails. REHEARSED takes the pattern's place in a rehearsal.
+tests() {
+  local name=$1 dir=$2 small=$3; shift 3
+  local cmd=("$@") log=$out/gpu_${1##*/}_${name//[^a-z0-9]/_}.log
+  [ $rehearse = 0 ] || cmd=("${cmd[@]:0:$#-1}" "$small" -test.short)
+  if (cd "$dir" && timeout 900 "${cmd[@]}" -test.v) >"$log" 2>&1; then
+    local passed skipped; passed=$(grep -cE '^--- PASS' "$log"); skipped=$(grep -cE '^ *--- SKIP' "$log")
+    if [ "$passed" = 0 ]; then row "$name" "DOES NOT HOLD" "no test of that name ran"
+    elif [ "$skipped" != 0 ]; then row "$name" "DOES NOT HOLD" "$passed passed, $skipped skipped: $(grep -m1 -A1 -E '^ *--- SKIP' "$log" | tail -1 | cut -c1-120)"
+    else row "$name" holds "$passed passed$(grep -oE '[a-z]+: \(worst: [^)]*\)' "$log" | sed 's/^/; /' | tr -d '\n')"; fi
+  else row "$name" "DOES NOT HOLD" "$(grep -m1 -E '^ +[a-z_0-9]+\.go:|^panic|^fatal|rror' "$log" | cut -c1-160 | tr '|' '/')"; fi
+}
+# number FILE KEY [MODE]: a field of the first JSON line, or of the line of a mode.
+number() { $python -c 'import json,sys
 for l in open(sys.argv[1]):
     l=l.strip()
     if l.startswith("{"):
         v=json.loads(l)
         if len(sys.argv)<4 or v.get("mode")==sys.argv[3]: print(v.get(sys.argv[2],"")); break' "$@"; }
 
-part "conformance float32" ops/cuda "$bin/cuda.test" -test.v -test.run 'Conform$'
-part "conformance bfloat16" ops/cuda "$bin/cuda.test" -test.v -test.run 'BF16'
-part "kernels" ops/cuda "$bin/cuda.test" -test.v -test.run 'Kernel|Bank|Draw|Render'
-part "goldens" flows env CONTRAFLOW_TEST_DEVICE=cuda "$bin/flows.test" -test.v -test.run 'Golden'
-part "flows against the processor, same bits twice" flows "$bin/flows.test" -test.v -test.run 'CUDA'
-if san=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null); then
-  for tool in memcheck racecheck initcheck; do
-    part "compute-sanitizer $tool" ops/cuda "$san" --tool $tool --error-exitcode 9 "$bin/cuda.test" -test.v -test.run 'Kernel|Bank|Draw|ConformSmall'
-  done
-else
-  row "compute-sanitizer" "not run" "it is not on this machine"
+if wants conform; then
+  tests "conformance float32" ops/cuda 'Conform$/^(basic_block|head|max_pool)$' "$bin/cuda.test" -test.run 'Conform'
+  tests "conformance bfloat16" ops/cuda 'BF16' "$bin/cuda.test" -test.run 'BF16'
+  tests "kernels, memory, spans, same bits" ops/cuda 'Bank|Render|Spans' "$bin/cuda.test" -test.run '^Test([^C]|C[^o])' # all but conformance
+fi
+if wants goldens; then
+  tests "goldens float32" flows '^TestGolden(Misc|BatchNorm)$' env CONTRAFLOW_TEST_DEVICE=cuda "$bin/flows.test" -test.run 'Golden'
+fi
+if wants flows; then
+  tests "two steps of every flow, same bits twice" flows 'CUDAFlows/moco/nce' "$bin/flows.test" -test.run '^TestCUDA(Flows|Bits|Mistakes)'
+fi
+if wants curves; then
+  tests "200 steps of CMC and MoCo within the processor's noise" flows 'CUDACurves/moco' "$bin/flows.test" -test.run 'CUDACurves'
+fi
+if wants sanitizer; then
+  if san=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null); then
+    for tool in memcheck racecheck initcheck; do
+      tests "compute-sanitizer $tool" ops/cuda 'BankUpdates' "$san" --tool $tool --error-exitcode 9 "$bin/cuda.test" -test.run 'Bank|Render|ConformSmall'
+    done
+  else
+    row "compute-sanitizer" "not run" "it is not on this machine"
+  fi
 fi
 
-# Bandwidth of our kernels against a copy.
-(cd ops/cuda && timeout 600 "$bin/cuda.test" -test.run XXX -test.bench . -test.benchtime 20x) >"$out/gpu_kernels.txt" 2>&1 || failed=1
-copy=$(awk '/BenchmarkCopy/ {for (i=2; i<NF; i++) if ($(i+1)=="GB/s") print $i}' "$out/gpu_kernels.txt")
-[ -n "$copy" ] || { failed=1; row "bandwidth of the kernels" "DOES NOT HOLD" "no copy was measured: see gpu_kernels.txt"; }
-while read -r name rate; do
-  share=$(awk -v a="$rate" -v b="${copy:-0}" 'BEGIN {printf "%.0f", b ? 100*a/b : 0}')
-  verdict=holds; [ "$share" -ge 80 ] || { verdict="DOES NOT HOLD"; failed=1; }
-  row "$name ≥ 80 % of a copy" "$verdict" "$rate GB/s of $copy: $share %"
-done < <(awk '/^Benchmark/ && !/Copy/ {for (i=2; i<NF; i++) if ($(i+1)=="GB/s") print $1, $i}' "$out/gpu_kernels.txt")
+# Bandwidth of our kernels against a copy: all that is named here must be there.
+if wants bandwidth; then
+  log=$out/gpu_kernels.txt
+  short=(); [ $rehearse = 0 ] || short=(-test.short)
+  (cd ops/cuda && timeout 600 "$bin/cuda.test" -test.run XXX -test.bench . -test.benchtime $([ $rehearse = 1 ] && echo 2x || echo 20x) "${short[@]}") >"$log" 2>&1 ||
+    row "bandwidth of the kernels" "DOES NOT HOLD" "the benchmarks failed: $(tail -1 "$log" | cut -c1-120)"
+  rate() { awk -v n="$1" '{name=$1; sub(/-[0-9]+$/, "", name)} name == n {for (i=2; i<NF; i++) if ($(i+1) == "GB/s") print $i}' "$log"; }
+  copy=$(rate BenchmarkCopy)
+  for b in Contrast Norm/forward Norm/backward; do
+    r=$(rate "Benchmark$b")
+    judge "bandwidth of $b ≥ 80 % of a copy" "$(awk -v a="${r:-0}" -v b="${copy:-0}" 'BEGIN {printf "%.2f", (b > 0) ? 100*a/b : 0}')" 80 "${r:-?} GB/s of ${copy:-?}"
+  done
+fi
 
-# Steps against PyTorch, in turns, so that both see the same clocks.
-compare() { # NAME FLOW MODEL BATCH K N WANT BASE
-  local ours=$out/gpu_$2_ours.json theirs=$out/gpu_$2_torch.json; : >"$ours"; : >"$theirs"
-  python3 bench/gpu_step.py "$2" "$3" "$4" "$5" "$6" 30 both >"$theirs" 2>"$theirs.log" || { row "$1" "not run" "PyTorch: $(tail -1 "$theirs.log" | cut -c1-120)"; }
-  "$bin/contraflow" bench step --flow "$2" --model "$3" --batch "$4" --nce_k "$5" --n_data "$6" --steps 30 --device cuda --amp --softmax="$([ "$2" = moco ] && echo true || echo false)" --json >"$ours" 2>&1 ||
-    { failed=1; row "$1" "DOES NOT HOLD" "$(tail -1 "$ours" | cut -c1-160)"; return; }
-  local a b e c; a=$(number "$ours" step_ms); e=$(number "$theirs" step_ms eager); c=$(number "$theirs" step_ms compile)
-  b=$(python3 -c "v=[float(x) for x in '$e ${8:+$c}'.split()]; print(min(v) if v else 0)")
-  local ratio; ratio=$(awk -v a="$a" -v b="$b" 'BEGIN {printf "%.2f", a ? b/a : 0}')
-  local verdict=holds; awk -v r="$ratio" -v w="$7" 'BEGIN {exit !(r >= w)}' || { verdict="DOES NOT HOLD"; failed=1; }
-  row "$1" "$verdict" "${ratio}×: ours $a ms, PyTorch eager $e ms, compile $c ms"
+# ours FILE FLOW MODEL BATCH SIZE K N STEPS FLAG…: milliseconds of our step, into a file and printed; nothing when it fails.
+ours() {
+  local file=$1 softmax=false; [ "$2" = moco ] && softmax=true
+  timeout 900 "$bin/contraflow" bench step --flow "$2" --model "$3" --batch "$4" --image_size "$5" --nce_k "$6" --n_data "$7" --steps "$8" --device cuda --amp \
+    --softmax=$softmax --json "${@:9}" >"$file" 2>"$file.log" && number "$file" step_ms
 }
-if [ $quick = 0 ]; then
-  compare "MoCo ResNet-50, batch 256, ≥ 1.1× eager" moco resnet50 256 16384 1281167 1.1 ""
-  compare "CMC resnet50v1, K 16384, N 1.28M, ≥ 1.5× its best" cmc resnet50v1 256 16384 1281167 1.5 best
+# Steps against PyTorch, one after the other, so that both see the same clocks.
+compare() { # NAME FLOW MODEL BATCH SIZE K N STEPS WANT eager|best
+  local theirs=$out/gpu_$2_torch.json extra=()
+  [ $rehearse = 1 ] && extra=(--rehearse)
+  : >"$theirs"
+  timeout 900 $python bench/gpu_step.py "$2" "$3" "$4" "$6" "$7" "$8" both --size "$5" "${extra[@]}" >"$theirs" 2>"$theirs.log"
+  local a e c best; a=$(ours "$out/gpu_$2_ours.json" "${@:2:7}") || { row "$1" "DOES NOT HOLD" "$(tail -1 "$out/gpu_$2_ours.json.log" | cut -c1-160)"; return; }
+  e=$(number "$theirs" step_ms eager); c=$(number "$theirs" step_ms compile)
+  $python -c 'import torch' 2>/dev/null || { row "$1" "not run" "ours $a ms; there is no PyTorch"; return; }
+  [ -n "$e" ] || { row "$1" "DOES NOT HOLD" "ours $a ms; PyTorch: $(tail -1 "$theirs.log" | cut -c1-120)"; return; }
+  best=$e; [ "${10}" = eager ] || best=$(awk -v e="$e" -v c="${c:-$e}" 'BEGIN {print (e < c) ? e : c}')
+  judge "$1" "$(awk -v a="$a" -v b="$best" 'BEGIN {printf "%.2f", (a > 0) ? b/a : 0}')" "$9" "ours $a ms, PyTorch eager $e ms, compile ${c:-failed} ms"
+}
+if wants steps; then
+  if [ $rehearse = 1 ]; then
+    compare "MoCo" moco resnet18 4 32 32 100 2 1.1 eager
+    compare "CMC" cmc resnet18v1 4 32 8 100 2 1.5 best
+  else
+    compare "MoCo ResNet-50, batch 256: ≥ 1.1× eager" moco resnet50 256 224 16384 1281167 30 1.1 eager
+    compare "CMC resnet50v1, K 16384, N 1.28M: ≥ 1.5× its best" cmc resnet50v1 256 224 16384 1281167 30 1.5 best
+  fi
+fi
+# What recording a step as CUDA graphs gains, with and without in turn; more with small batches, where launching takes longest.
+graphs() { # NAME FLOW MODEL BATCH SIZE K N STEPS
+  local a b; a=$(ours "$out/gpu_plain.json" "${@:2}") && b=$(ours "$out/gpu_graph.json" "${@:2}" --cuda_graph) ||
+    { row "$1" "DOES NOT HOLD" "$(tail -qn 1 "$out"/gpu_{plain,graph}.json.log | cut -c1-160 | tail -1)"; return; }
+  judge "$1" "$(awk -v a="$a" -v b="$b" 'BEGIN {printf "%.2f", (b > 0) ? a/b : 0}')" 0 "$(awk -v a="$a" -v b="$b" 'BEGIN {printf "%.2f", (b > 0) ? a/b : 0}')×: $a ms without, $b ms with"
+}
+if wants graphs; then
+  if [ $rehearse = 1 ]; then
+    graphs "--cuda_graph" moco resnet18 4 32 32 100 4
+  else
+    graphs "--cuda_graph: MoCo ResNet-50, batch 256" moco resnet50 256 224 16384 1281167 30
+    graphs "--cuda_graph: CMC AlexNet, batch 32" cmc alexnet 32 224 4096 1281167 100
+  fi
 fi
 
 {
   echo "## CUDA"; echo
-  echo "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -1), $(python3 -c 'import torch; print("PyTorch", torch.__version__, "cuDNN", torch.backends.cudnn.version())' 2>/dev/null || echo no PyTorch), $(date -u +%F)."
+  echo "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | head -1), $($python -c 'import torch; print("PyTorch", torch.__version__, "cuDNN", torch.backends.cudnn.version())' 2>/dev/null || echo no PyTorch), $(date -u +%F)."
   echo "Command: \`make gpu-bin\` where Go is, then \`bench/gpu_check.sh\` on the machine with the GPU."; echo
   echo "| what | verdict | seen |"; echo "|---|---|---|"
   printf '%s\n' "${rows[@]}"

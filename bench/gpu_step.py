@@ -1,35 +1,48 @@
 #!/usr/bin/env python3
 """PyTorch's side of the GPU comparison: whole training steps on batches that are on the device already, its best settings.
 
-Usage: gpu_step.py FLOW MODEL BATCH K N STEPS eager|compile|both [--float32] [--tf32]
+Usage: gpu_step.py FLOW MODEL BATCH K N STEPS eager|compile|both [--size 224] [--float32] [--tf32] [--rehearse]
 FLOW is cmc or moco. bfloat16 by autocast (weights float32), channels_last, cudnn.benchmark; --float32 trains in float32.
-Prints one JSON line a mode: the median, least and largest milliseconds of a step, timed by CUDA events.
+Prints one JSON line a mode: the median, least and largest milliseconds of a step, timed by CUDA events. --rehearse runs the
+same lines on the processor, without compiling and with any PyTorch from 1.13 on: no result, but it shows that they run.
 gpu_step.py copy prints the bandwidth of a copy on the device, in GB/s, read and written bytes together."""
 import json
 import os
 import statistics
 import sys
+import time
 
 import torch
+import torch.nn as nn
 import torch.nn.functional as F
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import step as cpu  # the models and the loss, shared with the processor's comparison
 
 D, T = 128, 0.07
+REHEARSE = "--rehearse" in sys.argv
+DEVICE = "cpu" if REHEARSE else "cuda"
+SIZE = int(sys.argv[sys.argv.index("--size") + 1]) if "--size" in sys.argv else 224
+
+
+def timed(work):
+    """Milliseconds of work on the device."""
+    if REHEARSE:
+        begin = time.perf_counter()
+        work()
+        return 1000 * (time.perf_counter() - begin)
+    begin, end = torch.cuda.Event(True), torch.cuda.Event(True)
+    begin.record()
+    work()
+    end.record()
+    torch.cuda.synchronize()
+    return begin.elapsed_time(end)
 
 
 def copy_bandwidth():
-    a = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    a = torch.empty(1 << 30, dtype=torch.uint8, device=DEVICE)
     b = torch.empty_like(a)
-    times = []
-    for _ in range(12):
-        begin, end = torch.cuda.Event(True), torch.cuda.Event(True)
-        begin.record()
-        b.copy_(a)
-        end.record()
-        torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end))
+    times = [timed(lambda: b.copy_(a)) for _ in range(12)]
     print(json.dumps({"copy_gb_s": 2 * a.numel() / 1e6 / statistics.median(times[2:])}))
 
 
@@ -46,9 +59,16 @@ def main():
 
 
 def run(flow, model, batch, k, n, steps, mode, bf16):
-    make = {"alexnet": cpu.alexnet, "resnet18v1": lambda c: cpu.resnet(18, 0.5, c), "resnet50v1": lambda c: cpu.resnet(50, 0.5, c),
+    make = {"alexnet": cpu.alexnet, "resnet18": lambda c: cpu.resnet(18, 1, c), "resnet18v1": lambda c: cpu.resnet(18, 0.5, c), "resnet50v1": lambda c: cpu.resnet(50, 0.5, c),
             "resnet50": lambda c: cpu.resnet(50, 1, c)}[model]
-    new = lambda c: make(c).cuda().to(memory_format=torch.channels_last)
+
+
+    def new(c):
+        net = make(c)
+        if SIZE != 224:
+            net[-3] = nn.AdaptiveAvgPool2d(1)
+        return net.to(DEVICE).to(memory_format=torch.channels_last)
+
     channels = [1, 2] if flow == "cmc" else [3]
     towers = [new(c) for c in channels]
     key = None
@@ -56,14 +76,14 @@ def run(flow, model, batch, k, n, steps, mode, bf16):
         key = new(3)
         key.load_state_dict(towers[0].state_dict())
         key.requires_grad_(False)
-    images = [torch.randn(batch, c, 224, 224, device="cuda").to(memory_format=torch.channels_last) for c in (channels if flow == "cmc" else [3, 3])]
-    optimiser = torch.optim.SGD([p for t in towers for p in t.parameters()], lr=0.03, momentum=0.9, weight_decay=1e-4, fused=True)
-    banks = [F.normalize(torch.randn(k if flow == "moco" else n, D, device="cuda")) for _ in channels]
+    images = [torch.randn(batch, c, SIZE, SIZE, device=DEVICE).to(memory_format=torch.channels_last) for c in (channels if flow == "cmc" else [3, 3])]
+    optimiser = torch.optim.SGD([p for t in towers for p in t.parameters()], lr=0.03, momentum=0.9, weight_decay=1e-4, **({} if REHEARSE else {"fused": True}))
+    banks = [F.normalize(torch.randn(k if flow == "moco" else n, D, device=DEVICE)) for _ in channels]
     state = {}
-    calls = [torch.compile(t) if mode == "compile" else t for t in towers + ([key] if key else [])]
+    calls = [torch.compile(t) if mode == "compile" and not REHEARSE else t for t in towers + ([key] if key else [])]
 
     def embed(net, x):
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=bf16):
             out = net(x)
         return F.normalize(out.float())
 
@@ -78,13 +98,13 @@ def run(flow, model, batch, k, n, steps, mode, bf16):
         if flow == "moco":
             q = embed(calls[0], images[0])
             with torch.no_grad():
-                order = torch.randperm(batch, device="cuda")
+                order = torch.randperm(batch, device=DEVICE)
                 keys = embed(calls[1], images[1][order])[torch.argsort(order)]
             logits = torch.cat([(q * keys).sum(1, keepdim=True), q @ banks[0].t()], 1) / T
-            loss = F.cross_entropy(logits, torch.zeros(batch, dtype=torch.long, device="cuda"))
+            loss = F.cross_entropy(logits, torch.zeros(batch, dtype=torch.long, device=DEVICE))
         else:
             out = [embed(c, x) for c, x in zip(calls, images)]
-            index = torch.randint(0, n, (batch, k + 1), device="cuda")
+            index = torch.randint(0, n, (batch, k + 1), device=DEVICE)
             rows = [b.index_select(0, index.view(-1)).view(batch, k + 1, D) for b in banks]
             loss = nce(out[0], rows[1], 0) + nce(out[1], rows[0], 1)
         optimiser.zero_grad(set_to_none=True)
@@ -92,25 +112,23 @@ def run(flow, model, batch, k, n, steps, mode, bf16):
         optimiser.step()
         with torch.no_grad():
             if flow == "moco":
-                torch._foreach_lerp_(list(key.parameters()), list(towers[0].parameters()), 0.001)
+                if REHEARSE:  # PyTorch 1.13 has no _foreach_lerp_
+                    for slow, fast in zip(key.parameters(), towers[0].parameters()):
+                        slow.lerp_(fast, 0.001)
+                else:
+                    torch._foreach_lerp_(list(key.parameters()), list(towers[0].parameters()), 0.001)
                 banks[0][:batch] = keys
             else:
                 for b, o in zip(banks, out):
                     b[index[:, 0]] = F.normalize(b[index[:, 0]] * 0.5 + o.detach() * 0.5)
 
-    for _ in range(10 if mode == "eager" else 20):
+    for _ in range(1 if REHEARSE else 10 if mode == "eager" else 20):
         step()
-    times = []
-    for _ in range(steps):
-        begin, end = torch.cuda.Event(True), torch.cuda.Event(True)
-        begin.record()
-        step()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end))
+    times = [timed(step) for _ in range(steps)]
     ms = statistics.median(times)
+    about = {"device": "cpu"} if REHEARSE else {"memory_gib": torch.cuda.max_memory_allocated() / 2**30, "device": torch.cuda.get_device_name()}
     print(json.dumps({"mode": mode, "step_ms": ms, "step_ms_min": min(times), "step_ms_max": max(times), "images_per_s": 1000 * batch / ms,
-                      "memory_gib": torch.cuda.max_memory_allocated() / 2**30, "torch": torch.__version__, "device": torch.cuda.get_device_name()}), flush=True)
+                      "torch": torch.__version__, **about}), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ type StepBench struct {
 	QueryOnly        bool // MoCo: leave the key encoder out of every step
 	Device           string
 	AMP, TF32        bool
+	CUDAGraph        bool
 }
 
 // StepResult is what was measured. Times are of whole steps: forward, loss, backward, SGD, memory update.
@@ -155,7 +156,7 @@ func (s StepBench) options() (Options, error) {
 	o := Defaults(s.Flow)
 	o.Net.Model, o.Net.Threads, o.Net.Direct, o.Data.ImageSize = s.Model, s.Threads, s.Direct, s.ImageSize
 	o.Optim.BatchSize, o.Loss.K, o.Loss.Softmax = s.Batch, s.K, s.Softmax
-	o.Net.Device, o.Net.AMP, o.Net.TF32 = s.Device, s.AMP, s.TF32
+	o.Net.Device, o.Net.AMP, o.Net.TF32, o.Net.CUDAGraph = s.Device, s.AMP, s.TF32, s.CUDAGraph
 	if err := Validate(o); err != nil {
 		return o, err
 	}

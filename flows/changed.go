@@ -7,7 +7,7 @@ import (
 
 // harmless are flags that do not change what a run computes, or only how long and where it does.
 var harmless = map[string]bool{
-	"data_folder": true, "decoder": true, "bad_samples": true, "workers": true, "device": true, "tf32": true, "threads": true, "tb_path": true,
+	"data_folder": true, "decoder": true, "bad_samples": true, "workers": true, "device": true, "tf32": true, "cuda_graph": true, "threads": true, "tb_path": true,
 	"print_freq": true, "model_path": true, "run_name": true, "legacy_names": true, "preset": true, "resume": true, "force": true,
 	"max_steps": true, "save_freq": true, "save_steps": true, "keep": true, "on_nan": true, "quiet": true, "warm": true,
 	"amp": true, "opt_level": true, "knn_every": true, "metrics_addr": true, "autotune": true, "cpu_budget": true, "watchdog": true,

@@ -22,7 +22,7 @@ func onCUDA(t *testing.T) {
 	}
 }
 
-// Two steps of every method and both losses give the processor's losses on the cuda device, within 1e-4 of the loss.
+// Two steps of every method and both losses, one of them with colour jitter and a mixture that the device carries out, give the processor's losses on the cuda device, within 1e-4 of the loss.
 func TestCUDAFlows(t *testing.T) {
 	onCUDA(t)
 	data := images(t)
@@ -37,6 +37,9 @@ func TestCUDAFlows(t *testing.T) {
 				for _, device := range []string{"cpu", "cuda"} {
 					o := small(t, method, data)
 					o.Loss.Softmax, o.Run.MaxSteps, o.Net.Device, o.Net.Direct = softmax, 2, device, true
+					if softmax {
+						o.Data.Aug, o.Mix.On, o.Mix.GProb, o.Mix.RProb = "CJ", true, 0.6, 0.6
+					}
 					got := losses(t, run(t, o))
 					if want == nil {
 						want = got

@@ -44,7 +44,7 @@ func openDevice(o Options) (ops.Device, error) {
 		return nil, err
 	}
 	if c.gpu {
-		d, err := cuda.Open(cuda.Options{Ordinal: c.ordinal, BF16: o.Net.AMP, TF32: o.Net.TF32})
+		d, err := cuda.Open(cuda.Options{Ordinal: c.ordinal, BF16: o.Net.AMP, TF32: o.Net.TF32, Graphs: o.Net.CUDAGraph})
 		if err == nil || !c.auto || !errors.Is(err, cuda.ErrNoDevice) {
 			if err != nil {
 				err = fmt.Errorf("--device %s: %w", o.Net.Device, err)

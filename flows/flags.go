@@ -83,6 +83,7 @@ func flagTable() []flag {
 		{name: "device", group: "Encoders", help: "where the encoders run: auto, cpu, cuda or cuda:N; auto is the first GPU, if this build and machine have one", origin: ours, def: "auto", value: func(o *Options) any { return &o.Net.Device }},
 		{name: "threads", group: "Encoders", help: "compute threads; 0 is one a core", origin: ours, def: "0", value: func(o *Options) any { return &o.Net.Threads }},
 		{name: "deterministic_reference", group: "Encoders", help: "only arithmetic in the reference's order: no Winograd convolutions", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.Direct }},
+		{name: "cuda_graph", group: "Encoders", help: "the cuda device records the work of a step once and launches it as CUDA graphs", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.CUDAGraph }},
 		{name: "tf32", group: "Encoders", help: "float products of the cuda device round their inputs to ten bits of mantissa", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.TF32 }},
 		{name: "amp", group: "Encoders", help: "mixed precision: the cuda device computes in bfloat16, with masters and statistics in float32; the cpu device does not; the run folder is named for it", origin: ref, def: "false", value: func(o *Options) any { return &o.Net.AMP }},
 		{name: "opt_level", group: "Encoders", help: "accepted: both levels are what --amp does; with it part of the run folder's name", origin: ref, def: "O2", choices: []string{"O1", "O2"}, value: func(o *Options) any { return &o.Net.OptLevel }},
@@ -204,7 +205,7 @@ func Warnings(fs *pflag.FlagSet, o *Options) []string {
 		switch f.Name {
 		case "warm":
 			out = append(out, "--warm only names the run folder: the original has no warm-up; --warmup_epochs has")
-		case "amp", "tf32":
+		case "amp", "cuda_graph", "tf32":
 			if c, err := parseDevice(o.Net.Device); err == nil && !c.gpu {
 				out = append(out, fmt.Sprintf("--%s does not change the arithmetic: the cpu device computes in float32", f.Name))
 			}

@@ -98,7 +98,7 @@ func TestGoldenBlocks(t *testing.T) {
 				got := b.grad(p, a.Len())
 				if zeroGradient(f, name) {
 					mark(f, name)
-					note(t, kase, name+" (zero)", largest(got)/largest(b.grad("0.weight", f.Arrays[c+".grad.0.weight"].Len())), 1e-5)
+					note(t, kase, name+" (zero)", largest(got)/largest(b.grad("0.weight", f.Arrays[c+".grad.0.weight"].Len())), deviceTolerance(1e-5))
 					continue
 				}
 				compare(t, f, kase, name, got)

@@ -88,7 +88,7 @@ var headTraces = map[int]struct {
 
 // TestGoldenHead trains the probe's own classifier on the features of its own frozen encoder against the original's trace, with both optimisers.
 func TestGoldenHead(t *testing.T) {
-	e, err := flows.OpenEncoder(lcgAlexNet(t), flows.Open{Model: "alexnet"})
+	e, err := flows.OpenEncoder(lcgAlexNet(t), flows.Open{Model: "alexnet", Device: testDevice()})
 	if err != nil {
 		t.Fatal(err)
 	}

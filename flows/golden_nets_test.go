@@ -12,7 +12,6 @@ import (
 
 	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/ops"
-	"github.com/contraflow/contraflow/ops/cpu"
 	"github.com/contraflow/contraflow/ops/opstest/golden"
 )
 
@@ -85,15 +84,15 @@ type filled struct {
 
 func fillNet(t *testing.T, name, method string, seed uint64, size int) *filled {
 	t.Helper()
+	return fillNetOn(t, device(t), name, method, seed, size)
+}
+
+func fillNetOn(t *testing.T, d ops.Device, name, method string, seed uint64, size int) *filled {
+	t.Helper()
 	n, ok := nets(t)[name]
 	if !ok {
 		t.Fatalf("nets.json has no network %q", name)
 	}
-	d, err := cpu.New(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
 	f := &filled{d: d, net: infer(t, n.Entries), prefixes: []string{"encoder.module."}}
 	channels := []int{3}
 	if method == "cmc" {
@@ -212,7 +211,7 @@ func compareGroup(t *testing.T, f *golden.File, kase, group string, get func(nam
 			continue
 		}
 		if norm > 0 {
-			note(t, kase, group+" "+name, math.Sqrt(diff/norm), 2*tol.RelL2)
+			note(t, kase, group+" "+name, math.Sqrt(diff/norm), deviceTolerance(2*tol.RelL2))
 		}
 		var sum, l1, l2 float64
 		for _, x := range v {
@@ -221,8 +220,8 @@ func compareGroup(t *testing.T, f *golden.File, kase, group string, get func(nam
 			l2 += float64(x) * float64(x)
 		}
 		row := stats.F[4*r:]
-		note(t, kase, group+" |"+name+"|", math.Abs(math.Sqrt(l2)-float64(row[2]))/max(float64(row[2]), 1e-30), 2*tol.Norm)
-		note(t, kase, group+" Σ"+name, math.Abs(sum-float64(row[0]))/max(float64(row[1]), 1e-30), 2*tol.Sum)
+		note(t, kase, group+" |"+name+"|", math.Abs(math.Sqrt(l2)-float64(row[2]))/max(float64(row[2]), 1e-30), deviceTolerance(2*tol.Norm))
+		note(t, kase, group+" Σ"+name, math.Abs(sum-float64(row[0]))/max(float64(row[1]), 1e-30), deviceTolerance(2*tol.Sum))
 	}
 }
 
@@ -243,6 +242,6 @@ func compareGradient(t *testing.T, f *golden.File, kase, array string, got []flo
 		d := float64(got[i]) - float64(w)
 		diff, norm = diff+d*d, norm+float64(w)*float64(w)
 	}
-	note(t, kase, array, math.Sqrt(diff/max(norm, 1e-30)), 2*tol.RelL2)
+	note(t, kase, array, math.Sqrt(diff/max(norm, 1e-30)), deviceTolerance(2*tol.RelL2))
 	compare(t, f, kase, array, got)
 }

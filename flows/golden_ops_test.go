@@ -11,20 +11,53 @@ import (
 	"github.com/contraflow/contraflow/ops/opstest/golden"
 )
 
-// device is what the golden numbers are compared with: the processor, or with CONTRAFLOW_TEST_DEVICE=cuda the first GPU.
-func device(t *testing.T) (d ops.Device) {
+// testDevice is what the golden numbers are compared with, as --device has it: the processor, or what CONTRAFLOW_TEST_DEVICE
+// names.
+func testDevice() string {
+	if d := os.Getenv("CONTRAFLOW_TEST_DEVICE"); d != "" {
+		return d
+	}
+	return "cpu"
+}
+
+var devices = map[*testing.T]ops.Device{} // one a test
+
+// device is the test's device, opened when first asked for and closed with the test.
+func device(t *testing.T) ops.Device {
 	t.Helper()
+	if d := devices[t]; d != nil {
+		return d
+	}
+	var d ops.Device
 	var err error
-	if os.Getenv("CONTRAFLOW_TEST_DEVICE") == "cuda" {
-		d, err = cuda.Open(cuda.Options{})
-	} else {
+	switch testDevice() {
+	case "cpu":
 		d, err = cpu.New(0)
+	case "cuda":
+		d, err = cuda.Open(cuda.Options{})
+	default:
+		t.Fatalf("CONTRAFLOW_TEST_DEVICE=%s: want cpu or cuda", testDevice())
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Close() })
+	devices[t] = d
+	t.Cleanup(func() {
+		delete(devices, t)
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return d
+}
+
+// deviceTolerance is a file's tolerance, which was measured for sums in another order on the processor; what another device
+// computes may differ by 1e-4 of the largest value where the file asks for less.
+func deviceTolerance(tol float64) float64 {
+	if testDevice() == "cpu" {
+		return tol
+	}
+	return max(tol, 1e-4)
 }
 
 // bench is one compiled graph with helpers that fail the test.

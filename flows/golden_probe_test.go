@@ -75,7 +75,7 @@ func (h *head) step(t *testing.T, f *golden.File, kase, c string, s int, x []flo
 	if scale == 0 {
 		scale = largest(logits)
 	}
-	note(t, kase, at+".loss", math.Abs(loss-want)/scale, max(tol.Rel, of.Rel*of.Scale/scale))
+	note(t, kase, at+".loss", math.Abs(loss-want)/scale, deviceTolerance(max(tol.Rel, of.Rel*of.Scale/scale)))
 	top1, top5 := flows.Accuracy(logits, h.labels, h.k, 1), flows.Accuracy(logits, h.labels, h.k, 5)
 	compare(t, f, kase, at+".acc", []float32{float32(100 * top1), float32(100 * top5)})
 	h.bench.p.ZeroGrad()

@@ -109,7 +109,7 @@ func compare(t *testing.T, f *golden.File, kase, name string, got []float32) {
 		}
 	}
 	mark(f, name)
-	note(t, kase, name, maxDiff(got, want.F)/max(scale, 1e-30), tol.Rel)
+	note(t, kase, name, maxDiff(got, want.F)/max(scale, 1e-30), deviceTolerance(tol.Rel))
 }
 
 func maxDiff(a, b []float32) float64 {

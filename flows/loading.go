@@ -49,6 +49,7 @@ func (r *Run) loading(g *contraflow.Graph) contraflow.Port[*stages.Batch] {
 	o := r.o
 	render := r.views.stage(r.decode.Recycle)
 	render.Raw = r.renderings() != nil
+	r.decode.Leave = render.Raw
 	plans := contraflow.Source(g, "sampler", r.sampler.Plans())
 	if r.mixes() {
 		plans = contraflow.Step(plans, "partners", r.newMixture().Plan)

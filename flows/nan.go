@@ -118,7 +118,7 @@ func (r *Run) describe(t *stages.Trouble) ([]raw.Tensor, troubleFile) {
 	for _, i := range t.Index {
 		about.Images = append(about.Images, r.data.Name(i))
 	}
-	for i, x := range t.Views {
+	for i, x := range r.views.stage(nil).Rendered(t.Batch) { // of a batch that the device renders too
 		if i < len(t.Shapes) {
 			add(fmt.Sprintf("view_%d", i), []int{n, t.Shapes[i][0], t.Shapes[i][1], t.Shapes[i][2]}, x)
 		}

@@ -2,9 +2,60 @@ package ops
 
 // PixelProgram is a Program whose device can render its input: the host then uploads three bytes a pixel and no more.
 type PixelProgram interface {
-	// ForwardPixels is Forward of n pictures, 8-bit RGB [n,H,W,3], with the channels that r makes of them.
-	ForwardPixels(rgb []byte, n int, r *Rendering) (Tape, error)
+	// ForwardPixels is Forward of p.N samples with the channels that r makes of them. p may be changed when it returns.
+	ForwardPixels(p Pictures, r *Rendering) (Tape, error)
 }
+
+// Pictures are a batch as decode leaves it, and what is to happen to it before and after it becomes channels.
+type Pictures struct {
+	RGB   []byte  // 8-bit RGB [P,H,W,3]
+	Touch []Touch // by picture; nil leaves all as they are
+	// N samples are the first of the slots; those behind them lend pixels to a mixture.
+	N     int
+	Slots []int // the picture of every slot; nil: slot i shows picture i, and there are N of both
+	Acts  []Act // in order, on rendered slots
+	Order []int // sample i of the pass is slot Order[i]; nil: slot i
+}
+
+// Touch is what is done to a picture in 8 bits, to the numbers of package pixel: mirrored left to right, then jittered.
+type Touch struct {
+	Mirror bool
+	Jitter *Jitter // nil: not
+}
+
+// Jitter is grayscale, then brightness, contrast, saturation and hue, numbered from 0, in an order of their own.
+type Jitter struct {
+	Gray   bool
+	Order  []int
+	Factor [3]float64
+	Hue    float64 // turns
+}
+
+// ActKind is what an act does.
+type ActKind int
+
+// The acts: To = λ·To + (1-λ)·From; To = Value·To and then From inside the box; Value inside the box. Products are rounded
+// before they are added.
+const (
+	Blend ActKind = iota
+	Paste
+	Fill
+)
+
+// Act is one step of a mixture, on every channel of a slot.
+type Act struct {
+	Kind     ActKind
+	To, From int // slots
+	Lambda   float64
+	Box      Area
+	Value    float32
+}
+
+// Area is a half-open box of rows and columns.
+type Area struct{ Top, Bottom, Left, Right int }
+
+// Size is the number of pixels.
+func (a Area) Size() int { return max(a.Bottom-a.Top, 0) * max(a.Right-a.Left, 0) }
 
 // Rendering says how 8-bit RGB becomes normalised channels.
 type Rendering struct {

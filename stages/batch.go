@@ -1,6 +1,10 @@
 package stages
 
-import "context"
+import (
+	"context"
+
+	"github.com/contraflow/contraflow/ops"
+)
 
 // Plan names one batch before anything of it exists. Position is state: what a batch holds is a function of the
 // seed and the plan alone, so any number of workers, and a resumed run, build the same bytes.
@@ -38,8 +42,11 @@ type Batch struct {
 	Labels []int       // [B]
 	Views  [][]float32 // per view [B,C,H,W]
 	Shapes [][3]int    // per view C,H,W
-	// Pixels, when a device renders, are per view what it renders, 8-bit RGB [B,H,W,3]; Views is then empty.
+	// Pixels, when a device renders, are per view what it renders, 8-bit RGB [P,H,W,3]; Views is then empty. P is B, or with a
+	// mixture the number of decoded pictures, donors last.
 	Pixels [][]byte
+	// Touch, per view, is what the device does to each of those pictures first; nil when they are as they are to be.
+	Touch [][]ops.Touch
 	// Present says which samples have view v; nil means all.
 	Present [][]bool
 	// Lambda weighs the mixed view of Un-Mix, the last one, against the sample itself.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/ops/pixel"
 )
 
@@ -28,6 +29,8 @@ type Crops struct {
 	Labels    []int
 	Pictures  []pixel.Picture
 	Bad       []Substitution
+	// Touch, with Decode.Leave, is what is left to be done to each picture.
+	Touch []ops.Touch
 	// Beside holds the views of Decode.Beside, normalised, [slots,C,H,W] each; Has says which slots have them.
 	Beside [][]float32
 	Has    [][]bool
@@ -45,6 +48,7 @@ type Decode struct {
 	Crops   int  // crops a sample: 1, or 2 for MoCo
 	Jitter  bool // grayscale with probability 0.2, then colour jitter (0.4, 0.4, 0.4, 0.4)
 	Centre  bool // the evaluation crop: nothing is random
+	Leave   bool // jitter and flip to a device that renders: Crops.Touch says what they are
 	// Beside are views in files of their own, which Planes decodes.
 	Beside []Beside
 	Planes PlaneDecoder
@@ -89,7 +93,10 @@ func (d *Decode) Run(ctx context.Context, p Plan) (*Crops, error) {
 	if cap(c.Pictures) < pictures {
 		c.Pictures = append(c.Pictures[:cap(c.Pictures)], make([]pixel.Picture, pictures-cap(c.Pictures))...)
 	}
-	c.Pictures = c.Pictures[:pictures]
+	c.Pictures, c.Touch = c.Pictures[:pictures], c.Touch[:0]
+	if d.Leave {
+		c.Touch = append(c.Touch, make([]ops.Touch, pictures)...)
+	}
 	d.roomBeside(c, pictures/per)
 	b, _ := d.tool.Get().(*bench)
 	if b == nil {
@@ -230,9 +237,17 @@ func (d *Decode) render(b *bench, c *Crops, slot, key, k int) {
 	inside := pixel.Box{X: box.X - b.region.X, Y: box.Y - b.region.Y, W: box.W, H: box.H}
 	mirror := d.stream(c.Epoch, key, k, PurposeFlip).Float64() < 0.5
 	// Jitter looks at pixels one by one, or at all of them: it may come after the flip.
-	b.resizer.Scale(&b.crop, &b.planes, inside, d.Size, d.Size, mirror)
+	b.resizer.Scale(&b.crop, &b.planes, inside, d.Size, d.Size, mirror && !d.Leave)
 	if d.Jitter {
-		jitter(d.stream(c.Epoch, key, k, PurposeJitter), &b.crop)
+		j := drawJitter(d.stream(c.Epoch, key, k, PurposeJitter))
+		if d.Leave {
+			c.Touch[slot*c.PerSample+k].Jitter = (*ops.Jitter)(&j)
+		} else {
+			jitter((*ops.Jitter)(&j), &b.crop)
+		}
+	}
+	if d.Leave {
+		c.Touch[slot*c.PerSample+k].Mirror = mirror
 	}
 	b.crop.Join(dst)
 	if k == 0 {
@@ -240,9 +255,8 @@ func (d *Decode) render(b *bench, c *Crops, slot, key, k int) {
 	}
 }
 
-// jitter draws and applies grayscale and colour jitter.
-func jitter(r *Rand, p *pixel.Planar) {
-	j := drawJitter(r)
+// jitter applies grayscale and colour jitter.
+func jitter(j *ops.Jitter, p *pixel.Planar) {
 	if j.Gray {
 		p.Grayscale()
 	}

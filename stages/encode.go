@@ -86,7 +86,6 @@ type Encode struct {
 	inflight bool
 	batch    *Batch
 	shuffled []float32
-	mixed    []byte // pixels in shuffled order
 	sparse   sparse
 	restored [][]float32
 	order    []int
@@ -323,16 +322,18 @@ func (e *Encode) forwardPixels(i int, p Pass, b *Batch) ([]float32, error) {
 		return nil, fmt.Errorf("the batch holds pixels, and the device does not render: set Views.Raw only for one that does")
 	}
 	e.sparse.all(i)
-	if p.Shuffle {
-		size := len(x) / n
-		e.order = Draw(e.Seed, b.Epoch, b.Step, PurposeShuffle).Perm(n)
-		e.mixed = e.mixed[:0]
-		for _, from := range e.order {
-			e.mixed = append(e.mixed, x[from*size:][:size]...)
-		}
-		x = e.mixed
+	pictures := ops.Pictures{RGB: x, N: n}
+	if b.Touch != nil {
+		pictures.Touch = b.Touch[p.View]
 	}
-	tape, err := program.ForwardPixels(x, n, e.Renderings[p.View])
+	if b.Mix != nil {
+		pictures.Slots, pictures.Acts = b.Mix.pictures(), b.Mix.Acts
+	}
+	if p.Shuffle {
+		e.order = Draw(e.Seed, b.Epoch, b.Step, PurposeShuffle).Perm(n)
+		pictures.Order = e.order
+	}
+	tape, err := program.ForwardPixels(pictures, e.Renderings[p.View])
 	if err != nil {
 		return nil, err
 	}

@@ -147,7 +147,7 @@ func (m *Mixture) region(r *Recipe, dice Dice, slot int) {
 func Around(lambda float64, h, w, row, col int) Area {
 	cut := math.Sqrt(1 - lambda)
 	half := func(n int) int { return int(float64(n)*cut) / 2 }
-	return Area{row - half(h), row + half(h), col - half(w), col + half(w)}.clip(h, w)
+	return clip(Area{Top: row - half(h), Bottom: row + half(h), Left: col - half(w), Right: col + half(w)}, h, w)
 }
 
 // cutout fills a square. Its centre may lie on the border, so that it can be cut off.
@@ -166,7 +166,7 @@ func (m *Mixture) cutout(r *Recipe, dice Dice, slot int) {
 	}
 	x1, x2 := span(m.W)
 	y1, y2 := span(m.H)
-	r.Acts = append(r.Acts, Act{Kind: Fill, To: slot, From: -1, Box: Area{x1, x2, y1, y2}.clip(m.H, m.W), Value: m.CutoutColor})
+	r.Acts = append(r.Acts, Act{Kind: Fill, To: slot, From: -1, Box: clip(Area{Top: x1, Bottom: x2, Left: y1, Right: y2}, m.H, m.W), Value: m.CutoutColor})
 }
 
 // erase fills a rectangle of random area and aspect with one random value. The aspect is drawn uniformly, not by its
@@ -183,7 +183,7 @@ func (m *Mixture) erase(r *Recipe, dice Dice, slot int) {
 			continue
 		}
 		x, y := dice.Int(0, m.W-w), dice.Int(0, m.H-h)
-		box := Area{x, x + w, y, y + h}.clip(m.H, m.W)
+		box := clip(Area{Top: x, Bottom: x + w, Left: y, Right: y + h}, m.H, m.W)
 		r.Acts = append(r.Acts, Act{Kind: Fill, To: slot, From: -1, Box: box, Value: float32(dice.Between(0, 1))})
 		return
 	}

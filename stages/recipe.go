@@ -3,6 +3,8 @@ package stages
 import (
 	"context"
 	"fmt"
+
+	"github.com/contraflow/contraflow/ops"
 )
 
 // Recipe is what a mixture does to a batch, drawn before anything is decoded, so that decode knows the donors. Slots
@@ -21,36 +23,24 @@ type Donor struct {
 	Copy  int // slot it is a copy of, or -1 when it is decoded
 }
 
-// ActKind is what an act does.
-type ActKind int
-
-// The acts: To = λ·To + (1-λ)·From; To = Value·To and then From inside the box; Value inside the box.
-const (
-	Blend ActKind = iota
-	Paste
-	Fill
-)
-
 // Act is one step of a recipe, on every view of a slot.
-type Act struct {
-	Kind     ActKind
-	To, From int // slots
-	Lambda   float64
-	Box      Area
-	Value    float32
-}
+type Act = ops.Act
 
 // Area is a half-open box of rows and columns.
-type Area struct{ Top, Bottom, Left, Right int }
+type Area = ops.Area
 
-// clip keeps the part that lies on an image of h×w; nothing is left of a box beside it.
-func (a Area) clip(h, w int) Area {
+// The acts of ops.
+const (
+	Blend = ops.Blend
+	Paste = ops.Paste
+	Fill  = ops.Fill
+)
+
+// clip keeps the part of a box that lies on an image of h×w; nothing is left of one beside it.
+func clip(a Area, h, w int) Area {
 	in := func(v, n int) int { return min(max(v, 0), n) }
-	return Area{in(a.Top, h), in(a.Bottom, h), in(a.Left, w), in(a.Right, w)}
+	return Area{Top: in(a.Top, h), Bottom: in(a.Bottom, h), Left: in(a.Left, w), Right: in(a.Right, w)}
 }
-
-// Size is the number of pixels.
-func (a Area) Size() int { return max(a.Bottom-a.Top, 0) * max(a.Right-a.Left, 0) }
 
 // Slots is the number of pictures that take part.
 func (r *Recipe) Slots() int { return r.Hosts + len(r.Donors) }
@@ -88,9 +78,9 @@ func (r *Recipe) Apply(view []float32, c, h, w int) {
 				}
 			}
 			from := slot(a.From)
-			a.Box.rows(c, h, w, func(at, n int) { copy(to[at:at+n], from[at:]) })
+			rows(a.Box, c, h, w, func(at, n int) { copy(to[at:at+n], from[at:]) })
 		case Fill:
-			a.Box.rows(c, h, w, func(at, n int) {
+			rows(a.Box, c, h, w, func(at, n int) {
 				for i := at; i < at+n; i++ {
 					to[i] = a.Value
 				}
@@ -108,7 +98,7 @@ func blend(dst, a, b []float32, lambda float64) {
 }
 
 // rows calls f with the offset and length of every row of the box, in all planes.
-func (a Area) rows(c, h, w int, f func(at, n int)) {
+func rows(a Area, c, h, w int, f func(at, n int)) {
 	if a.Size() == 0 {
 		return
 	}
@@ -119,10 +109,29 @@ func (a Area) rows(c, h, w int, f func(at, n int)) {
 	}
 }
 
-// Mix carries out the recipes of batches. It is a stage without state.
+// pictures is the decoded picture of every slot: a copy's is that of the slot it copies.
+func (r *Recipe) pictures() []int {
+	out := make([]int, r.Slots())
+	next := r.Hosts
+	for i := range out {
+		switch {
+		case i < r.Hosts:
+			out[i] = i
+		case r.Donors[i-r.Hosts].Copy >= 0:
+			out[i] = r.Donors[i-r.Hosts].Copy
+		default:
+			out[i] = next
+			next++
+		}
+	}
+	return out
+}
+
+// Mix carries out the recipes of batches, but for those that hold pixels: the device that renders them mixes them too. It is
+// a stage without state.
 func Mix(_ context.Context, b *Batch) (*Batch, error) {
 	r := b.Mix
-	if r == nil {
+	if r == nil || b.Pixels != nil {
 		return b, nil
 	}
 	for v, s := range b.Shapes {

@@ -65,7 +65,7 @@ func (u *Unmix) Run(_ context.Context, b *Batch) (*Batch, error) {
 			continue
 		}
 		copy(to, own)
-		box.rows(c, h, w, func(at, n int) { copy(to[at:at+n], other[at:]) })
+		rows(box, c, h, w, func(at, n int) { copy(to[at:at+n], other[at:]) })
 	}
 	for v := range b.Views { // without the partners
 		sv := b.Shapes[v]

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/ops/pixel"
 )
 
@@ -19,7 +20,7 @@ type Views struct {
 	Split [][]int
 	// Functions add views of the user's own.
 	Functions []ViewFunc
-	// Raw leaves rendering to the device: batches hold pixels. Only views of Split, without mixture or functions, can be raw.
+	// Raw leaves rendering, and any mixture, to the device: batches hold pixels. Only views of Split, without functions, can be raw.
 	Raw bool
 	// Recycle, if set, takes the crops back.
 	Recycle func(*Crops)
@@ -65,7 +66,7 @@ func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
 		}
 		return b, nil
 	}
-	b.Pixels = nil
+	b.Pixels, b.Touch = nil, nil
 	for i, channels := range split {
 		b.Shapes = append(b.Shapes, [3]int{len(channels), h, w})
 		b.Views[i] = grow(b.Views[i], slots*len(channels)*h*w)
@@ -100,18 +101,79 @@ func (v *Views) pixels(b *Batch, c *Crops, split [][]int, crops int) {
 	for len(b.Pixels) < len(split) {
 		b.Pixels = append(b.Pixels, nil)
 	}
-	b.Pixels = b.Pixels[:len(split)]
+	b.Pixels, b.Touch = b.Pixels[:len(split)], nil
+	if len(c.Touch) > 0 {
+		b.Touch = make([][]ops.Touch, len(split))
+	}
 	n, size := len(c.Pictures)/max(c.PerSample, 1), 3*h*w
 	for i, channels := range split {
 		b.Shapes = append(b.Shapes, [3]int{len(channels), h, w})
 		if i >= crops { // another view of the only crop
 			b.Pixels[i] = b.Pixels[0]
+			if b.Touch != nil {
+				b.Touch[i] = b.Touch[0]
+			}
 			continue
 		}
 		b.Pixels[i] = slices.Grow(b.Pixels[i][:0], n*size)
 		for s := range n {
 			b.Pixels[i] = append(b.Pixels[i], c.Pictures[s*c.PerSample+i].Pix...)
+			if b.Touch != nil {
+				b.Touch[i] = append(b.Touch[i], c.Touch[s*c.PerSample+i])
+			}
 		}
+	}
+}
+
+// Rendered is what the device makes of a batch of pixels, made by the host: for messages and tests. Other batches have it.
+func (v *Views) Rendered(b *Batch) [][]float32 {
+	if b.Pixels == nil {
+		return b.Views
+	}
+	var out [][]float32
+	for i, s := range b.Shapes {
+		channels, h, w := []int{0, 1, 2}, s[1], s[2]
+		if v.Split != nil {
+			channels = v.Split[i]
+		}
+		slots := make([]int, len(b.Index))
+		for k := range slots {
+			slots[k] = k
+		}
+		if b.Mix != nil {
+			slots = b.Mix.pictures()
+		}
+		size := len(channels) * h * w
+		view := make([]float32, len(slots)*size)
+		for slot, p := range slots {
+			picture := pixel.Picture{W: w, H: h, Pix: slices.Clone(b.Pixels[i][p*3*h*w:][:3*h*w])}
+			if b.Touch != nil {
+				touch(&picture, b.Touch[i][p])
+			}
+			var planes [3][]float32
+			for j, ch := range channels {
+				planes[ch] = view[slot*size+j*h*w:][:h*w]
+			}
+			v.Space.Render(planes, &picture)
+		}
+		if b.Mix != nil {
+			b.Mix.Apply(view, len(channels), h, w)
+		}
+		out = append(out, view[:len(b.Index)*size])
+	}
+	return out
+}
+
+// touch does to a picture what was left to the device.
+func touch(p *pixel.Picture, t ops.Touch) {
+	if t.Mirror {
+		p.FlipH()
+	}
+	if t.Jitter != nil {
+		var planes pixel.Planar
+		planes.Split(p, pixel.Box{W: p.W, H: p.H})
+		jitter(t.Jitter, &planes)
+		planes.Join(p)
 	}
 }
 

@@ -70,6 +70,7 @@ func newBenchStep() *cobra.Command {
 	f.BoolVar(&b.Softmax, "softmax", false, "softmax cross entropy instead of NCE")
 	f.StringVar(&b.Device, "device", "auto", "auto, cpu, cuda or cuda:N")
 	f.BoolVar(&b.AMP, "amp", false, "bfloat16 on the cuda device")
+	f.BoolVar(&b.CUDAGraph, "cuda_graph", false, "steps of the cuda device as CUDA graphs")
 	f.BoolVar(&b.TF32, "tf32", false, "float products of the cuda device round their inputs")
 	f.BoolVar(&b.Direct, "deterministic_reference", false, "no Winograd convolutions")
 	f.StringVar(&profile, "cpuprofile", "", "file for a profile that go tool pprof reads")

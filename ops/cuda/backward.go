@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"gorgonia.org/cu"
 
@@ -43,18 +44,7 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 		if err := pr.receive(grads, n); err != nil {
 			return err
 		}
-		for i := len(pr.steps) - 1; i >= 0; i-- {
-			s := &pr.steps[i]
-			if !pr.needs[s.out] || !pr.has[s.out] {
-				continue
-			}
-			done := pr.d.span(s.gradient)
-			if err := pr.backward(s, t, n); err != nil {
-				return fmt.Errorf("%s %s: %w", s.gradient, s.node.Name, err)
-			}
-			done()
-		}
-		if err := pr.collect(); err != nil {
+		if err := pr.retreat(t, n); err != nil {
 			return err
 		}
 		if !pr.o.InputGrad || !pr.has[0] {
@@ -66,9 +56,39 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 	return dx, err
 }
 
+// retreat runs the steps in reverse and collects the gradients of weights, or a recording of that. Which steps run depends on
+// which outputs have a gradient.
+func (pr *program) retreat(t *tape, n int) error {
+	r := t.backward
+	if !slices.Equal(r.before, pr.has) {
+		r.drop()
+	}
+	before := slices.Clone(pr.has)
+	replayed, err := pr.d.record(r, n, func() error {
+		for i := len(pr.steps) - 1; i >= 0; i-- {
+			s := &pr.steps[i]
+			if !pr.needs[s.out] || !pr.has[s.out] {
+				continue
+			}
+			done := pr.d.span(s.gradient)
+			if err := pr.backward(s, t, n); err != nil {
+				return fmt.Errorf("%s %s: %w", s.gradient, s.node.Name, err)
+			}
+			done()
+		}
+		return pr.collect()
+	})
+	if replayed {
+		copy(pr.has, r.after)
+	} else {
+		r.before, r.after = before, slices.Clone(pr.has)
+	}
+	return err
+}
+
 // receive uploads the gradients of outputs.
 func (pr *program) receive(grads [][]float32, n int) error {
-	done, err := pr.d.send(&pr.gradIn, int(pr.outSize), func(host []byte) {
+	done, err := pr.d.send(pr.gradIn, int(pr.outSize), func(host []byte) {
 		for i, g := range grads {
 			copy(host[pr.offset(i):], asBytes(g))
 		}

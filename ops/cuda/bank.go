@@ -17,10 +17,10 @@ type rows struct {
 	d     *Device
 	n, w  int
 	at    cu.DevicePtr
-	input slot   // queries, positives, ids, presence, index
-	index buffer // drawn rows [B,K+1]
-	work  buffer // partial results, then results
-	host  pinned // results
+	input *slot   // queries, positives, ids, presence, index
+	index *buffer // drawn rows [B,K+1]
+	work  *buffer // partial results, then results
+	host  *pinned // results
 }
 
 var _ ops.Banker = (*Device)(nil)
@@ -35,7 +35,15 @@ func (d *Device) NewBank(n, w int) (ops.Bank, error) {
 	}
 	r := &rows{d: d, n: n, w: w}
 	return r, d.do(func() (err error) {
-		if r.at, err = d.alloc(int64(4*n*w), fmt.Sprintf("a bank of %d rows of %d values", n, w), "lower --nce_k or --feat_dim, or use --device cpu"); err != nil {
+		own := newEstate(d, r)
+		r.index, r.work = own.buffer(), own.buffer()
+		if r.input, err = own.slot(256, "queries of a bank"); err != nil {
+			return err
+		}
+		if r.host, err = own.pin(64); err != nil {
+			return err
+		}
+		if r.at, err = own.alloc(int64(4*n*w), fmt.Sprintf("a bank of %d rows of %d values", n, w), "lower --nce_k or --feat_dim, or use --device cpu"); err != nil {
 			return err
 		}
 		return cu.MemsetD8Async(r.at, 0, int64(4*n*w), d.compute)
@@ -79,56 +87,13 @@ func (r *rows) Put(first int, src []float32) error {
 	})
 }
 
-// parcel collects host slices for one upload.
-type parcel struct {
-	parts [][]byte
-	size  int64
-}
-
-// add returns where b will be, relative to the upload's beginning; -1 for nothing.
-func (p *parcel) add(b []byte) int64 {
-	if len(b) == 0 {
-		return -1
-	}
-	at := p.size
-	p.parts = append(p.parts, b)
-	p.size += roundUp(int64(len(b)), 256)
-	return at
-}
-
 // deliver uploads a parcel through the bank's slot.
 func (r *rows) deliver(p *parcel) (func() error, error) {
-	if int64(r.input.host.n) < p.size {
-		if err := cu.Synchronize(); err != nil {
-			return nil, err
-		}
-		fresh, err := r.d.newSlot(int(p.size), "queries of a bank")
-		if err != nil {
-			return nil, err
-		}
-		if r.input.host.n > 0 {
-			if err := r.d.freeSlot(&r.input); err != nil {
-				return nil, err
-			}
-		}
-		r.input = fresh
-	}
-	return r.d.send(&r.input, int(p.size), func(host []byte) {
-		at := int64(0)
-		for _, b := range p.parts {
-			copy(host[at:], b)
-			at += roundUp(int64(len(b)), 256)
-		}
-	})
+	return r.d.deliver(r.input, p, "queries of a bank")
 }
 
 // sent is the device address of a part, null for -1.
-func (r *rows) sent(offset int64) cu.DevicePtr {
-	if offset < 0 {
-		return 0
-	}
-	return at(r.input.dev, offset)
-}
+func (r *rows) sent(offset int64) cu.DevicePtr { return partOf(r.input, offset) }
 
 const contrastColumns, contrastThreads = 1024, 128 // as in bank.cu
 
@@ -150,7 +115,7 @@ func (r *rows) Score(s ops.Scoring, grad []float32) (ops.Scored, error) {
 		}
 		picked := r.sent(index)
 		if ids >= 0 {
-			if err := d.grow(&r.index, int64(4*n*(s.K+1)), "the rows drawn for a batch"); err != nil {
+			if err := d.grow(r.index, int64(4*n*(s.K+1)), "the rows drawn for a batch"); err != nil {
 				return err
 			}
 			picked = r.index.p
@@ -162,13 +127,18 @@ func (r *rows) Score(s ops.Scoring, grad []float32) (ops.Scored, error) {
 		blocks := (s.K + contrastColumns) / contrastColumns
 		gradSize, resultSize := roundUp(int64(4*n*r.w), 256), roundUp(int64(24*n), 256)
 		partSize, statSize := int64(4*n*blocks*r.w), int64(16*n*blocks)
-		if err := d.grow(&r.work, gradSize+resultSize+roundUp(partSize, 256)+statSize, "the scores of a batch"); err != nil {
+		if err := d.grow(r.work, gradSize+resultSize+roundUp(partSize, 256)+statSize, "the scores of a batch"); err != nil {
 			return err
 		}
 		if need := int(gradSize + resultSize); r.host.n < need {
-			if r.host, err = d.pin(need); err != nil {
+			fresh, err := d.pin(need)
+			if err == nil {
+				err = cu.MemFreeHost(r.host.p)
+			}
+			if err != nil {
 				return err
 			}
+			*r.host = fresh
 		}
 		result, part := at(r.work.p, gradSize), at(r.work.p, gradSize+resultSize)
 		stat := at(part, roundUp(partSize, 256))
@@ -239,13 +209,6 @@ func (r *rows) Update(ids []int32, x []float32, present []bool, keep, take float
 		}
 		return done()
 	})
-}
-
-func intBytes(v []int32) []byte {
-	if len(v) == 0 {
-		return nil
-	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), 4*len(v))
 }
 
 // flags are bytes of zero and one, nil for nil.

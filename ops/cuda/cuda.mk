@@ -8,7 +8,7 @@ FAKE_ENV = CUDA_DRIVER_LIB=$(CURDIR)/build/cuda/libfakecuda.so CONTRAFLOW_CUDNN=
 	CONTRAFLOW_CUBLASLT=$(CURDIR)/build/cuda/libmockcublaslt.so CONTRAFLOW_NVRTC=$(CURDIR)/build/cuda/libmocknvrtc.so \
 	FAKECUDA_SHIM=$(CURDIR)/ops/cuda/fake FAKECUDA_GUARD=1 CONTRAFLOW_CACHE=$(CURDIR)/build/cuda/cache CONTRAFLOW_CUDA=required
 
-.PHONY: cuda vet-cuda test-cuda-fake race-cuda-fake ptx-check gpu-bin gpu-check
+.PHONY: cuda vet-cuda test-cuda-fake race-cuda-fake ptx-check gpu-bin gpu-check gpu-rehearsal
 
 $(CUDA_SHIM): ops/cuda/shim/main.go go.mod
 	$(GO) run ./ops/cuda/shim -out build/cuda
@@ -25,7 +25,7 @@ build/cuda/lib%.so: ops/cuda/fake/%.cpp ops/cuda/fake/mock.h
 	g++ -std=c++20 -O3 -mavx2 -mfma -ffast-math -Wall -Wno-unused-result -shared -fPIC $< -o $@
 
 test-cuda-fake: $(CUDA_SHIM) $(FAKE) ## the CUDA device on a fake driver, its kernels on the processor (needs g++)
-	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -tags cuda ./ops/cuda/... && $(CUDA_ENV) $(FAKE_ENV) $(GO) test -tags cuda ./flows -run CUDA
+	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -tags cuda ./ops/cuda/... && $(CUDA_ENV) $(FAKE_ENV) $(GO) test -tags cuda ./flows -run 'CUDA(Flows|Bits|Mistakes)|NaNStops'
 
 race-cuda-fake: $(CUDA_SHIM) $(FAKE) ## the same under the race detector
 	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -race -tags cuda ./ops/cuda/...
@@ -39,10 +39,14 @@ ptx-check: ## every kernel through clang to PTX, in both precisions
 # What a machine with a GPU and no Go needs, beside the source tree: tests and program.
 gpu-bin: $(CUDA_SHIM) ## prebuilt tests and program for bench/gpu_check.sh, in build/gpu
 	@mkdir -p build/gpu
-	$(CUDA_ENV) $(GO) build -tags cuda -o build/gpu/contraflow ./cmd/contraflow
-	$(CUDA_ENV) $(GO) test -c -tags cuda -o build/gpu/cuda.test ./ops/cuda
-	$(CUDA_ENV) $(GO) test -c -tags cuda -o build/gpu/flows.test ./flows
-	ls -l build/gpu
+	$(CUDA_ENV) $(GO) build -tags cuda -ldflags "-s -w" -o build/gpu/contraflow ./cmd/contraflow
+	$(CUDA_ENV) $(GO) test -c -tags cuda -ldflags "-s -w" -o build/gpu/cuda.test ./ops/cuda
+	$(CUDA_ENV) $(GO) test -c -tags cuda -ldflags "-s -w" -o build/gpu/flows.test ./flows
+	tar czf build/gpu.tgz -C build gpu # small enough to travel
+	ls -l build/gpu build/gpu.tgz
 
 gpu-check: gpu-bin ## all that only a GPU can prove: conformance, goldens, sanitizer, bandwidth, steps against PyTorch
 	bench/gpu_check.sh
+
+gpu-rehearsal: gpu-bin $(FAKE) ## gpu-check on the fake driver, on small cases: its commands run and its numbers are found
+	OUT=$(CURDIR)/build/rehearsal PYTHON=$(PYTHON) $(FAKE_ENV) FAKECUDA_GUARD=0 bench/gpu_check.sh --rehearse

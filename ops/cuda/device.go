@@ -38,13 +38,18 @@ type Device struct {
 	scratch  buffer // partial sums
 	space    buffer // workspace of cuDNN and cuBLASLt
 	apart    buffer // a gradient that no engine adds
+	planes   buffer // slots of a mixture, while they are rendered
 	held     map[cu.DevicePtr]int64
 	bytes    int64
 	products map[cublaslt.Product]*cublaslt.Plan
 	convs    map[cudnn.Conv]*cudnn.Plan
 	failed   error // of calls that could not return it
 	spans    *recorder
+	moves    uint64 // of buffers that recordings may hold the address of
+	replays  int
 	told     func(Span) // of the goroutine that uses the device
+	estates  map[*estate]bool
+	wills    wills
 
 	renderings map[*ops.Rendering]cu.DevicePtr
 }
@@ -74,7 +79,7 @@ func Open(o Options) (ops.Device, error) {
 		return nil, fmt.Errorf("there is no device cuda:%d: this machine has %d, counted from 0", o.Ordinal, n)
 	}
 	d := &Device{o: o, work: make(chan func()), held: map[cu.DevicePtr]int64{}, products: map[cublaslt.Product]*cublaslt.Plan{},
-		convs: map[cudnn.Conv]*cudnn.Plan{}, renderings: map[*ops.Rendering]cu.DevicePtr{}}
+		convs: map[cudnn.Conv]*cudnn.Plan{}, renderings: map[*ops.Rendering]cu.DevicePtr{}, estates: map[*estate]bool{}}
 	started := make(chan error)
 	go d.own(started)
 	if err := <-started; err != nil {
@@ -196,6 +201,9 @@ func (d *Device) Close() error {
 		}
 		d.dnn.Close()
 		d.blas.Close()
+		for e := range d.estates {
+			err = errors.Join(err, e.release())
+		}
 		for p := range d.held {
 			err = errors.Join(err, cu.MemFree(p))
 		}
@@ -208,6 +216,9 @@ func (d *Device) Close() error {
 // Memory is what this program holds and what is free on the device, in bytes.
 func (d *Device) Memory() (held, free, total int64) {
 	d.later(func() (err error) {
+		if err = d.inherit(); err != nil {
+			return err
+		}
 		free, total, err = cu.MemInfo()
 		held = d.bytes
 		return err

@@ -22,7 +22,7 @@ func (pr *program) Forward(x []float32, n int) (ops.Tape, error) {
 		return nil, fmt.Errorf("ops: forward of %d samples with %d values: the program takes 1 to %d samples of %v", n, len(x), pr.o.Batch, in)
 	}
 	return pr.start(n, func(t *tape) error {
-		s := &pr.ring[pr.turn]
+		s := pr.ring[pr.turn]
 		pr.turn ^= 1
 		done, err := pr.d.send(s, 4*len(x), func(host []byte) { copy(host, asBytes(x)) })
 		if err != nil {
@@ -44,10 +44,10 @@ func (pr *program) Hold(x []float32, n int) (forward func() (ops.Tape, error), e
 	var held cu.DevicePtr
 	size := int64(pr.d.actSize()) * elements(in, n)
 	err = pr.d.do(func() (err error) {
-		if held, err = pr.d.alloc(size, "a batch that stays on the device", lowerBatch); err != nil {
+		if held, err = pr.own.alloc(size, "a batch that stays on the device", lowerBatch); err != nil {
 			return err
 		}
-		done, err := pr.d.send(&pr.ring[0], 4*len(x), func(host []byte) { copy(host, asBytes(x)) })
+		done, err := pr.d.send(pr.ring[0], 4*len(x), func(host []byte) { copy(host, asBytes(x)) })
 		if err != nil {
 			return err
 		}
@@ -74,6 +74,20 @@ func (pr *program) start(n int, load func(t *tape) error) (ops.Tape, error) {
 		if err := load(t); err != nil {
 			return err
 		}
+		if err := pr.advance(t, n); err != nil {
+			return err
+		}
+		return pr.fetch(t, n)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// advance runs the steps, or a recording of them. Dropout draws its mask on the host, anew for every pass: no recording holds it.
+func (pr *program) advance(t *tape, n int) error {
+	work := func() error {
 		for i := range pr.steps {
 			s := &pr.steps[i]
 			done := pr.d.span(s.kind.String())
@@ -82,12 +96,20 @@ func (pr *program) start(n int, load func(t *tape) error) (ops.Tape, error) {
 			}
 			done()
 		}
-		return pr.fetch(t, n)
-	})
-	if err != nil {
-		return nil, err
+		return nil
 	}
-	return t, nil
+	if pr.draws {
+		return work()
+	}
+	replayed, err := pr.d.record(t.forward, n, work)
+	if err == nil && replayed {
+		for i := range pr.steps {
+			if b := pr.steps[i].norm; b != nil && b.batch && b.batches >= 0 {
+				pr.p.tensors[b.batches].batches++
+			}
+		}
+	}
+	return err
 }
 
 // fetch sends the outputs to the host.

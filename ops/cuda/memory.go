@@ -26,7 +26,7 @@ func (e *OutOfMemory) Error() string {
 	return fmt.Sprintf("%s: %s need %.2f GiB, %.2f GiB are free: %s", e.Device, e.What, gib(e.Bytes), gib(e.Free), e.Lower)
 }
 
-// Small buffers are cut from chunks and never given back: there are few, and programs live as long as the device.
+// Small buffers are cut from chunks and never given back: they are few.
 const (
 	chunkSize = 16 << 20
 	smallSize = 1 << 20
@@ -51,8 +51,16 @@ func (d *Device) alloc(n int64, what, lower string) (cu.DevicePtr, error) {
 }
 
 func (d *Device) allocChunk(n int64, what, lower string) (cu.DevicePtr, error) {
+	if err := d.inherit(); err != nil {
+		return 0, err
+	}
 	p, err := cu.MemAlloc(n)
 	if errors.Is(err, cu.OutOfMemory) {
+		if found, err := d.orphans(); err != nil {
+			return 0, err
+		} else if found {
+			return d.allocChunk(n, what, lower)
+		}
 		free, _, _ := cu.MemInfo()
 		return 0, &OutOfMemory{What: what, Lower: lower, Bytes: n, Free: free, Device: d.Name()}
 	}
@@ -90,6 +98,7 @@ func (d *Device) grow(b *buffer, n int64, what string) error {
 	if err := d.free(b.p); err != nil {
 		return err
 	}
+	d.moves++
 	*b = buffer{}
 	p, err := d.alloc(n, what, "lower --batch_size")
 	if err == nil {

@@ -7,6 +7,7 @@ type Options struct {
 	Ordinal int  // of the device, from 0
 	BF16    bool // activations and weights of convolutions in bfloat16; masters, statistics and sums stay float
 	TF32    bool // float products may round their inputs to ten bits
+	Graphs  bool // forward and backward of a step are recorded once and launched as CUDA graphs
 	// Cache is the folder for compiled kernels and chosen engines; empty takes CONTRAFLOW_CACHE, or the user's.
 	Cache string
 }

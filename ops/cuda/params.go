@@ -72,9 +72,10 @@ func (d *Device) NewParams(g *ops.Graph) (ops.Params, error) {
 		}
 	}
 	return p, d.do(func() (err error) {
+		own := newEstate(d, p)
 		get := func(at *cu.DevicePtr, n int64, what string) {
 			if err == nil {
-				*at, err = d.alloc(n, fmt.Sprintf("%s of %.1f million parameters", what, float64(p.trained)/1e6), "choose a smaller --model")
+				*at, err = own.alloc(n, fmt.Sprintf("%s of %.1f million parameters", what, float64(p.trained)/1e6), "choose a smaller --model")
 			}
 			if err == nil {
 				err = cu.MemsetD8Async(*at, 0, max(n, 1), d.compute)

@@ -4,11 +4,15 @@ package cuda_test
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/ops/cuda"
 	"github.com/contraflow/contraflow/ops/pixel"
+	"github.com/contraflow/contraflow/stages"
 )
 
 // The device renders what the processor renders: within 2e-5 in Lab and in the spaces that are affine, in any order of
@@ -41,17 +45,7 @@ func TestRender(t *testing.T) {
 			}
 			rendered++
 			t.Run(fmt.Sprint(name, channels), func(t *testing.T) {
-				g := ops.NewGraph(ops.Shape{C: len(channels), H: h, W: w})
-				g.AvgPool(g.Input(), 1, 1)
-				p, err := d.NewParams(g)
-				if err != nil {
-					t.Fatal(err)
-				}
-				pr, err := d.Compile(g, p, ops.Options{Batch: n})
-				if err != nil {
-					t.Fatal(err)
-				}
-				tape, err := pr.(ops.PixelProgram).ForwardPixels(rgb, n, r)
+				tape, err := renderer(t, d, n, len(channels), h, w).ForwardPixels(ops.Pictures{RGB: rgb, N: n}, r)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -73,4 +67,100 @@ func TestRender(t *testing.T) {
 	if rendered < 9 {
 		t.Errorf("%d renderings were compared", rendered)
 	}
+}
+
+// Mirrored and jittered pictures, and mixtures of them, are the processor's: the jitter in every bit, seen through a rendering that keeps the
+// levels, and acts of every kind, on donors and copies too, within a rounding of the rendering.
+func TestRenderTouchedAndMixed(t *testing.T) {
+	d := open(t, cuda.Options{})
+	const n, h, w, decoded = 4, 9, 35, 6 // two donors are decoded, one is a copy
+	r := rand.New(rand.NewPCG(3, 4))
+	rgb := make([]byte, decoded*h*w*3)
+	for i := range rgb {
+		rgb[i] = byte(r.Uint32())
+		if i > len(rgb)/2 && i%5 == 0 {
+			rgb[i] = byte(r.IntN(3)) // dark, gray and equal ones
+		}
+	}
+	touch := make([]ops.Touch, decoded)
+	for i := range touch {
+		touch[i].Mirror = i%2 == 1
+		if i != 2 {
+			touch[i].Jitter = &ops.Jitter{Gray: i == 4, Order: r.Perm(4), Factor: [3]float64{0.6 + 0.8*r.Float64(), 0.6 + 0.8*r.Float64(), 0.6 + 0.8*r.Float64()}, Hue: 0.8*r.Float64() - 0.4}
+		}
+	}
+	recipe := &stages.Recipe{Hosts: n, Donors: []stages.Donor{{Copy: -1}, {Copy: 1}, {Copy: -1}}}
+	box := stages.Area{Top: 2, Bottom: 8, Left: 5, Right: 30}
+	recipe.Acts = []stages.Act{
+		{Kind: stages.Blend, To: 4, From: 5, Lambda: 0.3}, {Kind: stages.Paste, To: 0, From: 4, Box: box, Value: 0.5},
+		{Kind: stages.Blend, To: 0, From: 6, Lambda: 0.71}, {Kind: stages.Fill, To: 3, From: -1, Box: stages.Area{Top: 0, Bottom: 3, Left: 30, Right: 35}, Value: 0.7},
+		{Kind: stages.Paste, To: 1, From: 5, Box: box, Value: 1},
+	}
+	levels := &ops.Rendering{Channels: []int{0, 1, 2}, Affine: [3][4]float32{{1}, {0, 1}, {0, 0, 1}}}
+	space, err := pixel.LookupSpace("RGB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	normal, _ := space.Rendering([]int{0, 1, 2})
+	pr := renderer(t, d, n, 3, h, w)
+	order := []int{2, 0, 3, 1}
+	run := func(p ops.Pictures, r *ops.Rendering) []float32 {
+		t.Helper()
+		tape, err := pr.ForwardPixels(p, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tape.Release()
+		return slices.Clone(tape.Output(0))
+	}
+	batch := &stages.Batch{Plan: stages.Plan{Index: make([]int, n), Mix: recipe}, Shapes: [][3]int{{3, h, w}}, Pixels: [][]byte{rgb}, Touch: [][]ops.Touch{touch}}
+
+	flat := *batch
+	flat.Mix = nil
+	want := (&stages.Views{Space: space}).Rendered(&flat)[0]
+	for i, v := range want { // back to levels
+		k := i / (h * w) % 3
+		want[i] = float32(math.Round(255 * (float64(v)*space.Std[k] + space.Mean[k])))
+	}
+	got := run(ops.Pictures{RGB: rgb, Touch: touch, N: n}, levels)
+	changed := 0
+	for i, v := range want {
+		if got[i] != v {
+			t.Fatalf("value %d of the jittered pictures is %v, want %v", i, got[i], v)
+		}
+		if s := i / (3 * h * w); v != float32(rgb[(s*h*w+i%(h*w))*3+i/(h*w)%3]) {
+			changed++
+		}
+	}
+	if changed < len(want)/2 {
+		t.Errorf("%d of %d values were changed", changed, len(want))
+	}
+
+	mixed := (&stages.Views{Space: space}).Rendered(batch)[0]
+	got = run(ops.Pictures{RGB: rgb, Touch: touch, N: n, Slots: []int{0, 1, 2, 3, 4, 1, 5}, Acts: recipe.Acts, Order: order}, normal)
+	size := 3 * h * w
+	for i, slot := range order {
+		close32(t, fmt.Sprintf("sample %d, slot %d", i, slot), got[i*size:][:size], wide(mixed[slot*size:][:size]), 1e-6)
+	}
+	for _, bad := range []ops.Pictures{{RGB: rgb[:100], N: n}, {RGB: rgb, N: n, Acts: []ops.Act{{To: 9}}}, {RGB: rgb, N: n, Order: []int{0}}, {RGB: rgb, N: n, Slots: []int{0, 1, 2, 9}}} {
+		if _, err := pr.ForwardPixels(bad, normal); err == nil {
+			t.Errorf("%d bytes, slots %v, acts %v, order %v are taken", len(bad.RGB), bad.Slots, bad.Acts, bad.Order)
+		}
+	}
+}
+
+// renderer is a program that returns its input.
+func renderer(t *testing.T, d ops.Device, batch, c, h, w int) ops.PixelProgram {
+	t.Helper()
+	g := ops.NewGraph(ops.Shape{C: c, H: h, W: w})
+	g.AvgPool(g.Input(), 1, 1)
+	p, err := d.NewParams(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pr, err := d.Compile(g, p, ops.Options{Batch: batch})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pr.(ops.PixelProgram)
 }

@@ -40,6 +40,7 @@ type norm struct {
 // program is a compiled graph.
 type program struct {
 	d     *Device
+	own   *estate
 	p     *params
 	o     ops.Options
 	graph *ops.Graph
@@ -56,14 +57,15 @@ type program struct {
 	gradSize int64
 
 	free    []*tape
-	ring    [2]slot
+	ring    [2]*slot
 	turn    int
 	outSize int64 // bytes of all outputs, as floats
-	inGrad  pinned
-	gradIn  slot // of output gradients
+	inGrad  *pinned
+	gradIn  *slot // of output gradients
 	flops   [2]float64
 	calls   uint64
 	reached []bool // weights, during Backward
+	draws   bool   // a dropout is active
 }
 
 // Compile plans a graph: fusion, buffers, engines.
@@ -94,7 +96,7 @@ func (d *Device) Compile(g *ops.Graph, p ops.Params, o ops.Options) (ops.Program
 	pr.fuse()
 	pr.placeTape()
 	pr.placeGradients()
-	return pr, d.do(pr.prepare)
+	return pr, d.do(func() error { pr.own = newEstate(d, pr); return pr.prepare() })
 }
 
 // outputs resolves the marks to return.
@@ -244,6 +246,7 @@ func (pr *program) placeTape() {
 			s.extra = put(2*out, i)
 		case s.kind == ops.Dropout && pr.o.Train && !pr.o.RunningStats:
 			s.extra = put(int64(4*pr.o.Batch*s.node.Out.Len()), i)
+			pr.draws = true
 		}
 	}
 	for _, v := range pr.outs {
@@ -340,22 +343,22 @@ func (pr *program) prepare() (err error) {
 	}
 	input := 4 * pr.o.Batch * nodes[0].Out.Len()
 	for i := range pr.ring {
-		if pr.ring[i], err = d.newSlot(input, "the input of a batch"); err != nil {
+		if pr.ring[i], err = pr.own.slot(input, "the input of a batch"); err != nil {
 			return err
 		}
 	}
 	if !pr.o.Train {
 		return nil
 	}
-	if pr.gradAt, err = d.alloc(pr.gradSize, fmt.Sprintf("the gradients of a batch of %d", pr.o.Batch), lowerBatch); err != nil {
+	if pr.gradAt, err = pr.own.alloc(pr.gradSize, fmt.Sprintf("the gradients of a batch of %d", pr.o.Batch), lowerBatch); err != nil {
 		return err
 	}
 	if pr.o.InputGrad {
-		if pr.inGrad, err = d.pin(input); err != nil {
+		if pr.inGrad, err = pr.own.pin(input); err != nil {
 			return err
 		}
 	}
-	pr.gradIn, err = d.newSlot(int(max(pr.outSize, int64(input))), "the gradients of outputs")
+	pr.gradIn, err = pr.own.slot(int(max(pr.outSize, int64(input))), "the gradients of outputs")
 	return err
 }
 

@@ -16,10 +16,12 @@ type tape struct {
 	n       int
 	memory  cu.DevicePtr
 	outs    cu.DevicePtr // all outputs, float [n,C,H,W] one after another
-	host    pinned
+	host    *pinned
 	done    cu.Event // outputs have arrived
 	arrived bool
 	active  bool
+
+	forward, backward *recording
 }
 
 // take returns an idle tape, or makes one.
@@ -29,18 +31,18 @@ func (pr *program) take() (*tape, error) {
 		pr.free = pr.free[:k-1]
 		return t, nil
 	}
-	t := &tape{pr: pr}
+	t := &tape{pr: pr, forward: pr.own.recording(), backward: pr.own.recording()}
 	var err error
-	if t.memory, err = pr.d.alloc(pr.tapeSize, fmt.Sprintf("the activations of a batch of %d", pr.o.Batch), lowerBatch); err != nil {
+	if t.memory, err = pr.own.alloc(pr.tapeSize, fmt.Sprintf("the activations of a batch of %d", pr.o.Batch), lowerBatch); err != nil {
 		return nil, err
 	}
-	if t.outs, err = pr.d.alloc(pr.outSize, "outputs", lowerBatch); err != nil {
+	if t.outs, err = pr.own.alloc(pr.outSize, "outputs", lowerBatch); err != nil {
 		return nil, err
 	}
-	if t.host, err = pr.d.pin(int(pr.outSize)); err != nil {
+	if t.host, err = pr.own.pin(int(pr.outSize)); err != nil {
 		return nil, err
 	}
-	t.done, err = cu.MakeEvent(cu.DisableTiming)
+	t.done, err = pr.own.event()
 	return t, err
 }
 

@@ -55,6 +55,55 @@ func (d *Device) send(s *slot, n int, fill func(host []byte)) (done func() error
 	return func() error { return s.used.Record(d.compute) }, nil
 }
 
+// parcel collects host slices for one upload.
+type parcel struct {
+	parts [][]byte
+	size  int64
+}
+
+// add returns where b will be, relative to the upload's beginning; -1 for nothing.
+func (p *parcel) add(b []byte) int64 {
+	if len(b) == 0 {
+		return -1
+	}
+	at := p.size
+	p.parts = append(p.parts, b)
+	p.size += roundUp(int64(len(b)), 256)
+	return at
+}
+
+// deliver is send of a parcel; the slot grows when it is too small.
+func (d *Device) deliver(s *slot, p *parcel, what string) (func() error, error) {
+	if int64(s.host.n) < p.size {
+		if err := cu.Synchronize(); err != nil {
+			return nil, err
+		}
+		fresh, err := d.newSlot(int(p.size), what)
+		if err != nil {
+			return nil, err
+		}
+		if err := d.freeSlot(s); err != nil {
+			return nil, err
+		}
+		*s = fresh
+	}
+	return d.send(s, int(p.size), func(host []byte) {
+		at := int64(0)
+		for _, b := range p.parts {
+			copy(host[at:], b)
+			at += roundUp(int64(len(b)), 256)
+		}
+	})
+}
+
+// partOf is the device address of a part of a parcel, null for -1.
+func partOf(s *slot, offset int64) cu.DevicePtr {
+	if offset < 0 {
+		return 0
+	}
+	return at(s.dev, offset)
+}
+
 // asBytes sees floats as bytes.
 func asBytes(x []float32) []byte {
 	if len(x) == 0 {

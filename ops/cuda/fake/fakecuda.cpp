@@ -27,11 +27,11 @@ typedef int R;
 typedef unsigned long long P;
 typedef std::function<R()> Op;
 typedef std::function<const char *()> Bound;
-enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE_ORDINAL = 101, BAD_IMAGE = 200, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719 };
+enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE_ORDINAL = 101, BAD_IMAGE = 200, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901 };
 
 static std::recursive_mutex mu;
 static R broken; // the first failure of something that ran; every later call returns it, as on a real device
-struct Graph { std::vector<Op> ops; };
+struct Graph { std::vector<Op> ops; bool spoilt = false; };
 struct Stream { std::deque<Op> ops; Graph *capture = nullptr; };
 struct Event { uint64_t recorded = 0, done = 0; Stream *where = nullptr; timespec at{}; };
 static std::vector<Stream *> streams;
@@ -49,6 +49,13 @@ struct Open { // device memory is accessible while one lives
   static void protect(int how) { for (auto &a : device) mprotect((void *)a.first, (a.second + 4095) & ~4095ull, how); }
 };
 #define ENTER std::lock_guard<std::recursive_mutex> lock(mu); if (!current) return NO_CONTEXT; if (broken) return broken
+
+// Between the beginning and the end of a capture nothing may wait, allocate or copy in order with the host: it spoils the capture.
+static R spoil(const char *what) {
+  for (auto s : streams) if (s->capture) { fprintf(stderr, "fakecuda: %s during a capture\n", what); s->capture->spoilt = true; return CAPTURE_UNSUPPORTED; }
+  return OK;
+}
+#define NOT_CAPTURING ENTER; if (R r = spoil(__func__)) return r
 
 static bool step(Stream *s) {
   if (s->ops.empty()) return false;
@@ -110,10 +117,10 @@ R cuDevicePrimaryCtxRetain(void **c, int) { static char primary; *c = &primary; 
 R cuDevicePrimaryCtxRelease_v2(int) { return OK; }
 R cuCtxSetCurrent(void *c) { current = c; return OK; }
 R cuCtxGetCurrent(void **c) { *c = current; return OK; }
-R cuCtxSynchronize(void) { ENTER; return drain_all(); }
+R cuCtxSynchronize(void) { NOT_CAPTURING; return drain_all(); }
 
 R cuMemAlloc_v2(P *p, size_t n) {
-  ENTER;
+  NOT_CAPTURING;
   if (!n) return INVALID;
   if (used + n > total()) return OUT_OF_MEMORY;
   size_t pages = (n + 4095) & ~4095ull;
@@ -128,7 +135,7 @@ R cuMemAlloc_v2(P *p, size_t n) {
   return OK;
 }
 R cuMemFree_v2(P p) {
-  ENTER;
+  NOT_CAPTURING;
   drain_all();
   auto it = device.find(p);
   if (it == device.end()) return INVALID;
@@ -138,11 +145,11 @@ R cuMemFree_v2(P p) {
   return OK;
 }
 R cuMemGetInfo_v2(size_t *f, size_t *t) { ENTER; *f = total() - used; *t = total(); return OK; }
-R cuMemHostAlloc(void **p, size_t n, unsigned) { ENTER; *p = aligned_alloc(4096, (n + 4095) & ~4095ull); if (!*p) return OUT_OF_MEMORY; memset(*p, 0xFF, n); pinned[(uintptr_t)*p] = n; return OK; }
-R cuMemFreeHost(void *p) { ENTER; drain_all(); if (!pinned.erase((uintptr_t)p)) return INVALID; free(p); return OK; }
+R cuMemHostAlloc(void **p, size_t n, unsigned) { NOT_CAPTURING; *p = aligned_alloc(4096, (n + 4095) & ~4095ull); if (!*p) return OUT_OF_MEMORY; memset(*p, 0xFF, n); pinned[(uintptr_t)*p] = n; return OK; }
+R cuMemFreeHost(void *p) { NOT_CAPTURING; drain_all(); if (!pinned.erase((uintptr_t)p)) return INVALID; free(p); return OK; }
 
-R cuMemcpyHtoD_v2(P d, const void *s, size_t n) { ENTER; if (!inside(d, n)) return refuse("copy to outside of device memory"); Open o; memcpy((void *)d, s, n); return OK; }
-R cuMemcpyDtoH_v2(void *d, P s, size_t n) { ENTER; if (!inside(s, n)) return refuse("copy from outside of device memory"); Open o; memcpy(d, (void *)s, n); return OK; }
+R cuMemcpyHtoD_v2(P d, const void *s, size_t n) { NOT_CAPTURING; if (!inside(d, n)) return refuse("copy to outside of device memory"); Open o; memcpy((void *)d, s, n); return OK; }
+R cuMemcpyDtoH_v2(void *d, P s, size_t n) { NOT_CAPTURING; if (!inside(s, n)) return refuse("copy from outside of device memory"); Open o; memcpy(d, (void *)s, n); return OK; }
 R cuMemcpyHtoDAsync_v2(P d, const void *s, size_t n, void *st) {
   ENTER;
   if (!inside(d, n)) return refuse("copy to outside of device memory");
@@ -161,15 +168,15 @@ R cuMemsetD32Async(P d, unsigned v, size_t n, void *st) { ENTER; if (!inside(d, 
 
 R cuStreamCreate(void **s, unsigned) { ENTER; auto x = new Stream; streams.push_back(x); *s = x; return OK; }
 R cuStreamCreateWithPriority(void **s, unsigned f, int) { return cuStreamCreate(s, f); }
-R cuStreamDestroy_v2(void *s) { ENTER; drain((Stream *)s); std::erase(streams, (Stream *)s); delete (Stream *)s; return OK; }
-R cuStreamSynchronize(void *s) { ENTER; return s ? drain((Stream *)s) : OK; }
+R cuStreamDestroy_v2(void *s) { NOT_CAPTURING; drain((Stream *)s); std::erase(streams, (Stream *)s); delete (Stream *)s; return OK; }
+R cuStreamSynchronize(void *s) { NOT_CAPTURING; return s ? drain((Stream *)s) : OK; }
 R cuStreamQuery(void *s) { ENTER; return ((Stream *)s)->ops.empty() ? OK : NOT_READY; }
-R cuStreamWaitEvent(void *s, void *e, unsigned) { ENTER; Event *x = (Event *)e; uint64_t v = x->recorded; return push(s, [=] { reach(x, v); return OK; }); }
+R cuStreamWaitEvent(void *s, void *e, unsigned) { NOT_CAPTURING; Event *x = (Event *)e; uint64_t v = x->recorded; return push(s, [=] { reach(x, v); return OK; }); }
 R cuEventCreate(void **e, unsigned) { ENTER; *e = new Event; return OK; }
-R cuEventDestroy_v2(void *e) { ENTER; drain_all(); delete (Event *)e; return OK; }
-R cuEventRecord(void *e, void *s) { ENTER; Event *x = (Event *)e; uint64_t v = ++x->recorded; x->where = (Stream *)s; return push(s, [=] { x->done = v; clock_gettime(CLOCK_MONOTONIC, &x->at); return OK; }); }
-R cuEventSynchronize(void *e) { ENTER; reach((Event *)e, ((Event *)e)->recorded); return broken; }
-R cuEventQuery(void *e) { ENTER; Event *x = (Event *)e; if (x->done < x->recorded && x->where) { Open open; step(x->where); } return x->done < x->recorded ? NOT_READY : broken; }
+R cuEventDestroy_v2(void *e) { NOT_CAPTURING; drain_all(); delete (Event *)e; return OK; }
+R cuEventRecord(void *e, void *s) { NOT_CAPTURING; Event *x = (Event *)e; uint64_t v = ++x->recorded; x->where = (Stream *)s; return push(s, [=] { x->done = v; clock_gettime(CLOCK_MONOTONIC, &x->at); return OK; }); }
+R cuEventSynchronize(void *e) { NOT_CAPTURING; reach((Event *)e, ((Event *)e)->recorded); return broken; }
+R cuEventQuery(void *e) { NOT_CAPTURING; Event *x = (Event *)e; if (x->done < x->recorded && x->where) { Open open; step(x->where); } return x->done < x->recorded ? NOT_READY : broken; }
 R cuEventElapsedTime(float *ms, void *a, void *b) {
   ENTER;
   Event *x = (Event *)a, *y = (Event *)b;
@@ -178,10 +185,18 @@ R cuEventElapsedTime(float *ms, void *a, void *b) {
   return OK;
 }
 
-R cuStreamBeginCapture_v2(void *s, int) { ENTER; ((Stream *)s)->capture = new Graph; return OK; }
-R cuStreamEndCapture(void *s, void **g) { ENTER; *g = ((Stream *)s)->capture; ((Stream *)s)->capture = nullptr; return *g ? OK : INVALID; }
+R cuStreamBeginCapture_v2(void *s, int) { NOT_CAPTURING; ((Stream *)s)->capture = new Graph; return OK; }
+R cuStreamEndCapture(void *s, void **g) {
+  ENTER;
+  Graph *made = ((Stream *)s)->capture;
+  ((Stream *)s)->capture = nullptr;
+  if (!made) return INVALID;
+  if (made->spoilt || made->ops.empty()) { *g = nullptr; delete made; return CAPTURE_INVALIDATED; }
+  *g = made;
+  return OK;
+}
 R cuGraphInstantiateWithFlags(void **e, void *g, unsigned long long) { ENTER; *e = new Graph(*(Graph *)g); return OK; }
-R cuGraphLaunch(void *e, void *s) { ENTER; auto ops = ((Graph *)e)->ops; return push(s, [ops] { for (auto &o : ops) if (R r = o()) return r; return (R)OK; }); }
+R cuGraphLaunch(void *e, void *s) { NOT_CAPTURING; auto ops = ((Graph *)e)->ops; return push(s, [ops] { for (auto &o : ops) if (R r = o()) return r; return (R)OK; }); }
 R cuGraphDestroy(void *g) { ENTER; delete (Graph *)g; return OK; }
 R cuGraphExecDestroy(void *g) { ENTER; drain_all(); delete (Graph *)g; return OK; }
 
