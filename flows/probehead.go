@@ -72,7 +72,7 @@ func NewLinearHead(c encoders.Classifier, dim, batch, replicas, threads int, see
 	}
 	rows := (batch + probeShards - 1) / probeShards
 	for range replicas {
-		d, err := openDevice(Options{Net: NetOptions{Threads: threadsEach(threads, replicas)}})
+		d, err := openDevice(Options{Net: NetOptions{Device: "cpu", Threads: threadsEach(threads, replicas)}}) // replicas are for cores
 		if err != nil {
 			return nil, errors.Join(err, h.Close())
 		}

@@ -8,7 +8,7 @@ struct Attribute { int name, type; int64_t n; unsigned char v[128]; };
 struct Desc { int kind, fin = 0, engine = 0; std::vector<Attribute> a; };
 enum { CONV = 1, ENGINE = 2, CFG = 3, HEUR = 4, PLAN = 5, FWD = 10, WGRAD = 11, DGRAD = 12, GRAPH = 15, PACK = 16, TENSOR = 17, BAD = 2000, UNSUPPORTED = 3000 };
 static char msg[256];
-static void *stream;
+struct Handle { void *stream; };
 static int bad(const char *s, int x) { snprintf(msg, sizeof msg, "mock: %s (%d)", s, x); return BAD; }
 static const struct { int name, type, n; } rules[] = {
   {100, 1, 1}, {101, 7, 1}, {102, 3, 2}, {103, 3, 2}, {104, 3, 2}, {105, 3, 2}, {106, 3, 1}, {200, 8, 1}, {201, 15, 1}, {400, 0, 1}, {401, 15, 1},
@@ -61,9 +61,9 @@ struct Conv {
 };
 
 extern "C" {
-int cudnnCreate(void **h) { *h = (void *)0x77; return 0; }
-int cudnnDestroy(void *) { return 0; }
-int cudnnSetStream(void *, void *s) { stream = s; return 0; }
+int cudnnCreate(Handle **h) { *h = new Handle{}; return 0; }
+int cudnnDestroy(Handle *h) { delete h; return 0; }
+int cudnnSetStream(Handle *h, void *s) { h->stream = s; return 0; }
 size_t cudnnGetVersion(void) { return 91900; }
 void cudnnGetLastErrorString(char *b, size_t n) { snprintf(b, n, "%s", msg); }
 int cudnnBackendCreateDescriptor(int k, Desc **d) { *d = new Desc{k}; return 0; }
@@ -114,7 +114,7 @@ int cudnnBackendGetAttribute(Desc *d, int name, int type, int64_t want, int64_t 
   if (name == 402 && type == 3) { *(int64_t *)p = sub(d, 401)->engine == 3 ? 1ll << 40 : 4096; *n = 1; return 0; }
   return bad("get unknown", name);
 }
-int cudnnBackendExecute(void *, Desc *plan, Desc *vp) {
+int cudnnBackendExecute(Handle *h, Desc *plan, Desc *vp) {
   if (!plan->fin || plan->kind != PLAN || !vp->fin || vp->kind != PACK) return bad("execute: not finalized", 0);
   Desc *cfg = sub(plan, 401);
   Conv c(sub(sub(cfg, 201), 801));
@@ -126,6 +126,6 @@ int cudnnBackendExecute(void *, Desc *plan, Desc *vp) {
   }
   if (!on_device(ws, 4096)) return bad("workspace outside of device memory", 0);
   float error = cfg->engine == 0 ? 0.05f : 0;
-  return enqueue(stream, [=] { memset(ws, 0xFF, 4096); c.run(ptrs.data(), error); return 0; });
+  return enqueue(h->stream, [=] { memset(ws, 0xFF, 4096); c.run(ptrs.data(), error); return 0; });
 }
 }
