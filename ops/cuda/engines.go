@@ -52,7 +52,7 @@ func (d *Device) plan(c cudnn.Conv, untimed bool) (*cudnn.Plan, error) {
 	if p, ok := d.convs[c]; ok {
 		return p, nil
 	}
-	key := fmt.Sprintf("%s %v, bfloat16 %t, tf32 %t", d.name, c, c.BF16, c.TF32)
+	key := fmt.Sprintf("%s %v, add %t, bfloat16 %t, tf32 %t", d.name, c, c.Add, c.BF16, c.TF32)
 	var p *cudnn.Plan
 	if index, ok := d.plans[key]; ok && !untimed {
 		if list, err := d.dnn.Plans(c, 1, index); err == nil {
