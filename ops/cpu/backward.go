@@ -72,13 +72,18 @@ func (pr *program) into(s *step, k, n int, zero bool) (m *image, add bool) {
 	m, add = pr.grads[v], pr.has[v]
 	pr.has[v] = true
 	if zero && !add {
-		for b := range n {
-			for h := range m.h {
-				clear(m.row(b, h))
-			}
-		}
+		run(pr.d, &pr.d.jobs.blank, n, blank{*m})
 	}
 	return m, add
+}
+
+// blank zeroes the pixels of a map.
+type blank struct{ m image }
+
+func (j *blank) do(_ *Device, _ *scratch, b int) {
+	for h := range j.m.h {
+		clear(j.m.row(b, h))
+	}
 }
 
 // backward runs one step in reverse.

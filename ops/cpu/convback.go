@@ -56,11 +56,7 @@ func gradHalo(list []phase, stride, h, oh int) int {
 // backData writes, or adds, the gradient of a convolution's input. dy has a halo of at least gradHalo, zeroed.
 func (d *Device) backData(dx, dy *image, n int, wp []float32, list []phase, stride int, add bool) {
 	if !add && anyEmpty(list) {
-		for b := range n {
-			for h := range dx.h {
-				clear(dx.row(b, h))
-			}
-		}
+		run(d, &d.jobs.blank, n, blank{*dx})
 	}
 	for _, p := range list {
 		oh, ow := (dx.h-p.ph+stride-1)/stride, (dx.w-p.pw+stride-1)/stride

@@ -15,6 +15,7 @@ type jobs struct {
 	load           load
 	unload         unload
 	zip            zip
+	blank          blank
 	windowRows     windowRows
 	packBackward   packBackward
 	weightPanels   weightPanels
