@@ -131,10 +131,18 @@ func (c *scoring) one(q int, sum []float32) {
 		c.results[q] = c.query(&c.Batch, q, row, sum, c.grad[q*c.D:][:c.D], c.scores, c.scale)
 		return
 	}
-	c.score(row, q, 0, width)
 	var total float64
-	for _, s := range row {
-		total += exp(float64(s) / c.T)
+	var e [blockRows]float64
+	for from := 0; from < width; from += blockRows {
+		block := row[from:min(width, from+blockRows)]
+		c.score(block, q, from)
+		for j, s := range block {
+			e[j] = float64(s) / c.T
+		}
+		exps(e[:len(block)])
+		for _, v := range e[:len(block)] {
+			total += v
+		}
 	}
 	c.Loss.sums[q] = total
 }
@@ -151,10 +159,11 @@ func (l *Loss) query(b *Batch, q int, row, sum, grad, scores []float32, scale fl
 	width := len(row)
 	clear(sum)
 	most, total := math.Inf(-1), 0.0
+	var e [blockRows]float64
 	for from := 0; from < width; from += blockRows {
 		to := min(width, from+blockRows)
 		block := row[from:to]
-		b.score(block, q, from, to)
+		b.score(block, q, from)
 		if scores != nil {
 			l.outputs(scores[q*width+from:], block)
 		}
@@ -174,9 +183,9 @@ func (l *Loss) query(b *Batch, q int, row, sum, grad, scores []float32, scale fl
 				}
 			}
 			most = top
-			total += exponentials(block, l.T, most)
+			total += exponentials(block, e[:len(block)], l.T, most)
 		} else {
-			r.loss += l.nce(block, from == 0, b.K)
+			r.loss += l.nce(block, e[:len(block)], from == 0, b.K)
 		}
 		b.spread(sum, block, q, from, to)
 	}
@@ -210,13 +219,16 @@ func (l *Loss) outputs(out, block []float32) {
 	}
 }
 
-// exponentials replaces similarities by exp(s/T - most) and returns their sum.
-func exponentials(block []float32, t, most float64) (sum float64) {
+// exponentials replaces similarities by exp(s/T - most) and returns their sum. e is memory.
+func exponentials(block []float32, e []float64, t, most float64) (sum float64) {
 	inv := 1 / t
 	for j, s := range block {
-		e := exp(float64(s)*inv - most)
-		sum += e
-		block[j] = float32(e)
+		e[j] = float64(s)*inv - most
+	}
+	exps(e)
+	for j, v := range e {
+		sum += v
+		block[j] = float32(v)
 	}
 	return sum
 }
@@ -250,14 +262,14 @@ func (b *Batch) row(q, j int) []float32 {
 	}
 }
 
-// score fills a query's similarities of columns [from,to).
-func (b *Batch) score(out []float32, q, from, to int) {
+// score fills a query's similarities of the columns from on that out has room for, and lets the rows of later ones be fetched.
+func (b *Batch) score(out []float32, q, from int) {
 	x := b.Queries[q*b.D:][:b.D]
 	if b.Index == nil && from == 0 {
-		cpu.GatherDot(out, x, b.Positives[q*b.D:], identity(1))
+		cpu.GatherDot(out[:1], x, b.Positives[q*b.D:], identity(1))
 		out, from = out[1:], 1
 	}
-	cpu.GatherDot(out, x, b.Rows, b.columns(q, from, to))
+	cpu.GatherDot(out, x, b.Rows, b.columns(q, from, b.K+1))
 }
 
 // columns are the rows behind columns [from,to) of query q, of which column 0 is in the bank with an index only.
@@ -292,29 +304,38 @@ var (
 	identities   []int32
 )
 
+// smallProduct is where nce takes the logarithm of a product, far above what a float64 can hold.
+const smallProduct = 1e-100
+
 // nce turns similarities into coefficients, in place, and returns their part of the loss:
-// -ln(P₀/(P₀+c)) - Σ_j ln(c₀/(P_j+c)), P = exp(s/T)/Z, c₀ = K/N, c = c₀+eps. Logarithms are taken of products of eight.
-func (l *Loss) nce(block []float32, first bool, k int) (loss float64) {
+// -ln(P₀/(P₀+c)) - Σ_j ln(c₀/(P_j+c)), P = exp(s/T)/Z, c₀ = K/N, c = c₀+eps. Logarithms are taken of products. e is memory.
+func (l *Loss) nce(block []float32, e []float64, first bool, k int) (loss float64) {
 	c0 := float64(k) / float64(l.N)
 	c := c0 + eps
 	invT, invZ := 1/l.T, 1/l.Z
+	for j, s := range block {
+		e[j] = float64(s) * invT
+	}
+	if first {
+		e[0] = float64(block[0]) / l.T
+	}
+	exps(e)
 	start := 0
 	if first {
-		p := exp(float64(block[0])/l.T) / l.Z
+		p := e[0] / l.Z
 		loss -= math.Log(p / (p + c))
 		block[0] = float32(-c / (p + c))
 		start = 1
 	}
 	product := 1.0
-	for j := start; j < len(block); j++ {
-		p := exp(float64(block[j])*invT) * invZ
+	for j, v := range e[start:] {
+		p := v * invZ
 		d := 1 / (p + c)
-		product *= c0 * d
-		if j%8 == 7 {
+		block[start+j] = float32(p * d)
+		if product *= c0 * d; product < smallProduct {
 			loss -= math.Log(product)
 			product = 1
 		}
-		block[j] = float32(p * d)
 	}
 	return loss - math.Log(product)
 }

@@ -14,7 +14,7 @@ var gatherISA = sync.OnceValue(func() isa {
 	return k
 })
 
-// GatherDot is out[j] = x·row index[j] of rows [·,len(x)], for every index.
+// GatherDot is out[j] = x·row index[j] of rows [·,len(x)], for every value of out. Rows of further indices are fetched.
 func GatherDot(out, x, rows []float32, index []int32) {
 	k := gatherISA()
 	k.gatherDot(out, x, rows, index)
@@ -28,19 +28,19 @@ func GatherSum(sum, coef, rows []float32, index []int32) {
 
 func (k *isa) gatherDot(out, x, rows []float32, index []int32) {
 	c := len(x)
-	if len(index) == 0 {
+	if len(out) == 0 {
 		return
 	}
-	_ = out[len(index)-1]
+	_ = index[len(out)-1]
 	if c%32 == 0 && c > 0 && k.vector {
 		f := gatherDot2
 		if k.packs16 {
 			f = gatherDot512
 		}
-		f(ptr(out, 0), ptr(x, 0), ptr(rows, 0), unsafe.Pointer(&index[0]), len(index), c)
+		f(ptr(out, 0), ptr(x, 0), ptr(rows, 0), unsafe.Pointer(&index[0]), len(out), len(index), c)
 		return
 	}
-	for j, r := range index {
+	for j, r := range index[:len(out)] {
 		out[j] = dot(x, rows[int(r)*c:][:c])
 	}
 }

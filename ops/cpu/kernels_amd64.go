@@ -299,20 +299,20 @@ func winoWeightFresh5x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int
 //go:noescape
 func winoWeightFresh5x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
-// gatherDot512 is out[j] = Σ_k x[k]·rows[index[j]·c+k] for n indices, c a multiple of 32.
+// gatherDot512 is out[j] = Σ_k x[k]·rows[index[j]·c+k] for the first n indices, c a multiple of 32; the rows of the others are fetched.
 //
 //go:noescape
-func gatherDot512(out, x, rows, index unsafe.Pointer, n, c int)
+func gatherDot512(out, x, rows, index unsafe.Pointer, n, indices, c int)
 
 // gatherSum512 is sum[k] += Σ_j coef[j]·rows[index[j]·c+k] for n indices, c a multiple of 128.
 //
 //go:noescape
 func gatherSum512(sum, coef, rows, index unsafe.Pointer, n, c int)
 
-// gatherDot2 is out[j] = Σ_k x[k]·rows[index[j]·c+k] for n indices, c a multiple of 32.
+// gatherDot2 is out[j] = Σ_k x[k]·rows[index[j]·c+k] for the first n indices, c a multiple of 32; the rows of the others are fetched.
 //
 //go:noescape
-func gatherDot2(out, x, rows, index unsafe.Pointer, n, c int)
+func gatherDot2(out, x, rows, index unsafe.Pointer, n, indices, c int)
 
 // gatherSum2 is sum[k] += Σ_j coef[j]·rows[index[j]·c+k] for n indices, c a multiple of 64.
 //

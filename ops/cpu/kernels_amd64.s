@@ -14463,23 +14463,24 @@ winoWeightFresh5x2_c:
 	VZEROUPPER
 	RET
 
-// func gatherDot512(out, x, rows, index unsafe.Pointer, n, c int)
-TEXT ·gatherDot512(SB), NOSPLIT, $0-48
+// func gatherDot512(out, x, rows, index unsafe.Pointer, n, indices, c int)
+TEXT ·gatherDot512(SB), NOSPLIT, $0-56
 	MOVQ out+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ rows+16(FP), R8
 	MOVQ index+24(FP), R9
 	MOVQ n+32(FP), CX
-	MOVQ c+40(FP), DX
+	MOVQ indices+40(FP), R12
+	MOVQ c+48(FP), DX
 	SHLQ $2, DX
 gatherDot512_j:
 	MOVLQSX (R9), R10
 	IMULQ DX, R10
 	ADDQ R8, R10
 	MOVQ R10, R11
-	CMPQ CX, $16
+	CMPQ R12, $32
 	JLE gatherDot512_s
-	MOVLQSX 64(R9), R11
+	MOVLQSX 128(R9), R11
 	IMULQ DX, R11
 	ADDQ R8, R11
 gatherDot512_s:
@@ -14487,8 +14488,8 @@ gatherDot512_s:
 	VXORPS Z1, Z1, Z1
 	XORQ BX, BX
 gatherDot512_k:
-	PREFETCHT0 (R11)(BX*1)
-	PREFETCHT0 64(R11)(BX*1)
+	PREFETCHT1 (R11)(BX*1)
+	PREFETCHT1 64(R11)(BX*1)
 	VMOVUPS 0(SI)(BX*1), Z4
 	VFMADD231PS 0(R10)(BX*1), Z4, Z0
 	VMOVUPS 64(SI)(BX*1), Z4
@@ -14508,6 +14509,7 @@ gatherDot512_k:
 	VMOVSS X0, (DI)
 	ADDQ $4, DI
 	ADDQ $4, R9
+	SUBQ $1, R12
 	SUBQ $1, CX
 	JNZ gatherDot512_j
 	VZEROUPPER
@@ -14564,23 +14566,24 @@ gatherSum512_j:
 	VZEROUPPER
 	RET
 
-// func gatherDot2(out, x, rows, index unsafe.Pointer, n, c int)
-TEXT ·gatherDot2(SB), NOSPLIT, $0-48
+// func gatherDot2(out, x, rows, index unsafe.Pointer, n, indices, c int)
+TEXT ·gatherDot2(SB), NOSPLIT, $0-56
 	MOVQ out+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ rows+16(FP), R8
 	MOVQ index+24(FP), R9
 	MOVQ n+32(FP), CX
-	MOVQ c+40(FP), DX
+	MOVQ indices+40(FP), R12
+	MOVQ c+48(FP), DX
 	SHLQ $2, DX
 gatherDot2_j:
 	MOVLQSX (R9), R10
 	IMULQ DX, R10
 	ADDQ R8, R10
 	MOVQ R10, R11
-	CMPQ CX, $16
+	CMPQ R12, $32
 	JLE gatherDot2_s
-	MOVLQSX 64(R9), R11
+	MOVLQSX 128(R9), R11
 	IMULQ DX, R11
 	ADDQ R8, R11
 gatherDot2_s:
@@ -14590,8 +14593,8 @@ gatherDot2_s:
 	VXORPS Y3, Y3, Y3
 	XORQ BX, BX
 gatherDot2_k:
-	PREFETCHT0 (R11)(BX*1)
-	PREFETCHT0 64(R11)(BX*1)
+	PREFETCHT1 (R11)(BX*1)
+	PREFETCHT1 64(R11)(BX*1)
 	VMOVUPS 0(SI)(BX*1), Y4
 	VFMADD231PS 0(R10)(BX*1), Y4, Y0
 	VMOVUPS 32(SI)(BX*1), Y4
@@ -14615,6 +14618,7 @@ gatherDot2_k:
 	VMOVSS X0, (DI)
 	ADDQ $4, DI
 	ADDQ $4, R9
+	SUBQ $1, R12
 	SUBQ $1, CX
 	JNZ gatherDot2_j
 	VZEROUPPER

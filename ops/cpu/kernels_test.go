@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -268,7 +269,7 @@ func TestKernelGather(t *testing.T) {
 		r := rand.New(rand.NewPCG(9, 10))
 		for _, c := range []int{32, 64, 96, 128, 256} {
 			rows, x, sum := buffer(5*c), buffer(c), buffer(c)
-			for _, n := range []int{1, 2, 15, 16, 17, 40} {
+			for _, n := range []int{1, 2, 15, 31, 32, 33, 70} {
 				index := make([]int32, n)
 				out, coef := buffer(n), buffer(n)
 				randomise(r, rows, x, sum, coef)
@@ -276,6 +277,7 @@ func TestKernelGather(t *testing.T) {
 				for j := range index {
 					index[j] = int32(r.IntN(5))
 				}
+				further := append(slices.Clone(index), make([]int32, n/2)...) // only fetched
 				dots := make([]float32, n)
 				for j, i := range index {
 					for k := range c {
@@ -283,7 +285,7 @@ func TestKernelGather(t *testing.T) {
 						want[k] += coef[j] * rows[int(i)*c+k]
 					}
 				}
-				d.isa.gatherDot(out, x, rows, index)
+				d.isa.gatherDot(out, x, rows, further)
 				near(t, fmt.Sprintf("dot of %d rows of %d", n, c), out, dots, 20)
 				d.isa.gatherSum(sum, coef, rows, index)
 				near(t, fmt.Sprintf("sum of %d rows of %d", n, c), sum, want, 20)
