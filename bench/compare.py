@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Measures contraflow and its peers in turn, A B A B …, and writes bench/results/{step,conv,bank}.md.
 
-    compare.py step [ROW…]   whole training steps against PyTorch (Debian: python3-torch); a row is FLOW:MODEL:BATCH:THREADS
+    compare.py step [ROW…]   whole training steps against PyTorch (Debian: python3-torch); a row is FLOW:MODEL:BATCH:THREADS, and with :avx2
+                             behind it both sides are held to AVX2
+    compare.py more [ROW…]   more rounds of rows that were measured before
+    compare.py ceiling       how much faster the machine is on all cores than on one, beside the rows
     compare.py conv          ResNet-50's convolutions against oneDNN (libdnnl-dev, g++)
     compare.py bank          the memory's contrast against C (gcc) and plain Go
 
-Rows measured before are kept in bench/results/step.json, so that they can be measured one at a time. A ratio is that of two
-neighbours in time; the table has the median of five and, in brackets, the smallest and the largest."""
+Rows measured before are kept in bench/results/step.json, so that they can be measured one at a time, and ROUNDS of them. A ratio is
+that of two neighbours in time; the table has the median of five and, in brackets, the smallest and the largest."""
 import json
 import os
 import pathlib
@@ -22,6 +25,9 @@ OURS = os.environ.get("CONTRAFLOW", str(HERE.parent / "contraflow"))
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 CORES = os.cpu_count()
 ROWS = [f"{r}:{t}" for r in ["moco:resnet50:8", "moco:resnet50:16", "cmc:resnet18v1:16", "cmc:resnet50v1:8", "cmc:alexnet:32"] for t in dict.fromkeys([1, CORES])]
+
+
+AVX2 = {"CONTRAFLOW_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "DNNL_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
 
 def run(*command, env=None):
@@ -44,46 +50,81 @@ def write(name, title, command, text):
     print(text)
 
 
-def torch(flow, model, batch, threads, steps, layout):
+def torch(flow, model, batch, threads, steps, layout, env):
     peer = "moco-query" if flow == "moco" else flow
-    return json.loads(run(sys.executable, HERE / "step.py", peer, model, batch, threads, steps, layout))
+    return json.loads(run(sys.executable, HERE / "step.py", peer, model, batch, threads, steps, layout, env=env))
 
 
-def step(rows):
+def step(rows, more=False):
     file = RESULTS / "step.json"
     done = json.loads(file.read_text()) if file.exists() else {}
     for row in rows:
-        flow, model, batch, threads = row.split(":")
-        layouts = {l: torch(flow, model, batch, threads, 1, l)["step_ms"] for l in ("channels_last", "contiguous")}
-        layout = min(layouts, key=layouts.get)
+        flow, model, batch, threads, *isa = row.split(":")
+        env = AVX2 if isa == ["avx2"] else {}
+        if more:
+            layout = done[row]["layout"]
+        else:
+            layouts = {l: torch(flow, model, batch, threads, 1, l, env)["step_ms"] for l in ("channels_last", "contiguous")}
+            layout = min(layouts, key=layouts.get)
         args = [OURS, "bench", "step", "--flow", flow, "--model", model, "--batch", batch, "--image_size", 224, "--nce_k", 4096, "--n_data", 100000,
                 "--threads", threads, "--steps", 2, "--json"] + (["--query_only"] if flow == "moco" else [])
-        pairs = [(json.loads(run(*args)), torch(flow, model, batch, threads, 2, layout)) for _ in range(ROUNDS)]
+        pairs = [(json.loads(run(*args, env=env)), torch(flow, model, batch, threads, 2, layout, env)) for _ in range(ROUNDS)]
+        before = done[row] if more else {"ours_ms": [], "torch_ms": [], "ours_mb": 0, "torch_mb": 0}
         done[row] = {"layout": layout, "torch": pairs[0][1]["torch"], "isa": pairs[0][0]["isa"],
-                     "ours_ms": [a["step_ms"] for a, _ in pairs], "torch_ms": [b["step_ms"] for _, b in pairs],
-                     "ours_mb": max(a["peak_rss_mb"] for a, _ in pairs), "torch_mb": max(b["peak_rss_mb"] for _, b in pairs)}
+                     "ours_ms": before["ours_ms"] + [a["step_ms"] for a, _ in pairs], "torch_ms": before["torch_ms"] + [b["step_ms"] for _, b in pairs],
+                     "ours_mb": max(before["ours_mb"], *(a["peak_rss_mb"] for a, _ in pairs)),
+                     "torch_mb": max(before["torch_mb"], *(b["peak_rss_mb"] for _, b in pairs))}
         RESULTS.mkdir(exist_ok=True)
         file.write_text(json.dumps(done, indent=1) + "\n")
         print(row, spread([b / a for a, b in zip(done[row]["ours_ms"], done[row]["torch_ms"])]), flush=True)
-    lines = ["| step | threads | ours, images/s | PyTorch, images/s | ours ÷ PyTorch | peak memory, MB: ours, PyTorch |", "|---|---|---|---|---|---|"]
-    names = {"moco": "MoCo's query step", "cmc": "CMC"}
-    for row in [r for r in ROWS if r in done] + [r for r in done if r not in ROWS]:
-        flow, model, batch, threads = row.split(":")
-        d = done[row]
-        rate = lambda ms: f"{1000 * int(batch) / statistics.median(ms):.1f}"
-        lines.append(f"| {names.get(flow, flow)}, {model}, batch {batch} | {threads} | {rate(d['ours_ms'])} | {rate(d['torch_ms'])} ({d['layout']}) | "
-                     f"{spread([b / a for a, b in zip(d['ours_ms'], d['torch_ms'])])} | {d['ours_mb']:.0f}, {d['torch_mb']:.0f} |")
+    table(done)
+
+
+def ceiling(_):
+    file = RESULTS / "step.json"
+    done = json.loads(file.read_text()) if file.exists() else {}
+    rates = {1: [], CORES: []}
+    for _ in range(ROUNDS):
+        for threads, peaks in rates.items():
+            peaks.append(json.loads(run(OURS, "bench", "step", "--flow", "insdis", "--model", "resnet18", "--batch", 2, "--image_size", 32, "--nce_k", 64,
+                                        "--n_data", 1000, "--threads", threads, "--steps", 1, "--peak", "--json")))
+    done["ceiling"] = [statistics.median(b[k] / a[k] for a, b in zip(rates[1], rates[CORES])) for k in ("peak_gflops", "peak_gb_s")]
+    file.write_text(json.dumps(done, indent=1) + "\n")
+    table(done)
+
+
+def table(done):
+    """table writes step.md from what was measured."""
+    ceiling = done.pop("ceiling", None)
+    wide, narrow = [r for r in ROWS if r in done], [r for r in done if r.endswith(":avx2")]
+    wide += [r for r in done if r not in ROWS and r not in narrow]
     scaling = []
     for row in ROWS:
         one, all_ = row.rsplit(":", 1)[0] + ":1", row.rsplit(":", 1)[0] + f":{CORES}"
         if row == one != all_ and one in done and all_ in done:
             both = [statistics.median(done[one][k]) / statistics.median(done[all_][k]) for k in ("ours_ms", "torch_ms")]
             scaling.append(f"{one.rsplit(':', 1)[0]} {both[0]:.2f} (PyTorch {both[1]:.2f})")
-    version = next(iter(done.values()))
+    version, rounds = done[wide[0]], sorted({len(done[r]["ours_ms"]) for r in wide + narrow})
     write("step.md", "Whole training steps on the processor", "make bench-compare",
           f"Forward, loss with K = 4096, backward, SGD, memory update; 224 pixels, float32; kernels {version['isa']}, PyTorch {version['torch']} in the better of its "
-          f"two memory formats. Median of {len(version['ours_ms'])} interleaved processes a side.\n\n" + "\n".join(lines)
-          + f"\n\nTimes as fast on {CORES} threads as on one: " + "; ".join(scaling) + ".")
+          f"two memory formats. Median of {' to '.join(str(r) for r in dict.fromkeys([rounds[0], rounds[-1]]))} interleaved processes a side.\n\n" + steps(done, wide)
+          + f"\n\nTimes as fast on {CORES} threads as on one: " + "; ".join(scaling) + "."
+          + (f" {CORES} threads of this machine that only multiply are {ceiling[0]:.2f} times as fast as one, and read memory {ceiling[1]:.2f} times as fast."
+             if ceiling else "")
+          + ("\n\nBoth sides held to AVX2:\n\n" + steps(done, narrow) if narrow else ""))
+
+
+def steps(done, rows):
+    """steps is the table of rows."""
+    lines = ["| step | threads | ours, images/s | PyTorch, images/s | ours ÷ PyTorch | peak memory, MB: ours, PyTorch |", "|---|---|---|---|---|---|"]
+    names = {"moco": "MoCo's query step", "cmc": "CMC"}
+    for row in rows:
+        flow, model, batch, threads = row.split(":")[:4]
+        d = done[row]
+        rate = lambda ms: f"{1000 * int(batch) / statistics.median(ms):.1f}"
+        lines.append(f"| {names.get(flow, flow)}, {model}, batch {batch} | {threads} | {rate(d['ours_ms'])} | {rate(d['torch_ms'])} ({d['layout']}) | "
+                     f"{spread([b / a for a, b in zip(d['ours_ms'], d['torch_ms'])])} | {d['ours_mb']:.0f}, {d['torch_mb']:.0f} |")
+    return "\n".join(lines)
 
 
 def conv(_):
@@ -142,12 +183,12 @@ def bank(_):
 
 if __name__ == "__main__":
     what, rows = sys.argv[1], sys.argv[2:]
-    if what == "step":
+    if what in ("step", "more"):
         try:
             import torch as _  # noqa: F401
         except ImportError:
             sys.exit(f"{sys.executable} has no torch: Debian's is python3-torch, for /usr/bin/python3")
         del _
-        step(rows or ROWS)
+        step(rows or ROWS, what == "more")
     else:
-        {"conv": conv, "bank": bank}[what](rows)
+        {"conv": conv, "bank": bank, "ceiling": ceiling}[what](rows)
