@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/ops/cpu"
 )
 
 // Memory keeps one row of D values an image: a moving average of its embedding, of unit length
@@ -31,7 +32,7 @@ func NewMemory(n, d int, momentum float64, seed uint64) (*Memory, error) {
 	if !(momentum >= 0 && momentum <= 1) {
 		return nil, fmt.Errorf("bank: memory momentum %v: must be in [0,1]", momentum)
 	}
-	m := &Memory{N: n, D: d, Momentum: momentum, rows: newRows(n * d), row: make([]float32, d)}
+	m := &Memory{N: n, D: d, Momentum: momentum, rows: cpu.NewRows(n * d), row: make([]float32, d)}
 	noise(m.rows, d, seed)
 	return m, nil
 }

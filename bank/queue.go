@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/ops/cpu"
 )
 
 // Queue keeps the K most recent keys, oldest overwritten first (He et al., arXiv:1911.05722).
@@ -23,7 +24,7 @@ func NewQueue(k, d int, seed uint64) (*Queue, error) {
 	if k < 1 || d < 1 {
 		return nil, fmt.Errorf("bank: a queue of %d rows of %d: both must be positive", k, d)
 	}
-	q := &Queue{K: k, D: d, rows: newRows(k * d)}
+	q := &Queue{K: k, D: d, rows: cpu.NewRows(k * d)}
 	noise(q.rows, d, seed)
 	return q, nil
 }

@@ -14,6 +14,9 @@ var gatherISA = sync.OnceValue(func() isa {
 	return k
 })
 
+// NewRows is n zeroed values for rows that are gathered: on huge pages where the system grants them, as rows are read at random.
+func NewRows(n int) []float32 { return aligned(n) }
+
 // GatherDot is out[j] = x·row index[j] of rows [·,len(x)], for every value of out. Rows of further indices are fetched.
 func GatherDot(out, x, rows []float32, index []int32) {
 	k := gatherISA()

@@ -52,10 +52,10 @@ var (
 	winoWeightFresh5x512, winoWeightFresh5x2 transformAsm
 )
 
-func gatherDot512(out, x, rows, index unsafe.Pointer, n, indices, c int)    { panic("ops: no assembly") }
-func gatherDot2(out, x, rows, index unsafe.Pointer, n, indices, c int)      { panic("ops: no assembly") }
-func gatherSum512(sum, coef, rows, index unsafe.Pointer, n, c int) { panic("ops: no assembly") }
-func gatherSum2(sum, coef, rows, index unsafe.Pointer, n, c int)   { panic("ops: no assembly") }
+func gatherDot512(out, x, rows, index unsafe.Pointer, n, indices, c int) { panic("ops: no assembly") }
+func gatherDot2(out, x, rows, index unsafe.Pointer, n, indices, c int)   { panic("ops: no assembly") }
+func gatherSum512(sum, coef, rows, index unsafe.Pointer, n, c int)       { panic("ops: no assembly") }
+func gatherSum2(sum, coef, rows, index unsafe.Pointer, n, c int)         { panic("ops: no assembly") }
 func maxPoolAsm(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
 	panic("ops: no assembly")
 }

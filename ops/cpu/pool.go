@@ -8,8 +8,8 @@ import (
 // pool runs chunks of work on a fixed number of goroutines, of which the caller is one. Which worker gets a chunk is
 // left to chance; what a chunk computes is not.
 //
-// A worker that has nothing to do looks for work for some 50 µs, then sleeps; so does the caller when the last chunks take longer
-// elsewhere. A worker that comes late, because the machine is busy with something else, finds the run closed: nobody waits for one
+// A worker that has nothing to do looks for work for some 20 µs, which is about what waking it costs, then sleeps; so does the caller
+// when the last chunks take longer elsewhere. A worker that comes late, because the machine is busy with something else, finds the run closed: nobody waits for one
 // that has not begun.
 type pool struct {
 	threads int
