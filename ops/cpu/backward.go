@@ -228,17 +228,13 @@ func (pr *program) backInput(s *step, dy *image, n int) {
 	}
 	// The packed weights are used at once and never again before they change: one buffer serves all layers.
 	packed := grow32(&pr.d.packedWeights, s.backward+slack)
-	for _, p := range s.phases {
-		if len(p.taps) > 0 {
-			pr.d.packBackward(packed[p.at:], w, p.taps, s.node.Kernel, dx.c, dy.c)
-		}
-	}
 	dy.clearHalo(n)
 	if s.winoBack != nil {
+		pr.d.packBackward(packed, turn{w, s.node.Kernel, s.phases[0].taps}, dx.c, dy.c)
 		s.winoBack.convolve(pr.d, packed, dy, dx, n, add)
 		return
 	}
-	pr.d.backData(dx, dy, n, packed, s.phases, s.node.Stride, add)
+	pr.d.backData(dx, dy, n, w, packed, s.node.Kernel, s.phases, s.node.Stride, add)
 }
 
 // backwardNorm gives the norm's input its gradient, and the other summand the gradient of the sum.

@@ -53,8 +53,13 @@ func gradHalo(list []phase, stride, h, oh int) int {
 	return halo
 }
 
-// backData writes, or adds, the gradient of a convolution's input. dy has a halo of at least gradHalo, zeroed.
-func (d *Device) backData(dx, dy *image, n int, wp []float32, list []phase, stride int, add bool) {
+// turnPixels is up to how many pixels the weights for the gradient of the input are packed where they are used: with more, several
+// workers share a panel.
+const turnPixels = 2048
+
+// backData writes, or adds, the gradient of a convolution's input, whose forward weights are w. dy has a halo of at least gradHalo,
+// zeroed; packed is memory for the weights of all phases.
+func (d *Device) backData(dx, dy *image, n int, w, packed []float32, kernel int, list []phase, stride int, add bool) {
 	if !add && anyEmpty(list) {
 		run(d, &d.jobs.blank, n, blank{*dx})
 	}
@@ -63,10 +68,17 @@ func (d *Device) backData(dx, dy *image, n int, wp []float32, list []phase, stri
 		if len(p.taps) == 0 || oh <= 0 || ow <= 0 {
 			continue
 		}
-		d.convolve(dy, dx, n, wp[p.at:], window{
+		q := window{
 			kh: p.kh, kw: p.kw, s: 1, h0: p.h0, w0: p.w0, oh: oh, ow: ow,
 			ys: stride, y0: p.ph, x0: p.pw, add: add,
-		})
+		}
+		t := turn{w, kernel, p.taps}
+		if n*oh*ow <= turnPixels && d.isa.panels(dx.c) >= 2*d.pool.threads {
+			q.turn = t
+		} else {
+			d.packBackward(packed[p.at:], t, dx.c, dy.c)
+		}
+		d.convolve(dy, dx, n, packed[p.at:], q)
 	}
 }
 
@@ -94,13 +106,24 @@ func segmentsOf(n, size int) int {
 	return min(n, max(4, min(16, segmentFloats/size)))
 }
 
+// skipRows is up to how many rows of dy those are left out whose pixels lie in the halo: dy is packed once more for that.
+const skipRows = 28
+
+// directPanels is up to how many panels of dy x is read where it lies, and aheadPixels how far ahead it is fetched.
+const (
+	directPanels = 4
+	aheadPixels  = 16
+)
+
+// groupBytes is how much of x is packed at a time: it stays in the second-level cache.
+const groupBytes = 600 << 10
+
 // weightGrad is one computation of a weight's gradient, dw [panel of OC][KH·KW·IC][width].
 type weightGrad struct {
 	d                   *Device
 	x, dy               image
 	kernel, stride, pad int
-	rows, per           int // of dy, samples and rows in one; in one chunk
-	chunks              int
+	rows, chunks        int // of dy, samples and rows in one
 }
 
 // backWeight adds Σ_pixels x[n, i·s-pad+kh, j·s-pad+kw, ic] · dy[n, i, j, oc] to dw [panel of OC][KH·KW·IC][width], or with fresh
@@ -108,55 +131,109 @@ type weightGrad struct {
 func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad int, fresh bool) {
 	g := &d.weightGrad
 	*g = weightGrad{d: d, x: *x, dy: *dy, kernel: kernel, stride: stride, pad: pad, rows: n * dy.h}
-	g.per = max(1, min(g.rows, pixelsPerSum/dy.w))
-	g.chunks = (g.rows + g.per - 1) / g.per
+	g.chunks = max(1, min(g.rows, (g.rows*dy.w+pixelsPerSum/2)/pixelsPerSum))
 	size := kernel * kernel * x.c * d.isa.padded(dy.c)
 	if segments := segmentsOf(g.chunks, size); segments > 1 {
 		d.inSegments(dw, size, segments, fresh, g)
 		return
 	}
 	for c := range g.chunks {
-		r0, r1 := g.chunk(c)
-		packed := grow32(&d.packed, (r1-r0)*dy.w*d.isa.padded(dy.c)+slack)
-		run(d, &d.jobs.weightPanels, d.isa.panels(dy.c), weightPanels{g, packed, r0, r1})
-		run(d, &d.jobs.weightTiles, kernel*g.tiles(), weightTiles{g, dw, packed, c, fresh && c == 0})
+		for kh := 0; kh < kernel; {
+			b := g.band(c, kh)
+			if b.direct() {
+				packed := grow32(&d.packed, b.px*d.isa.padded(dy.c)+slack)
+				run(d, &d.jobs.weightPanels, d.isa.panels(dy.c), weightPanels{b, packed})
+				run(d, &d.jobs.weightTiles, (b.to-kh)*g.tiles(), weightTiles{b, dw, packed, fresh && c == 0})
+			} else {
+				j := weightBlocks{band: b, dw: dw, fresh: fresh && c == 0, groups: b.groups(), parts: 1}
+				if d.pool.threads > 1 {
+					j.parts = min(d.isa.panels(dy.c), (4*d.pool.threads+j.groups-1)/j.groups)
+				}
+				run(d, &d.jobs.weightBlocks, j.groups*j.parts, j)
+			}
+			kh = b.to
+		}
 	}
 }
 
-// weightPanels packs one panel of the gradient of rows [r0,r1).
-type weightPanels struct {
+// band is rows [from,to) of the window over those rows of dy in [r0,r1) whose pixels they do not look for in the halo, which add
+// nothing.
+type band struct {
 	*weightGrad
+	r0, r1, from, to int
+	all              bool // all rows, whatever they look for
+	px               int
+}
+
+// band is the longest one of chunk c that begins with row kh of the window.
+func (g *weightGrad) band(c, kh int) band {
+	b := band{weightGrad: g, from: kh, to: kh + 1}
+	b.r0, b.r1 = span(g.rows, g.chunks, c)
+	rows := b.r1 - b.r0
+	skips := g.kernel > 1 && g.dy.h <= skipRows
+	if skips {
+		rows = 0
+		for r := b.r0; r < b.r1; r++ {
+			if b.counts(r) {
+				rows++
+			}
+		}
+	}
+	if rows == 0 || rows == b.r1-b.r0 {
+		rows, b.all = b.r1-b.r0, true
+	}
+	if !skips {
+		b.to = g.kernel
+	}
+	b.px = rows * g.dy.w
+	return b
+}
+
+// counts says whether the band has row r of dy.
+func (b *band) counts(r int) bool {
+	i := r%b.dy.h*b.stride - b.pad + b.from
+	return b.all || i >= 0 && i < b.x.h
+}
+
+// weightPanels packs one panel of the gradient of a band.
+type weightPanels struct {
+	band
 	packed []float32
-	r0, r1 int
 }
 
 func (j *weightPanels) do(d *Device, _ *scratch, p int) {
-	d.packGradient(j.packed[p*(j.r1-j.r0)*j.dy.w*d.isa.nr:], &j.dy, j.r0, j.r1, p)
+	j.packGradient(j.packed[p*j.px*d.isa.nr:], p)
 }
 
-// weightTiles does one tile of dw over chunk c.
+// weightTiles does one tile of dw over a band.
 type weightTiles struct {
-	*weightGrad
+	band
 	dw, packed []float32
-	c          int
 	fresh      bool
 }
 
-func (j *weightTiles) do(_ *Device, sc *scratch, t int) { j.tile(sc, j.dw, j.packed, j.c, t, j.fresh) }
+func (j *weightTiles) do(_ *Device, sc *scratch, t int) { j.tile(sc, j.dw, j.packed, t, j.fresh) }
 
 // segment writes the sum of a segment of chunks.
 func (g *weightGrad) segment(sc *scratch, part []float32, segments, s int) {
-	d := g.d
 	c0, c1 := span(g.chunks, segments, s)
 	for c := c0; c < c1; c++ {
-		r0, r1 := g.chunk(c)
-		px := (r1 - r0) * g.dy.w
-		packed := grow32(&sc.v, px*d.isa.padded(g.dy.c)+slack)
-		for j := range d.isa.panels(g.dy.c) {
-			d.packGradient(packed[j*px*d.isa.nr:], &g.dy, r0, r1, j)
-		}
-		for t := range g.kernel * g.tiles() {
-			g.tile(sc, part, packed, c, t, c == c0)
+		for kh := 0; kh < g.kernel; {
+			b := g.band(c, kh)
+			if np := g.d.isa.panels(g.dy.c); b.direct() {
+				packed := grow32(&sc.v, b.px*g.d.isa.padded(g.dy.c)+slack)
+				for j := range np {
+					b.packGradient(packed[j*b.px*g.d.isa.nr:], j)
+				}
+				for t := range (b.to - kh) * g.tiles() {
+					b.tile(sc, part, packed, t, c == c0)
+				}
+			} else {
+				for k := range b.groups() {
+					b.group(sc, part, k, 0, np, c == c0)
+				}
+			}
+			kh = b.to
 		}
 	}
 }
@@ -193,7 +270,7 @@ type segmentSum struct {
 	fresh                  bool
 }
 
-func (j *segmentSum) do(_ *Device, _ *scratch, p int) {
+func (j *segmentSum) do(d *Device, _ *scratch, p int) {
 	from, to := span(j.size, j.pieces, p)
 	out := j.dw[from:to]
 	for s := range j.segments {
@@ -202,50 +279,141 @@ func (j *segmentSum) do(_ *Device, _ *scratch, p int) {
 			copy(out, part)
 			continue
 		}
-		for i, v := range part {
-			out[i] += v
-		}
+		d.addTo(out, part)
 	}
 }
-
-// chunk is the rows of chunk c.
-func (g *weightGrad) chunk(c int) (from, to int) { return c * g.per, min(g.rows, (c+1)*g.per) }
 
 // run is how many floats lie together in x for a pixel and a row of the window, and tiles how many tiles they make.
 func (g *weightGrad) run() int   { return g.kernel * g.x.c }
 func (g *weightGrad) tiles() int { return (g.run() + g.d.isa.mr - 1) / g.d.isa.mr }
 
-// tile adds to, or writes, tile t of dw the products of chunk c, whose gradient is packed.
-func (g *weightGrad) tile(sc *scratch, dw, packed []float32, c, t int, fresh bool) {
-	d, mr, nr := g.d, g.d.isa.mr, g.d.isa.nr
-	oc, run := g.dy.c, g.run()
+// columns is the floats of tile t.
+func (g *weightGrad) columns(t int) (from, to int) {
+	width := (g.run() + g.tiles() - 1) / g.tiles()
+	from = t % g.tiles() * width
+	return from, min(g.run(), from+width)
+}
+
+// pixel is where row kh of the window over row r of dy begins in x.
+func (g *weightGrad) pixel(r, kh int) int {
+	return g.x.at(r/g.dy.h, r%g.dy.h*g.stride-g.pad+kh, -g.pad)
+}
+
+// direct says whether x is read where it lies: with few panels of dy it does not pay to pack it.
+func (g *weightGrad) direct() bool { return g.d.isa.panels(g.dy.c) <= directPanels }
+
+// tile adds to, or writes, tile t of dw the products of a band, whose gradient is packed [panel][pixel][width].
+func (b *band) tile(sc *scratch, dw, packed []float32, t int, fresh bool) {
+	d, nr := b.d, b.d.isa.nr
+	oc, run, step := b.dy.c, b.run(), b.stride*b.x.c
 	np := d.isa.panels(oc)
-	r0, r1 := g.chunk(c)
-	px := (r1 - r0) * g.dy.w
-	kh := t / g.tiles()
-	t0, t1 := span(run, g.tiles(), t%g.tiles())
-	a := grow32(&sc.a, px*mr+slack)
-	d.packPixels(a, &g.x, &g.dy, r0, r1, kh, t0, t1-t0, g.stride, g.pad)
-	// Meanwhile the next chunk comes in, a line with every pixel of a product.
-	next := min(g.rows, r1+g.per)
-	nextY, nextX := chunkOf(&g.dy, r1, next), inputOf(&g.x, &g.dy, g.stride, r1, next)
+	kh := b.from + t/b.tiles()
+	t0, t1 := b.columns(t)
 	p := &sc.args
-	*p = gemmArgs{ki: px, ko: 1, csa: uintptr(mr * 4), rsa: 4, a: ptr(a, 0)}
+	*p = gemmArgs{csa: uintptr(4 * step), rsa: 4, ki: b.dy.w, ja: uintptr(4*b.stride*(b.x.w+2*b.x.halo)*b.x.c) - uintptr(4*b.dy.w*step)}
+	// Meanwhile the next chunk comes in, a line with every pixel of a product.
+	nextY := chunkOf(&b.dy, b.r1, min(b.rows, 2*b.r1-b.r0))
+	for j := range np {
+		width := d.isa.width(j, oc)
+		switch at := (t*(np-1) + j - 1) * b.px * 16; {
+		case j == 0:
+			p.fetchEvery(addr(b.x.data, b.pixel(b.r0, kh))+uintptr(4*(t1-1+aheadPixels*step)), p.csa)
+		case at < len(nextY):
+			p.fetch(addr(nextY, at))
+		default:
+			p.fetch(addr(packed, min(j+1, np-1)*b.px*nr))
+		}
+		p.c, p.ldc = ptr(dw, j*b.kernel*run*nr+(kh*run+t0)*width), uintptr(width*4)
+		p.acc = 1
+		if fresh {
+			p.acc = 0
+		}
+		kernel, at := d.isa.kernel(t1-t0, width), j*b.px*nr
+		for r := b.r0; r < b.r1; {
+			n := b.together(r)
+			if n == 0 {
+				r++
+				continue
+			}
+			p.a, p.b, p.ko = ptr(b.x.data, b.pixel(r, kh)+t0), ptr(packed, at), n
+			kernel(p)
+			p.acc = 1
+			at += n * b.dy.w * width
+			r += n
+		}
+	}
+}
+
+// weightBlocks does groups of tiles times parts of the panels.
+type weightBlocks struct {
+	band
+	dw            []float32
+	fresh         bool
+	groups, parts int
+}
+
+func (j *weightBlocks) do(d *Device, sc *scratch, k int) {
+	j0, j1 := span(d.isa.panels(j.dy.c), j.parts, k%j.parts)
+	j.group(sc, j.dw, k/j.parts, j0, j1, j.fresh)
+}
+
+// tilePitch is how many floats apart packed tiles of x are.
+func (b *band) tilePitch() int { return b.px*b.d.isa.mr + 16 }
+
+// groups is into how many groups the tiles of a band are cut, so that a group, packed, stays in the second-level cache.
+func (b *band) groups() int {
+	tiles := (b.to - b.from) * b.tiles()
+	most := max(1, groupBytes/(4*b.tilePitch()))
+	return (tiles + most - 1) / most
+}
+
+// group adds to, or writes, group k of tiles of panels [j0,j1) of dw. A panel of dy is packed, then goes over all tiles.
+func (b *band) group(sc *scratch, dw []float32, k, j0, j1 int, fresh bool) {
+	d, mr, nr := b.d, b.d.isa.mr, b.d.isa.nr
+	oc, run, pitch := b.dy.c, b.run(), b.tilePitch()
+	t0, t1 := span((b.to-b.from)*b.tiles(), b.groups(), k)
+	a := grow32(&sc.a, (t1-t0)*pitch+slack)
+	for t := t0; t < t1; {
+		n := min(t1-t, b.tiles()-t%b.tiles()) // of one row of the window
+		b.packPixels(a[(t-t0)*pitch:], t, n)
+		t += n
+	}
+	packed := grow32(&sc.v, b.px*nr+slack)
+	p := &sc.args
+	*p = gemmArgs{ki: b.px, ko: 1, csa: uintptr(4 * mr), rsa: 4, b: ptr(packed, 0)}
 	if !fresh {
 		p.acc = 1
 	}
-	for j := range np {
+	first := b.dy.at(b.r0/b.dy.h, b.r0%b.dy.h, 0)
+	for j := j0; j < j1; j++ {
+		b.packGradient(packed, j)
 		width := d.isa.width(j, oc)
-		p.b = ptr(packed, j*px*nr)
-		p.pf = addr(packed, min(j+1, np-1)*px*nr)
-		if at := (t*np + j) * px * 16; at < len(nextY) {
-			p.pf = addr(nextY, at)
-		} else if at -= len(nextY); at < len(nextX) {
-			p.pf = addr(nextX, at)
+		p.ldc = uintptr(width * 4)
+		for t := t0; t < t1; t++ {
+			kh := b.from + t/b.tiles()
+			i0, i1 := b.columns(t)
+			// Meanwhile the next panel of dy comes in, a line with every pixel, or the next tile of x.
+			if line := t - t0; line < 2 && j+1 < j1 {
+				p.fetchEvery(addr(b.dy.data, first+(j+1)*nr+16*line), uintptr(4*oc))
+			} else {
+				p.fetch(addr(a, min(line+1, t1-t0-1)*pitch))
+			}
+			p.a, p.c = ptr(a, (t-t0)*pitch), ptr(dw, j*b.kernel*run*nr+(kh*run+i0)*width)
+			d.isa.kernel(i1-i0, width)(p)
 		}
-		p.c, p.ldc = ptr(dw, j*g.kernel*run*nr+(kh*run+t0)*width), uintptr(width*4)
-		d.isa.kernel(t1-t0, width)(p)
 	}
+}
+
+// together is how many rows from r on lie evenly apart in x.
+func (b *band) together(r int) int {
+	if b.kernel == 1 && b.stride == 1 && b.x.halo == 0 {
+		return b.r1 - r
+	}
+	to := r
+	for to < b.r1 && b.counts(to) && to/b.dy.h == r/b.dy.h {
+		to++
+	}
+	return to - r
 }
 
 // chunkOf is the memory from row r0 to row r1 of maps, halos between them included.
@@ -256,22 +424,18 @@ func chunkOf(m *image, r0, r1 int) []float32 {
 	return m.data[m.at(r0/m.h, r0%m.h, 0):m.at((r1-1)/m.h, (r1-1)%m.h, m.w-1)]
 }
 
-// inputOf is the memory of the rows of x behind rows [r0,r1) of dy, without what the window adds to them.
-func inputOf(x, dy *image, stride, r0, r1 int) []float32 {
-	if r0 >= r1 {
-		return nil
-	}
-	return x.data[x.at(r0/dy.h, r0%dy.h*stride, 0):x.at((r1-1)/dy.h, (r1-1)%dy.h*stride, x.w-1)]
-}
-
-// packGradient packs channels of panel j of rows [r0,r1): dst[pixel][width].
-func (d *Device) packGradient(dst []float32, dy *image, r0, r1, j int) {
-	nr := d.isa.nr
+// packGradient packs the channels of panel j of a band: dst[pixel][width].
+func (b *band) packGradient(dst []float32, j int) {
+	d, dy, nr := b.d, &b.dy, b.d.isa.nr
 	width := d.isa.width(j, dy.c)
 	channels := min(width, dy.c-j*nr)
-	for r := r0; r < r1; r++ {
+	for r := b.r0; r < b.r1; r++ {
+		if !b.counts(r) {
+			continue
+		}
 		src := dy.row(r/dy.h, r%dy.h)[j*nr:]
-		out := dst[(r-r0)*dy.w*width:][:dy.w*width]
+		out := dst[:dy.w*width]
+		dst = dst[dy.w*width:]
 		if channels == 32 && d.isa.packs16 {
 			pack32(ptr(out, 0), ptr(src, 0), uintptr(dy.c*4), dy.w)
 			continue
@@ -283,19 +447,27 @@ func (d *Device) packGradient(dst []float32, dy *image, r0, r1, j int) {
 	}
 }
 
-// packPixels packs m floats from column from of the window's row kh, for every output pixel of rows [r0,r1):
-// dst[pixel][mr].
-func (d *Device) packPixels(dst []float32, x, dy *image, r0, r1, kh, from, m, stride, pad int) {
-	mr := d.isa.mr
-	for r := r0; r < r1; r++ {
-		at := x.at(r/dy.h, r%dy.h*stride-pad+kh, -pad) + from
-		out := dst[(r-r0)*dy.w*mr:]
-		if d.isa.packs16 {
-			pack14(ptr(out, 0), ptr(x.data, at), uintptr(stride*x.c*4), dy.w)
+// packPixels packs n tiles from tile t on, which belong to one row of the window, for every output pixel of a band:
+// dst[tile][pixel][mr], tiles being tilePitch apart.
+func (b *band) packPixels(dst []float32, t, n int) {
+	d, mr, step, pitch := b.d, b.d.isa.mr, b.stride*b.x.c, b.tilePitch()
+	kh := b.from + t/b.tiles()
+	from, to := b.columns(t)
+	for r := b.r0; r < b.r1; r++ {
+		if !b.counts(r) {
 			continue
 		}
-		for p := range dy.w {
-			copy(out[p*mr:][:m], x.data[at+p*stride*x.c:])
+		at := b.pixel(r, kh) + from
+		if d.isa.packs16 {
+			pack14(ptr(dst, 0), ptr(b.x.data, at), uintptr(4*step), b.dy.w, n, uintptr(4*(to-from)), uintptr(4*pitch))
+		} else {
+			for p := range b.dy.w {
+				for i := range n {
+					i0, i1 := b.columns(t + i)
+					copy(dst[i*pitch+p*mr:][:i1-i0], b.x.data[at+i0-from+p*step:])
+				}
+			}
 		}
+		dst = dst[b.dy.w*mr:]
 	}
 }

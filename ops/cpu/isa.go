@@ -20,8 +20,19 @@ type gemmArgs struct {
 	b, c     unsafe.Pointer
 	ldc      uintptr
 	acc      int
-	pf       uintptr // may point past any buffer: it is only prefetched
+
+	// Every two steps fetch the lines of pf and pf+pair, then pf moves on by hop. They may lie past any buffer.
+	pf, pair, hop uintptr
 }
+
+// fetch lets the kernel fetch a line a step from at on.
+func (p *gemmArgs) fetch(at uintptr) { p.pf, p.pair, p.hop = at, 64, 128 }
+
+// fetchEvery lets the kernel fetch a line a step, the lines being apart bytes apart.
+func (p *gemmArgs) fetchEvery(at, apart uintptr) { p.pf, p.pair, p.hop = at, apart, 2*apart }
+
+// fetchTwo lets the kernel fetch two runs apart bytes apart, two floats of each in two steps.
+func (p *gemmArgs) fetchTwo(at, apart uintptr) { p.pf, p.pair, p.hop = at, apart, 8 }
 
 // isa is a set of kernels that computes the same as the generic one.
 type isa struct {

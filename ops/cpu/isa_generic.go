@@ -8,8 +8,11 @@ func available() []isa { return []isa{generic} }
 
 // Without assembly no isa has vector or packs16 set, and none of these is called.
 
-func pack32(dst, src unsafe.Pointer, ss uintptr, rows int)      { panic("ops: no assembly") }
-func pack14(dst, src unsafe.Pointer, ss uintptr, rows int)      { panic("ops: no assembly") }
+func pack32(dst, src unsafe.Pointer, ss uintptr, rows int) { panic("ops: no assembly") }
+func pack14(dst, src unsafe.Pointer, ss uintptr, rows, tiles int, step, pitch uintptr) {
+	panic("ops: no assembly")
+}
+func addAsm(dst, src unsafe.Pointer, n int)                     { panic("ops: no assembly") }
 func transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr) { panic("ops: no assembly") }
 func sgdAsm(p, grad, v, h unsafe.Pointer, n int)                { panic("ops: no assembly") }
 func bnSums512(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr) {

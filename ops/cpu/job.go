@@ -20,6 +20,7 @@ type jobs struct {
 	packBackward   packBackward
 	weightPanels   weightPanels
 	weightTiles    weightTiles
+	weightBlocks   weightBlocks
 	segmentPart    segmentPart
 	segmentSum     segmentSum
 	winoWeights    winoWeights

@@ -114,17 +114,16 @@ func gemm2x6(p *gemmArgs)
 
 var gemm2Kernels = [...]func(*gemmArgs){nil, gemm2x1, gemm2x2, gemm2x3, gemm2x4, gemm2x5, gemm2x6}
 
-// pack32 copies rows of 32 floats that are ss bytes apart: dst[r][:32] = src[r][:32]. The 14-wide one reads, and
-// in the last row writes, 16.
+// pack32 copies rows of 32 floats that are ss bytes apart: dst[r][:32] = src[r][:32].
 //
 //go:noescape
 func pack32(dst, src unsafe.Pointer, ss uintptr, rows int)
 
-// pack14 copies rows of 14 floats that are ss bytes apart: dst[r][:14] = src[r][:14]. The 14-wide one reads, and
-// in the last row writes, 16.
+// pack14 copies, from rows that are ss bytes apart, tiles that begin step bytes apart into tiles that begin pitch bytes apart:
+// dst[t][r][:14] = src[r][t·step:][:14]. It reads, and in the last row writes, 16.
 //
 //go:noescape
-func pack14(dst, src unsafe.Pointer, ss uintptr, rows int)
+func pack14(dst, src unsafe.Pointer, ss uintptr, rows, tiles int, step, pitch uintptr)
 
 // transpose8 transposes an 8×8 block: dst[k][r] = src[r][k], rows ds and ss bytes apart, and fetches the
 // block next bytes after src.
@@ -188,6 +187,11 @@ func bnBackApply2(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add i
 //
 //go:noescape
 func sgdAsm(p, grad, v, h unsafe.Pointer, n int)
+
+// addAsm is dst += src over n floats, a multiple of 8.
+//
+//go:noescape
+func addAsm(dst, src unsafe.Pointer, n int)
 
 // winoInputx512 is Bᵀ·X·B of 6×6 pixels; k are the constants of winoConstants.
 //

@@ -106,7 +106,7 @@ func TestKernelGemm(t *testing.T) {
 						}
 					}
 					p := &gemmArgs{ki: c.ki, ko: c.ko, a: ptr(a, 0), rsa: uintptr(4 * c.rsa), csa: uintptr(4 * c.csa), ja: uintptr(4 * c.ja),
-						b: ptr(b, 0), c: ptr(out, 0), ldc: uintptr(4 * ldc), acc: c.acc, pf: addr(b, 0)}
+						b: ptr(b, 0), c: ptr(out, 0), ldc: uintptr(4 * ldc), acc: c.acc, pf: addr(b, 0), pair: 64, hop: 128}
 					k.kernel(rows, width)(p)
 					near(t, fmt.Sprintf("%d×%d of %+v", rows, width, c), out, want, 8)
 				}
@@ -183,6 +183,12 @@ func compareStreams(t *testing.T, d, slow *Device, r *rand.Rand, buffer func(int
 			}
 		}
 	}
+	total, wantTotal := two(n)
+	randomise(r, total)
+	copy(wantTotal, total)
+	d.addTo(total, dout)
+	slow.addTo(wantTotal, dout)
+	near(t, what+"total", total, wantTotal, 0)
 	p, wantP := two(n)
 	v, wantV := two(n)
 	randomise(r, p, v)
@@ -250,12 +256,16 @@ func TestKernelPacks(t *testing.T) {
 						t.Fatalf("pack32: value %d is %v, want %v", i, v, want)
 					}
 				}
-				src, dst = buffer((rows-1)*stride+16), buffer(rows*14+2) // reads, and at the end writes, 16
+				const tiles, step, spare = 3, 13, 5
+				pitch := rows*14 + spare
+				src, dst = buffer((rows-1)*stride+(tiles-1)*step+16), buffer((tiles-1)*pitch+rows*14+2) // reads, and at the end writes, 16
 				randomise(r, src)
-				pack14(ptr(dst, 0), ptr(src, 0), uintptr(4*stride), rows)
-				for i, v := range dst[:rows*14] {
-					if want := src[i/14*stride+i%14]; v != want {
-						t.Fatalf("pack14: value %d is %v, want %v", i, v, want)
+				pack14(ptr(dst, 0), ptr(src, 0), uintptr(4*stride), rows, tiles, 4*step, uintptr(4*pitch))
+				for tile := range tiles {
+					for i, v := range dst[tile*pitch:][:rows*14] {
+						if want := src[i/14*stride+tile*step+i%14]; v != want {
+							t.Fatalf("pack14: value %d of tile %d is %v, want %v", i, tile, v, want)
+						}
 					}
 				}
 			}

@@ -28,15 +28,15 @@ func (l *linear) do(d *Device, sc *scratch, j int) {
 	width := d.isa.width(j, oc)
 	tiles := (n + d.isa.mr - 1) / d.isa.mr
 	p := &sc.args
-	*p = gemmArgs{ko: 1, csa: 4, rsa: uintptr(4 * l.pitch)}
+	*p = gemmArgs{ko: 1, csa: 4, rsa: uintptr(4 * l.pitch), ldc: uintptr(4 * oc)}
 	for k := 0; k < l.ic; k += linearSum {
 		p.ki = min(linearSum, l.ic-k)
 		p.b = ptr(l.w, j*l.ic*d.isa.nr+k*width)
 		for t := range tiles {
 			r0, r1 := span(n, tiles, t)
 			p.a = ptr(l.a, r0*l.pitch+k)
-			p.pf = uintptr(p.b) + uintptr(4*width*p.ki+64*p.ki*t) // the next piece of weights
-			d.store(sc, &l.y, r0*oc, j, r1-r0, uintptr(4*oc), k > 0)
+			p.fetch(uintptr(p.b) + uintptr(4*width*p.ki+64*p.ki*t)) // the next piece of weights
+			d.store(sc, &l.y, r0*oc, j, r1-r0, k > 0)
 		}
 	}
 }
@@ -81,7 +81,7 @@ func (l *linearBack) do(d *Device, sc *scratch, c int) {
 			for t := range tiles {
 				r0, r1 := span(i1-i0, tiles, t)
 				p.a = ptr(l.w, q*l.ic*nr+(i0+r0)*step)
-				p.pf = uintptr(p.a) + uintptr(4*2*mr*step)
+				p.fetch(uintptr(p.a) + uintptr(4*2*mr*step))
 				p.c = ptr(l.out, s*l.ic*nr+(i0+r0)*width)
 				d.isa.kernel(r1-r0, width)(p)
 			}

@@ -21,7 +21,7 @@ func (d *Device) Peak() (flops, bandwidth float64) {
 		t := time.Now()
 		d.pool.run(d.pool.threads, func(_, c int) {
 			b := &work[c]
-			p := gemmArgs{ki: depth, ko: 1, a: ptr(b.a, 0), rsa: depth * 4, csa: 4, b: ptr(b.b, 0), c: ptr(b.c, 0), ldc: uintptr(k.nr * 4), pf: addr(b.a, 0)}
+			p := gemmArgs{ki: depth, ko: 1, a: ptr(b.a, 0), rsa: depth * 4, csa: 4, b: ptr(b.b, 0), c: ptr(b.c, 0), ldc: uintptr(k.nr * 4), pf: addr(b.a, 0), pair: 64, hop: 128}
 			for range rounds {
 				k.gemm[k.mr](&p)
 			}

@@ -158,6 +158,19 @@ func (d *Device) sgd(p, g, v []float32, lr, momentum, decay float32) {
 	}
 }
 
+// addTo is dst += src.
+func (d *Device) addTo(dst, src []float32) {
+	n := 0
+	if d.isa.vector {
+		if n = len(dst) &^ 7; n > 0 {
+			addAsm(ptr(dst, 0), ptr(src, 0), n)
+		}
+	}
+	for i := n; i < len(dst); i++ {
+		dst[i] += src[i]
+	}
+}
+
 // lane is a worker's private buffer of n floats.
 func (s *scratch) lane(n int) []float32 { return grow32(&s.tileSum, n) }
 

@@ -233,7 +233,7 @@ func (g *winograd) products(d *Device, sc *scratch, v, m tileSet, u []float32, f
 			r0, r1 := span(m.pitch, cuts, c)
 			p.a = ptr(v.data, (xi*v.pitch+from+r0)*v.row+i0)
 			p.c = ptr(m.data, (xi*m.pitch+r0)*m.row)
-			p.pf = addr(u, min(xi+1, points-1)*depth*width)
+			p.fetch(addr(u, min(xi+1, points-1)*depth*width))
 			d.isa.kernel(r1-r0, width)(p)
 		}
 	}
@@ -374,7 +374,7 @@ func (b *winoBlock) piece(sc *scratch, dw []float32, k int, fresh bool) {
 	rows := (i1 - i0 + mr - 1) / mr
 	for xi := range points {
 		p.b = ptr(b.y, j*points*tb*nr+xi*tb*width)
-		p.pf = addr(b.y, j*points*tb*nr+min(xi+1, points-1)*tb*width)
+		p.fetch(addr(b.y, j*points*tb*nr+min(xi+1, points-1)*tb*width))
 		for r := range rows {
 			r0, r1 := span(i1-i0, rows, r)
 			p.a = ptr(b.v.data, xi*tb*b.v.row+i0+r0)

@@ -6,7 +6,7 @@ import "strings"
 //
 //	rows of A are rsa bytes apart; one inner step moves every row by csa bytes, an outer step by ja more
 //	B is packed, nr floats a step; rows of C are ldc bytes apart
-//	acc 0 overwrites C, 1 adds to it; pf is prefetched as the loop goes, 64 bytes a step
+//	acc 0 overwrites C, 1 adds to it; every two steps fetch pf and pf+pair, then pf moves by hop
 //
 // Offsets of the fields of gemmArgs:
 const (
@@ -21,6 +21,8 @@ const (
 	fLdc
 	fAcc
 	fPf
+	fPair
+	fHop
 )
 
 // rowReg says which base register, scaled how often by rsa, addresses a row of A: five bases reach fourteen rows.
@@ -119,24 +121,24 @@ func gemm(a *asm, name string, mr int, v isa) {
 			a.p("\tADDQ SI, %s", b)
 		}
 	}
-	a.p("\tMOVQ %d(R15), BP", fPf)
-	a.p("%s_o:\n\tMOVQ %d(R15), R14\n\tSUBQ $%d, R14\n\tJLT %s_t\n\tPCALIGN $32", name, fKi, unroll, name)
+	a.p("\tMOVQ %d(R15), BP\n\tMOVQ %d(R15), CX\n\tMOVQ %d(R15), R15", fPf, fPair, fHop)
+	a.p("%s_o:\n\tMOVQ p+0(FP), R14\n\tMOVQ %d(R14), R14\n\tSUBQ $%d, R14\n\tJLT %s_t\n\tPCALIGN $32", name, fKi, unroll, name)
 	a.p("%s_l:", name)
-	for u := range unroll {
-		body(u)
-		a.p("\tPREFETCHT0 %d(BP)", 64*u)
-	}
-	a.p("\tADDQ $%d, BP\n\tADDQ $%d, BX\n\tSUBQ $%d, R14\n\tJGE %s_l", 64*unroll, v.bytes*nv*unroll, unroll, name)
+	body(0)
+	a.p("\tPREFETCHT0 (BP)")
+	body(1)
+	a.p("\tPREFETCHT0 (BP)(CX*1)")
+	a.p("\tADDQ R15, BP\n\tADDQ $%d, BX\n\tSUBQ $%d, R14\n\tJGE %s_l", v.bytes*nv*unroll, unroll, name)
 	a.p("%s_t:\n\tADDQ $%d, R14\n\tJZ %s_e", name, unroll, name)
 	a.p("%s_l1:", name)
 	body(0)
 	a.p("\tADDQ $%d, BX\n\tSUBQ $1, R14\n\tJNZ %s_l1", v.bytes*nv, name)
-	a.p("%s_e:\n\tMOVQ %d(R15), R14", name, fJa)
+	a.p("%s_e:\n\tMOVQ p+0(FP), R14\n\tMOVQ %d(R14), R14", name, fJa)
 	for _, b := range bases {
 		a.p("\tADDQ R14, %s", b)
 	}
 	a.p("\tSUBQ $1, R13\n\tJNZ %s_o", name)
-	a.p("\tCMPQ %d(R15), $0\n\tJE %s_st\n\tMOVQ DI, R14", fAcc, name)
+	a.p("\tMOVQ p+0(FP), R14\n\tCMPQ %d(R14), $0\n\tJE %s_st\n\tMOVQ DI, R14", fAcc, name)
 	for i := range mr {
 		for j := range nv {
 			a.p("\tVADDPS %d(R14), %s%d, %s%d", j*v.bytes, v.reg, i*nv+j, v.reg, i*nv+j)

@@ -2,22 +2,12 @@ package main
 
 // packs writes the strided copies that fill packed panels, and a 16×16 transpose, for AVX-512.
 func packs(a, d *asm) {
-	for _, w := range []int{32, 14} {
-		name := "pack" + itoa(w)
-		d.p("// %s copies rows of %d floats that are ss bytes apart: dst[r][:%d] = src[r][:%d]. The 14-wide one reads, and", name, w, w, w)
-		d.p("// in the last row writes, 16.\n//\n//go:noescape\nfunc %s(dst, src unsafe.Pointer, ss uintptr, rows int)\n", name)
-		a.p("// func %s(dst, src unsafe.Pointer, ss uintptr, rows int)\nTEXT ·%s(SB), NOSPLIT, $0-32", name, name)
-		a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ ss+16(FP), R9\n\tMOVQ rows+24(FP), CX\n%s_l:", name)
-		a.p("\tVMOVUPS (SI), Z0")
-		if w == 32 {
-			a.p("\tVMOVUPS 64(SI), Z1")
-		}
-		a.p("\tVMOVUPS Z0, (DI)")
-		if w == 32 {
-			a.p("\tVMOVUPS Z1, 64(DI)")
-		}
-		a.p("\tADDQ $%d, DI\n\tADDQ R9, SI\n\tSUBQ $1, CX\n\tJNZ %s_l\n\tVZEROUPPER\n\tRET\n", 4*w, name)
-	}
+	d.p("// pack32 copies rows of 32 floats that are ss bytes apart: dst[r][:32] = src[r][:32].\n//\n//go:noescape\nfunc pack32(dst, src unsafe.Pointer, ss uintptr, rows int)\n")
+	a.p("// func pack32(dst, src unsafe.Pointer, ss uintptr, rows int)\nTEXT ·pack32(SB), NOSPLIT, $0-32")
+	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ ss+16(FP), R9\n\tMOVQ rows+24(FP), CX\npack32_l:")
+	a.p("\tVMOVUPS (SI), Z0\n\tVMOVUPS 64(SI), Z1\n\tVMOVUPS Z0, (DI)\n\tVMOVUPS Z1, 64(DI)")
+	a.p("\tADDQ $128, DI\n\tADDQ R9, SI\n\tSUBQ $1, CX\n\tJNZ pack32_l\n\tVZEROUPPER\n\tRET\n")
+	pack14(a, d)
 	transpose8(a, d)
 	d.p("// transpose16 transposes a 16×16 block: dst[k][r] = src[r][k], rows ds and ss bytes apart, and fetches the\n// block next bytes after src.\n//\n//go:noescape\nfunc transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr)\n")
 	a.p("// func transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr)\nTEXT ·transpose16(SB), NOSPLIT, $0-40")
@@ -50,6 +40,15 @@ func packs(a, d *asm) {
 		a.p("\tVMOVUPS Z%d, (DI)\n\tADDQ R8, DI", k)
 	}
 	a.p("\tVZEROUPPER\n\tRET\n")
+}
+
+// pack14 goes through every row of the source once: rows lie far apart, and what follows a row in memory is fetched by the processor.
+func pack14(a, d *asm) {
+	d.p("// pack14 copies, from rows that are ss bytes apart, tiles that begin step bytes apart into tiles that begin pitch bytes apart:\n// dst[t][r][:14] = src[r][t·step:][:14]. It reads, and in the last row writes, 16.\n//\n//go:noescape\nfunc pack14(dst, src unsafe.Pointer, ss uintptr, rows, tiles int, step, pitch uintptr)\n")
+	a.p("// func pack14(dst, src unsafe.Pointer, ss uintptr, rows, tiles int, step, pitch uintptr)\nTEXT ·pack14(SB), NOSPLIT, $0-56")
+	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ ss+16(FP), R9\n\tMOVQ rows+24(FP), CX\n\tMOVQ tiles+32(FP), DX\n\tMOVQ step+40(FP), R10\n\tMOVQ pitch+48(FP), R11")
+	a.p("pack14_r:\n\tMOVQ DI, R12\n\tMOVQ SI, R13\n\tMOVQ DX, BX\npack14_t:\n\tVMOVUPS (R13), Z0\n\tPREFETCHT0 (R13)(R9*2)\n\tVMOVUPS Z0, (R12)\n\tADDQ R10, R13\n\tADDQ R11, R12\n\tSUBQ $1, BX\n\tJNZ pack14_t")
+	a.p("\tADDQ $56, DI\n\tADDQ R9, SI\n\tSUBQ $1, CX\n\tJNZ pack14_r\n\tVZEROUPPER\n\tRET\n")
 }
 
 // transpose8 is the AVX2 transpose of 8×8.

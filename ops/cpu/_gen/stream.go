@@ -13,6 +13,7 @@ func streams(a, d *asm) {
 		v.backApply(a, d)
 	}
 	sgd(a, d)
+	add(a, d)
 }
 
 // stream is one extension's kernels.
@@ -181,4 +182,11 @@ func sgd(a, d *asm) {
 	a.p("// func sgdAsm(p, grad, v, h unsafe.Pointer, n int)\nTEXT ·sgdAsm(SB), NOSPLIT, $0-40")
 	a.p("\tMOVQ p+0(FP), DI\n\tMOVQ grad+8(FP), SI\n\tMOVQ v+16(FP), R8\n\tMOVQ h+24(FP), R9\n\tMOVQ n+32(FP), CX\n\tVBROADCASTSS (R9), Y0\n\tVBROADCASTSS 4(R9), Y1\n\tVBROADCASTSS 8(R9), Y2")
 	a.p("sgd_l:\n\tVMOVUPS (DI), Y3\n\tVMOVUPS (SI), Y4\n\tVMOVUPS (R8), Y5\n\tVFMADD231PS Y3, Y2, Y4\n\tVFMADD231PS Y5, Y1, Y4\n\tVMOVUPS Y4, (R8)\n\tVFNMADD231PS Y4, Y0, Y3\n\tVMOVUPS Y3, (DI)\n\tADDQ $32, DI\n\tADDQ $32, SI\n\tADDQ $32, R8\n\tSUBQ $8, CX\n\tJNZ sgd_l\n\tVZEROUPPER\n\tRET\n")
+}
+
+// add: dst += src.
+func add(a, d *asm) {
+	d.p("// addAsm is dst += src over n floats, a multiple of 8.\n//\n//go:noescape\nfunc addAsm(dst, src unsafe.Pointer, n int)\n")
+	a.p("// func addAsm(dst, src unsafe.Pointer, n int)\nTEXT ·addAsm(SB), NOSPLIT, $0-24\n\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ n+16(FP), CX")
+	a.p("add_l:\n\tVMOVUPS (DI), Y0\n\tVADDPS (SI), Y0, Y0\n\tVMOVUPS Y0, (DI)\n\tADDQ $32, DI\n\tADDQ $32, SI\n\tSUBQ $8, CX\n\tJNZ add_l\n\tVZEROUPPER\n\tRET\n")
 }
