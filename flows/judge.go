@@ -113,11 +113,16 @@ func (j *Judge) monitorKNN() (err error) {
 			return fmt.Errorf("--tb_path: %w", err)
 		}
 	}
-	if r.Start() == 0 {
+	switch start, per := r.Start(), r.sampler.PerEpoch(); {
+	case start == 0:
 		if err := j.score(j.judging, -1, 0); err != nil {
 			return err
 		}
 		j.first = j.last
+	case start%(per*r.o.Run.KNNEvery) == 0 && j.last.Epoch != start/per: // it was stopped before this score
+		if err := j.score(j.judging, start-1, start/per); err != nil {
+			return err
+		}
 	}
 	r.Between = func(ctx context.Context, epoch int) error {
 		if epoch%r.o.Run.KNNEvery != 0 {
@@ -138,9 +143,9 @@ func (j *Judge) score(ctx context.Context, step, epoch int) error {
 	if err != nil {
 		return err
 	}
-	j.last = KNNScore{Step: step, Epoch: epoch, KNN: v, K: min(DefaultKNN.K, j.monitor.Train.Len())}
+	j.last = KNNScore{Step: step, Epoch: epoch, KNN: v, Seconds: j.before, K: min(DefaultKNN.K, j.monitor.Train.Len())}
 	if !j.begun.IsZero() {
-		j.last.Seconds = j.before + time.Since(j.begun).Seconds()
+		j.last.Seconds += time.Since(j.begun).Seconds()
 	}
 	text, err := json.Marshal(j.last)
 	if err != nil {

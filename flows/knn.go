@@ -1,11 +1,14 @@
 package flows
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"runtime"
-	"sort"
+	"slices"
 	"sync"
+
+	"github.com/contraflow/contraflow/ops/cpu"
 )
 
 // KNN is the weighted nearest-neighbour classifier of instance discrimination (Wu et al., arXiv:1805.01978):
@@ -74,44 +77,72 @@ func (k KNN) Search(train, query *FeatureSet) ([][]Neighbour, error) {
 	if k.K < 1 || k.T <= 0 {
 		return nil, fmt.Errorf("knn: k %d, temperature %v: both must be positive", k.K, k.T)
 	}
-	keep := min(k.K, train.Len())
 	unit, q := train.unit(), query.unit()
+	rows := make([]int32, train.Len())
+	for i := range rows {
+		rows[i] = int32(i)
+	}
 	out := make([][]Neighbour, query.Len())
+	todo := make(chan int)
 	var wg sync.WaitGroup
-	workers := runtime.GOMAXPROCS(0)
-	for w := range workers {
+	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			all := make([]Neighbour, train.Len())
-			for i := w; i < len(out); i += workers {
-				row := q[i*query.Dim:][:query.Dim]
-				for j := range all {
-					all[j] = Neighbour{j, dot(row, unit[j*train.Dim:][:train.Dim])}
-				}
-				sort.Slice(all, func(a, b int) bool {
-					if all[a].Similarity != all[b].Similarity {
-						return all[a].Similarity > all[b].Similarity
+			scores := make([]float32, blockRows)
+			for first := range todo {
+				found := make([]nearest, min(blockQueries, len(out)-first))
+				for from := 0; from < len(rows); from += blockRows {
+					block := rows[from:min(from+blockRows, len(rows))]
+					for i := range found {
+						cpu.GatherDot(scores, q[(first+i)*query.Dim:][:query.Dim], unit, block)
+						found[i].add(scores[:len(block)], from, k.K)
 					}
-					return all[a].Row < all[b].Row
-				})
-				out[i] = append([]Neighbour(nil), all[:keep]...)
+				}
+				for i := range found {
+					out[first+i] = found[i].cut(k.K)
+				}
 			}
 		})
 	}
+	for first := 0; first < len(out); first += blockQueries {
+		todo <- first
+	}
+	close(todo)
 	wg.Wait()
 	return out, nil
 }
 
-func dot(a, b []float32) float64 {
-	var s0, s1, s2, s3 float32
-	for len(a) >= 4 && len(b) >= 4 {
-		s0 += a[0] * b[0]
-		s1 += a[1] * b[1]
-		s2 += a[2] * b[2]
-		s3 += a[3] * b[3]
-		a, b = a[4:], b[4:]
+// Rows that are compared with several queries while they are in the second-level cache.
+const (
+	blockRows    = 256
+	blockQueries = 16
+)
+
+// nearest collects the nearest rows of a query, whose similarities come in row order.
+type nearest struct {
+	list  []Neighbour
+	least float64 // what a row must exceed, once there are enough
+	full  bool
+}
+
+// add takes the similarities of the rows from a number on.
+func (n *nearest) add(scores []float32, from, keep int) {
+	for j, s := range scores {
+		v := float64(s)
+		if n.full && v <= n.least {
+			continue
+		}
+		n.list = append(n.list, Neighbour{from + j, v})
+		if len(n.list) >= 2*keep {
+			n.list = n.cut(keep)
+			n.least, n.full = n.list[keep-1].Similarity, true
+		}
 	}
-	for i := range a {
-		s0 += a[i] * b[i]
-	}
-	return float64(s0+s1) + float64(s2+s3)
+}
+
+// cut sorts what was collected and leaves the nearest.
+func (n *nearest) cut(keep int) []Neighbour {
+	slices.SortFunc(n.list, func(a, b Neighbour) int {
+		return cmp.Or(cmp.Compare(b.Similarity, a.Similarity), a.Row-b.Row)
+	})
+	return n.list[:min(keep, len(n.list))]
 }

@@ -6,17 +6,34 @@ import (
 	"github.com/contraflow/contraflow/stages"
 )
 
-// Monitor scores a network by kNN while it trains: validation images against training images, both cut once in the
-// evaluation way.
+// Monitor scores a network by kNN while it trains: validation images against training images, both cut in the evaluation
+// way, once if that fits into RenderedBytes and afresh every time if not.
 type Monitor struct {
-	train, val         *Embedder
-	trainSet, valSet   []*stages.Batch
+	train, val         monitored
 	Train, Val         *FeatureSet // of the last evaluation
 	Classes            []string
 	trainData, valData stages.Dataset
 }
 
-// NewMonitor renders the validation images and the training images of a run, at most limit of each, evenly spread.
+// monitored is the images of one half that are judged.
+type monitored struct {
+	embedder *Embedder
+	index    []int
+	rendered []*stages.Batch // nil loads them anew
+}
+
+// features embeds them with the present weights.
+func (s *monitored) features(ctx context.Context) (*FeatureSet, error) {
+	if s.rendered == nil {
+		return s.embedder.Run(ctx, s.index)
+	}
+	return s.embedder.Encode(ctx, s.rendered)
+}
+
+// RenderedBytes is how much a Monitor keeps of rendered images: of two views at 224 pixels, 1780 images.
+const RenderedBytes = 1 << 30
+
+// NewMonitor loads the validation images and the training images of a run, at most limit of each, evenly spread.
 func NewMonitor(r *Run, limit int, ctx context.Context) (*Monitor, error) {
 	val, err := openData(r.o, "val", true)
 	if err != nil {
@@ -29,6 +46,7 @@ func NewMonitor(r *Run, limit int, ctx context.Context) (*Monitor, error) {
 		}
 	}
 	m := &Monitor{Classes: train.Classes(), trainData: train, valData: val}
+	bytes := 0
 	for i, half := range []stages.Dataset{train, val} {
 		decode, err := newDecode(r.o, half, r.decoder, r.views, true)
 		if err != nil {
@@ -38,14 +56,18 @@ func NewMonitor(r *Run, limit int, ctx context.Context) (*Monitor, error) {
 		if err != nil {
 			return nil, err
 		}
-		batches, err := e.Render(ctx, spread(half.Len(), limit))
-		if err != nil {
-			return nil, err
+		s := []*monitored{&m.train, &m.val}[i]
+		s.embedder, s.index = e, spread(half.Len(), limit)
+		for _, c := range r.views.channels() {
+			bytes += 4 * c * r.o.Data.ImageSize * r.o.Data.ImageSize * len(s.index)
 		}
-		if i == 0 {
-			m.train, m.trainSet = e, batches
-		} else {
-			m.val, m.valSet = e, batches
+	}
+	if bytes > RenderedBytes {
+		return m, nil
+	}
+	for _, s := range []*monitored{&m.train, &m.val} {
+		if s.rendered, err = s.embedder.Render(ctx, s.index); err != nil {
+			return nil, err
 		}
 	}
 	return m, nil
@@ -64,10 +86,10 @@ func spread(n, limit int) []int {
 // KNN embeds both sets with the present weights and returns the top-1 share in [0,1]. It needs the device for itself.
 func (m *Monitor) KNN(ctx context.Context) (float64, error) {
 	var err error
-	if m.Train, err = m.train.Encode(ctx, m.trainSet); err != nil {
+	if m.Train, err = m.train.features(ctx); err != nil {
 		return 0, err
 	}
-	if m.Val, err = m.val.Encode(ctx, m.valSet); err != nil {
+	if m.Val, err = m.val.features(ctx); err != nil {
 		return 0, err
 	}
 	return DefaultKNN.Top1(m.Train, m.Val)

@@ -130,3 +130,11 @@ func (h *Similarities) memory(queries []float32, m *bank.Memory, index []int32, 
 		}
 	}
 }
+
+// dot is the product of two rows.
+func dot(a, b []float32) (sum float64) {
+	for i, v := range a {
+		sum += float64(v) * float64(b[i])
+	}
+	return sum
+}

@@ -25,8 +25,8 @@ func TestStudies(t *testing.T) {
 		rows    []string
 		claims  int
 	}{
-		"objectives": {"L ab L+ab", []string{"untrained", "contrastive", "predictive L1", "predictive L2", "supervised"}, 4},
-		"views":      {"L ab depth", []string{"2: L, ab", "2: L, depth", "3: L, ab, depth"}, 3},
+		"objectives": {"L ab L+ab", []string{"untrained", "untrained, statistics settled", "contrastive", "predictive L1", "predictive L2", "supervised"}, 5},
+		"views":      {"L ab depth", []string{"untrained", "2: L, ab", "2: L, depth", "3: L, ab, depth"}, 3},
 		"losses":     {"L ab L+ab", []string{"softmax", "NCE"}, 3},
 		"mixture":    {"L ab L+ab", []string{"softmax", "softmax + IM"}, 3},
 	} {

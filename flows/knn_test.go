@@ -1,0 +1,115 @@
+package flows_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/contraflow/contraflow/flows"
+)
+
+// drawn are normal rows of a dimension.
+func drawn(r *rand.Rand, n, dim int) *flows.FeatureSet {
+	f := &flows.FeatureSet{Dim: dim, Rows: make([]float32, n*dim), Labels: make([]int, n), Index: make([]int, n)}
+	for i := range f.Rows {
+		f.Rows[i] = float32(r.NormFloat64())
+	}
+	return f
+}
+
+// Search finds what comparing every pair in float64 and looking at all of them finds, whatever the blocks; equal rows come in
+// their order.
+func TestKNNSearch(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, c := range []struct{ rows, queries, dim, k int }{{1, 1, 32, 5}, {700, 37, 64, 20}, {700, 16, 33, 1}, {513, 3, 32, 513}} {
+		train, query := drawn(r, c.rows, c.dim), drawn(r, c.queries, c.dim)
+		for i := 5; i < c.rows; i += 7 { // copies
+			copy(train.Row(i), train.Row(i-5))
+		}
+		found, err := flows.KNN{K: c.k, T: 1}.Search(train, query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for q, list := range found {
+			if len(list) != min(c.k, c.rows) {
+				t.Fatalf("%+v: query %d has %d neighbours", c, q, len(list))
+			}
+			taken := map[int]bool{}
+			least := math.Inf(1)
+			for i, n := range list {
+				if want := cosine(query.Row(q), train.Row(n.Row)); math.Abs(n.Similarity-want) > 1e-5 {
+					t.Fatalf("%+v: query %d, row %d: similarity %v, want %v", c, q, n.Row, n.Similarity, want)
+				}
+				if i > 0 && (n.Similarity > list[i-1].Similarity || n.Similarity == list[i-1].Similarity && n.Row < list[i-1].Row) {
+					t.Fatalf("%+v: query %d: %+v comes after %+v", c, q, n, list[i-1])
+				}
+				taken[n.Row], least = true, n.Similarity
+			}
+			for row := range c.rows {
+				if s := cosine(query.Row(q), train.Row(row)); !taken[row] && s > least+1e-5 {
+					t.Fatalf("%+v: query %d: row %d at %v was left out, the last taken is at %v", c, q, row, s, least)
+				}
+			}
+		}
+	}
+}
+
+func cosine(a, b []float32) float64 {
+	var ab, aa, bb float64
+	for i := range a {
+		ab, aa, bb = ab+float64(a[i])*float64(b[i]), aa+float64(a[i])*float64(a[i]), bb+float64(b[i])*float64(b[i])
+	}
+	return ab / math.Sqrt(aa*bb)
+}
+
+// A run that was stopped at the end of an epoch, before the score that was due, makes up for it when it goes on.
+func TestKNNCurveOfAResumedRun(t *testing.T) {
+	o := small(t, "cmc", images(t))
+	o.Run.KNNEvery, o.Run.KNNImages, o.Run.TBPath, o.Run.Name = 1, 100, "", "resumed"
+	ctx := context.Background()
+	for part := range 2 {
+		r, err := flows.Prepare(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total, _ := r.Steps()
+		stop := make(chan struct{})
+		if part == 0 {
+			r.Stop = stop
+		}
+		j, err := flows.NewJudge(ctx, r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Observe = func(rep *flows.StepReport) {
+			if part == 0 && rep.Plan.Step == total/2-1 {
+				close(stop)
+			}
+		}
+		err = r.Train(ctx)
+		if part == 0 && !errors.Is(err, flows.ErrStopped) {
+			t.Fatal(err)
+		}
+		if err := j.Finish(ctx, err); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o.Run.Resume = "auto"
+	}
+	raw, err := os.ReadFile(filepath.Join(o.Run.ModelPath, "resumed", "knn.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"epoch":0`, `"epoch":1`, `"epoch":2`} {
+		if strings.Count(string(raw), want) != 1 {
+			t.Errorf("want one line with %s:\n%s", want, raw)
+		}
+	}
+}
