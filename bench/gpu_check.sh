@@ -67,7 +67,8 @@ if wants conform; then
   tests "kernels, memory, spans, same bits" ops/cuda 'Bank|Render|Spans' "$bin/cuda.test" -test.run '^Test([^C]|C[^o])' # all but conformance
 fi
 if wants goldens; then
-  tests "goldens float32" flows '^TestGolden(Misc|BatchNorm)$' env CONTRAFLOW_TEST_DEVICE=cuda "$bin/flows.test" -test.run 'Golden'
+  tests "goldens float32" flows '^TestGolden(Misc|BatchNorm)$' env CONTRAFLOW_TEST_DEVICE=cuda "$bin/flows.test" -test.run '^TestGolden'
+  tests "golden features bfloat16" flows 'CUDAGoldenBF16' "$bin/flows.test" -test.run 'CUDAGoldenBF16'
 fi
 if wants flows; then
   tests "two steps of every flow, same bits twice" flows 'CUDAFlows/moco/nce' "$bin/flows.test" -test.run '^TestCUDA(Flows|Bits|Mistakes)'
