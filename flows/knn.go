@@ -93,7 +93,7 @@ func (k KNN) Search(train, query *FeatureSet) ([][]Neighbour, error) {
 				for from := 0; from < len(rows); from += blockRows {
 					block := rows[from:min(from+blockRows, len(rows))]
 					for i := range found {
-						cpu.GatherDot(scores, q[(first+i)*query.Dim:][:query.Dim], unit, block)
+						cpu.GatherDot(scores[:len(block)], q[(first+i)*query.Dim:][:query.Dim], unit, block)
 						found[i].add(scores[:len(block)], from, k.K)
 					}
 				}
