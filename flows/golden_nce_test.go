@@ -31,7 +31,7 @@ func int32s(a *golden.Array) []int32 {
 }
 
 // scored runs an objective over given features.
-func scored(t *testing.T, ids []int, out ...[]float32) *stages.Scores {
+func scored(t testing.TB, ids []int, out ...[]float32) *stages.Scores {
 	t.Helper()
 	return &stages.Scores{Features: &stages.Features{Batch: &stages.Batch{Plan: stages.Plan{Index: ids}}, Out: out}}
 }

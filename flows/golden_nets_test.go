@@ -22,7 +22,7 @@ type entry struct {
 	Shape []int  `json:"shape"`
 }
 
-func nets(t *testing.T) map[string]struct {
+func nets(t testing.TB) map[string]struct {
 	Entries []entry `json:"state_dict"`
 } {
 	t.Helper()
@@ -42,7 +42,7 @@ func nets(t *testing.T) map[string]struct {
 var blockName = regexp.MustCompile(`\.layer(\d)\.(\d+)\.`)
 
 // infer reads the kind, depth and width of a network off its state dict.
-func infer(t *testing.T, entries []entry) encoders.Net {
+func infer(t testing.TB, entries []entry) encoders.Net {
 	t.Helper()
 	var r encoders.ResNet
 	for _, e := range entries {
@@ -82,12 +82,12 @@ type filled struct {
 	net      encoders.Net
 }
 
-func fillNet(t *testing.T, name, method string, seed uint64, size int) *filled {
+func fillNet(t testing.TB, name, method string, seed uint64, size int) *filled {
 	t.Helper()
 	return fillNetOn(t, device(t), name, method, seed, size)
 }
 
-func fillNetOn(t *testing.T, d ops.Device, name, method string, seed uint64, size int) *filled {
+func fillNetOn(t testing.TB, d ops.Device, name, method string, seed uint64, size int) *filled {
 	t.Helper()
 	n, ok := nets(t)[name]
 	if !ok {
@@ -113,7 +113,7 @@ func fillNetOn(t *testing.T, d ops.Device, name, method string, seed uint64, siz
 	return f
 }
 
-func (f *filled) fill(t *testing.T, entries []entry, seed uint64) {
+func (f *filled) fill(t testing.TB, entries []entry, seed uint64) {
 	t.Helper()
 	for _, e := range entries {
 		for v, prefix := range f.prefixes {
@@ -135,7 +135,7 @@ func (f *filled) fill(t *testing.T, entries []entry, seed uint64) {
 }
 
 // tensor reads a named tensor, or its gradient.
-func (f *filled) tensor(t *testing.T, full string, grad bool) []float32 {
+func (f *filled) tensor(t testing.TB, full string, grad bool) []float32 {
 	t.Helper()
 	for v, prefix := range f.prefixes {
 		name, ok := strings.CutPrefix(full, prefix)
@@ -172,7 +172,7 @@ type groupTolerance struct {
 }
 
 // compareGroup checks every tensor of a group: strided samples by relative L2, sums and norms by the statistics.
-func compareGroup(t *testing.T, f *golden.File, kase, group string, get func(name string) []float32) {
+func compareGroup(t testing.TB, f *golden.File, kase, group string, get func(name string) []float32) {
 	t.Helper()
 	mark(f, group)
 	names := f.Meta.Names[group]
@@ -226,7 +226,7 @@ func compareGroup(t *testing.T, f *golden.File, kase, group string, get func(nam
 }
 
 // compareGradient checks a whole gradient: within its stated tolerance, and by relative L2 as its group is.
-func compareGradient(t *testing.T, f *golden.File, kase, array string, got []float32) {
+func compareGradient(t testing.TB, f *golden.File, kase, array string, got []float32) {
 	t.Helper()
 	mark(f, array)
 	var tol groupTolerance

@@ -20,10 +20,10 @@ func testDevice() string {
 	return "cpu"
 }
 
-var devices = map[*testing.T]ops.Device{} // one a test
+var devices = map[testing.TB]ops.Device{} // one a test
 
 // device is the test's device, opened when first asked for and closed with the test.
-func device(t *testing.T) ops.Device {
+func device(t testing.TB) ops.Device {
 	t.Helper()
 	if d := devices[t]; d != nil {
 		return d
