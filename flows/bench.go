@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -26,6 +27,7 @@ type StepBench struct {
 	Device           string
 	AMP, TF32        bool
 	CUDAGraph        bool
+	Spans            bool // tell afterwards what the device spent its time on, in steps of their own
 }
 
 // StepResult is what was measured. Times are of whole steps: forward, loss, backward, SGD, memory update.
@@ -43,6 +45,14 @@ type StepResult struct {
 	ISA         string   `json:"isa,omitempty"`
 	Device      string   `json:"device"`
 	Threads     int      `json:"threads"`
+	Spans       []Span   `json:"spans,omitempty"` // the longest first
+}
+
+// Span is a kind of work on the device, per step. Some lie within others: a conv within a forward.
+type Span struct {
+	Name  string  `json:"name"`
+	Times float64 `json:"times"`
+	MS    float64 `json:"ms"`
 }
 
 // peaker is a device that can measure its own limits.
@@ -112,6 +122,11 @@ func (s StepBench) Run() (StepResult, error) {
 			return res, err
 		}
 		res.QueryStepMS = median(query)
+	}
+	if s.Spans {
+		if res.Spans, err = b.spans(device, s.Steps, s.QueryOnly); err != nil {
+			return res, err
+		}
 	}
 	if flops > 0 {
 		share := res.GFLOPS / flops
@@ -230,6 +245,37 @@ func (b *stepper) time(steps int, query bool) ([]float64, error) {
 		}
 	}
 	return out, nil
+}
+
+// spans takes steps once more while the device tells what it does.
+func (b *stepper) spans(device ops.Device, steps int, query bool) ([]Span, error) {
+	tracer, ok := device.(ops.Tracer)
+	if !ok {
+		return nil, fmt.Errorf("--spans: %s does not tell what it does", device.Name())
+	}
+	sums := map[string]*Span{}
+	tracer.OnSpan(func(name string, _ time.Time, d time.Duration) {
+		s := sums[name]
+		if s == nil {
+			s = &Span{Name: name}
+			sums[name] = s
+		}
+		s.Times += 1 / float64(steps)
+		s.MS += 1000 * d.Seconds() / float64(steps)
+	})
+	var err error
+	for range steps {
+		if err = b.once(query); err != nil {
+			break
+		}
+	}
+	tracer.OnSpan(nil)
+	var out []Span
+	for _, s := range sums {
+		out = append(out, *s)
+	}
+	slices.SortFunc(out, func(a, b Span) int { return cmp.Or(cmp.Compare(b.MS, a.MS), cmp.Compare(a.Name, b.Name)) })
+	return out, err
 }
 
 // forward runs pass i, on a batch that stays on the device where it can.

@@ -55,6 +55,9 @@ func newBenchStep() *cobra.Command {
 				fmt.Fprintf(w, "peak\t%.1f GFLOP/s\t%.1f GB/s\nshare\t%.0f %%\n", *r.PeakGFLOPS, *r.PeakGBs, 100**r.ShareOfPeak)
 			}
 			fmt.Fprintf(w, "device\t%s\n", r.Device)
+			for _, s := range r.Spans {
+				fmt.Fprintf(w, "  %s\t%.3f ms\t×%.3g\n", s.Name, s.MS, s.Times)
+			}
 			return w.Flush()
 		},
 	}
@@ -75,6 +78,7 @@ func newBenchStep() *cobra.Command {
 	f.BoolVar(&b.Direct, "deterministic_reference", false, "no Winograd convolutions")
 	f.StringVar(&profile, "cpuprofile", "", "file for a profile that go tool pprof reads")
 	f.BoolVar(&b.QueryOnly, "query_only", false, "moco: steps without the key encoder")
+	f.BoolVar(&b.Spans, "spans", false, "tell afterwards what the device spent its time on, in steps of their own")
 	f.BoolVar(&b.Peak, "peak", false, "measure the machine's multiply-adds and bandwidth first, and report the share of them")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c

@@ -25,8 +25,8 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 		return nil, errReleased
 	}
 	defer t.Release()
-	if !pr.o.Train {
-		return nil, errors.New("ops: backward of a program compiled for evaluation: compile it with Train")
+	if !pr.keeps() {
+		return nil, errors.New("ops: backward of a program compiled for evaluation: compile it with Train and without NoGrad")
 	}
 	if len(grads) != len(pr.outs) {
 		return nil, fmt.Errorf("ops: %d output gradients for %d outputs", len(grads), len(pr.outs))
@@ -170,6 +170,9 @@ func (pr *program) backward(s *step, t *tape, n int) error {
 		if s.kind == ops.Linear {
 			return pr.backLinear(s, x, dy, n)
 		}
+		if s.blocks != nil {
+			x = t.at(s.extra)
+		}
 		return pr.backConv(s, x, dy, n)
 	case ops.BatchNorm:
 		return pr.backNorm(s, t, n)
@@ -225,10 +228,10 @@ func (pr *program) backBias(s *step, dy cu.DevicePtr, n int) error {
 	d, out := pr.d, s.node.Out
 	p, rows := padded(out.C), n*out.H*out.W
 	parts := normParts(rows, p, 1)
-	if err := d.launch("bias_sums", driver.Dim{(p + 63) / 64, parts, 1}, driver.Dim{8, 32, 1}, d.args().Ptr(dy).Ptr(d.scratch.p).Long(int64(rows)).Int(p)); err != nil {
+	if err := d.launch("bias_sums", driver.Dim{normColumns(p), parts, 1}, driver.Dim{threads, 1, 1}, d.args().Ptr(dy).Ptr(d.scratch.p).Long(int64(rows)).Int(p)); err != nil {
 		return err
 	}
-	return d.launch("bias_add", driver.Dim{(p + 31) / 32, 1, 1}, driver.Dim{32, 8, 1}, d.args().Ptr(d.scratch.p).Ptr(pr.p.gradient(s.bias)).Int(p).Int(parts))
+	return d.launch("bias_add", driver.Dim{(p + 31) / 32, 1, 1}, driver.Dim{32, folders, 1}, d.args().Ptr(d.scratch.p).Ptr(pr.p.gradient(s.bias)).Int(p).Int(parts))
 }
 
 // newGradient is where this pass leaves the gradient of a weight.
@@ -246,6 +249,11 @@ func (pr *program) backConv(s *step, x, dy cu.DevicePtr, n int) error {
 	if err := plan.Run(uintptr(x), uintptr(dw), uintptr(dy), uintptr(d.space.p)); err != nil {
 		return err
 	}
+	if s.blocks != nil {
+		if err := d.trim(s.blocks, dw, padded(k.Out.C)); err != nil {
+			return err
+		}
+	}
 	if k.Groups > 1 {
 		size := int64(k.Kernel*k.Kernel) * int64(padded(k.Out.C)*padded(in.C))
 		if err := d.each("keep_blocks", size, 1, d.args().Ptr(dw).Int(padded(k.Out.C)).Int(k.Kernel*k.Kernel).Int(padded(in.C)).Int(k.Out.C/k.Groups).Int(in.C/k.Groups)); err != nil {
@@ -257,6 +265,18 @@ func (pr *program) backConv(s *step, x, dy cu.DevicePtr, n int) error {
 		return nil
 	}
 	w := uintptr(pr.p.weight(s.weight))
+	if b := s.blocks; b != nil {
+		if plan, err = pr.convolution(s, n, cudnn.BackData, false); err != nil {
+			return err
+		}
+		if err := d.grow(&d.apart, int64(d.actSize())*elements(b.shape(), n), "the gradient of pictures"); err != nil {
+			return err
+		}
+		if err := plan.Run(uintptr(d.apart.p), w, uintptr(dy), uintptr(d.space.p)); err != nil {
+			return err
+		}
+		return d.spread(b, d.apart.p, dx, n, add)
+	}
 	plan, err = pr.convolution(s, n, cudnn.BackData, add)
 	if err == nil {
 		return plan.Run(uintptr(dx), w, uintptr(dy), uintptr(d.space.p))
@@ -313,17 +333,17 @@ func (pr *program) backNorm(s *step, t *tape, n int) error {
 		dres, addRes = pr.into(s, 1)
 	}
 	dx, addX = pr.into(s, 0)
-	if err := d.launch("norm_back_sums", driver.Dim{(p + 63) / 64, b.parts, b.groups}, driver.Dim{8, 32, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(beta).Ptr(part).
+	if err := d.launch("norm_back_sums", driver.Dim{normColumns(p), b.parts, b.groups}, driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(beta).Ptr(part).
 		Int(n).Int(per).Int(area).Int(p).Int(b.relu)); err != nil {
 		return err
 	}
-	if err := d.launch("norm_back_stats", driver.Dim{(p + 31) / 32, 1, 1}, driver.Dim{32, 8, 1}, d.args().Ptr(part).Ptr(stat).Ptr(coef).
+	if err := d.launch("norm_back_stats", driver.Dim{(p + 31) / 32, 1, 1}, driver.Dim{32, folders, 1}, d.args().Ptr(part).Ptr(stat).Ptr(coef).
 		Ptr(pr.p.gradient(b.gamma)).Ptr(pr.p.gradient(b.beta)).Int(n).Int(per).Int(area).Int(p).Int(b.parts).Int(b.groups).Int(flag(b.batch))); err != nil {
 		return err
 	}
 	if dx == 0 && dres == 0 {
 		return nil
 	}
-	return d.launch("norm_back_apply", groupGrid(per*area*p/8, b.groups), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(coef).Ptr(beta).Ptr(dx).Ptr(dres).
+	return d.launch("norm_back_apply", normGrid(per*area, p, b.groups), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(coef).Ptr(beta).Ptr(dx).Ptr(dres).
 		Int(n).Int(per).Int(area).Int(p).Int(b.relu).Int(flag(addX)).Int(flag(addRes)))
 }

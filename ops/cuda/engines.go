@@ -14,7 +14,12 @@ import (
 )
 
 // planCache remembers which of cuDNN's engines was the fastest for a convolution.
-type planCache map[string]int
+type planCache map[string]engine
+
+type engine struct {
+	Index        int     // among all that cuDNN lists
+	Milliseconds float64 // of one run, when it was chosen
+}
 
 func (d *Device) plansPath() string {
 	return filepath.Join(d.cache, fmt.Sprintf("engines-%s-cudnn%d.json", d.arch, d.dnn.Version()))
@@ -54,8 +59,8 @@ func (d *Device) plan(c cudnn.Conv, untimed bool) (*cudnn.Plan, error) {
 	}
 	key := fmt.Sprintf("%s %v, add %t, bfloat16 %t, tf32 %t", d.name, c, c.Add, c.BF16, c.TF32)
 	var p *cudnn.Plan
-	if index, ok := d.plans[key]; ok && !untimed {
-		if list, err := d.dnn.Plans(c, 1, index); err == nil {
+	if known, ok := d.plans[key]; ok && !untimed {
+		if list, err := d.dnn.Plans(c, 1, known.Index); err == nil {
 			p = list[0]
 		}
 	}
@@ -68,11 +73,12 @@ func (d *Device) plan(c cudnn.Conv, untimed bool) (*cudnn.Plan, error) {
 		if err != nil {
 			return nil, err
 		}
-		if p, err = d.fastest(c, list); err != nil {
+		var ms float64
+		if p, ms, err = d.fastest(c, list); err != nil {
 			return nil, err
 		}
 		if !untimed {
-			d.plans[key] = p.Index
+			d.plans[key] = engine{p.Index, ms}
 			if err := d.savePlans(); err != nil {
 				return nil, fmt.Errorf("remember engines: %w: name another folder in CONTRAFLOW_CACHE", err)
 			}
@@ -85,10 +91,11 @@ func (d *Device) plan(c cudnn.Conv, untimed bool) (*cudnn.Plan, error) {
 	return p, nil
 }
 
-// fastest times every plan on buffers of its own, and closes the others.
-func (d *Device) fastest(c cudnn.Conv, list []*cudnn.Plan) (*cudnn.Plan, error) {
+// fastest times every plan on buffers of its own, and closes the others. It tells the milliseconds of the one it keeps, unless
+// that was alone.
+func (d *Device) fastest(c cudnn.Conv, list []*cudnn.Plan) (best *cudnn.Plan, least float64, err error) {
 	if len(list) == 1 {
-		return list[0], nil
+		return list[0], 0, nil
 	}
 	p, q := c.Out()
 	var most int64
@@ -99,50 +106,48 @@ func (d *Device) fastest(c cudnn.Conv, list []*cudnn.Plan) (*cudnn.Plan, error) 
 	sizes := [4]int64{size * int64(c.N*c.H*c.W*c.C), size * int64(c.K*c.R*c.R*c.C), size * int64(c.N*p*q*c.K), max(most, 256)}
 	var buffers [4]cu.DevicePtr
 	for i, n := range sizes {
-		var err error
 		if buffers[i], err = d.alloc(n, "buffers to time convolutions", "lower --batch_size"); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if err := cu.MemsetD8Async(buffers[i], 0, n, d.compute); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 	start, err := cu.MakeEvent(cu.DefaultEvent)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	end, err := cu.MakeEvent(cu.DefaultEvent)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	run := func(l *cudnn.Plan) error {
 		return l.Run(uintptr(buffers[0]), uintptr(buffers[1]), uintptr(buffers[2]), uintptr(buffers[3]))
 	}
-	best, least := list[0], 0.0
 	for i, l := range list {
 		if err := run(l); err != nil { // the first run may load code
-			return nil, fmt.Errorf("%v: %w", c, err)
+			return nil, 0, fmt.Errorf("%v: %w", c, err)
 		}
 		if err := start.Record(d.compute); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		for range timedRuns {
 			if err := run(l); err != nil {
-				return nil, fmt.Errorf("%v: %w", c, err)
+				return nil, 0, fmt.Errorf("%v: %w", c, err)
 			}
 		}
 		if err := end.Record(d.compute); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if err := end.Synchronize(); err != nil {
-			return nil, fmt.Errorf("%v: %w", c, err)
+			return nil, 0, fmt.Errorf("%v: %w", c, err)
 		}
 		ms, err := start.Elapsed(end)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		if i == 0 || ms < least {
-			best, least = l, ms
+		if i == 0 || ms/timedRuns < least {
+			best, least = l, ms/timedRuns
 		}
 	}
 	for _, l := range list {
@@ -152,11 +157,11 @@ func (d *Device) fastest(c cudnn.Conv, list []*cudnn.Plan) (*cudnn.Plan, error) 
 	}
 	for i := range buffers {
 		if err := d.free(buffers[i]); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 	if err := cu.DestroyEvent(&start); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return best, cu.DestroyEvent(&end)
+	return best, least, cu.DestroyEvent(&end)
 }

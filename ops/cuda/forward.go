@@ -173,6 +173,12 @@ func (pr *program) forward(s *step, t *tape, n int) error {
 		if err != nil {
 			return err
 		}
+		if s.blocks != nil {
+			if err := d.gather(s.blocks, x, t.at(s.extra), n); err != nil {
+				return err
+			}
+			x = t.at(s.extra)
+		}
 		if err := plan.Run(uintptr(x), uintptr(pr.p.weight(s.weight)), uintptr(y), uintptr(d.space.p)); err != nil || s.bias < 0 {
 			return err
 		}
@@ -220,10 +226,10 @@ func (pr *program) normalise(s *step, t *tape, n int) error {
 	p, area, per := padded(out.C), out.H*out.W, (n+b.groups-1)/b.groups
 	x, stat := t.value(s.in[0]), t.at(b.stat)
 	if b.batch {
-		if err := d.launch("norm_sums", driver.Dim{(p + 63) / 64, b.parts, b.groups}, driver.Dim{8, 32, 1}, d.args().Ptr(x).Ptr(d.scratch.p).Int(n).Int(per).Int(area).Int(p)); err != nil {
+		if err := d.launch("norm_sums", driver.Dim{normColumns(p), b.parts, b.groups}, driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(d.scratch.p).Int(n).Int(per).Int(area).Int(p)); err != nil {
 			return err
 		}
-		if err := d.launch("norm_stats", driver.Dim{(p + 31) / 32, b.groups, 1}, driver.Dim{32, 8, 1}, d.args().Ptr(x).Ptr(d.scratch.p).Ptr(stat).
+		if err := d.launch("norm_stats", driver.Dim{(p + 31) / 32, b.groups, 1}, driver.Dim{32, folders, 1}, d.args().Ptr(x).Ptr(d.scratch.p).Ptr(stat).
 			Ptr(pr.p.master(b.gamma)).Ptr(pr.p.master(b.mean)).Ptr(pr.p.master(b.variance)).Int(n).Int(per).Int(area).Int(p).Int(b.parts).Double(b.eps).Double(b.momentum)); err != nil {
 			return err
 		}
@@ -237,13 +243,17 @@ func (pr *program) normalise(s *step, t *tape, n int) error {
 	if len(s.in) > 1 {
 		res = t.value(s.in[1])
 	}
-	return d.launch("norm_apply", groupGrid(per*area*p/8, b.groups), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(res).Ptr(stat).Ptr(pr.p.master(b.beta)).Ptr(t.value(s.out)).
+	return d.launch("norm_apply", normGrid(per*area, p, b.groups), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(res).Ptr(stat).Ptr(pr.p.master(b.beta)).Ptr(t.value(s.out)).
 		Ptr(t.at(b.mask)).Int(n).Int(per).Int(area).Int(p).Int(b.relu))
 }
 
-// groupGrid covers n vectors of every group.
-func groupGrid(n, groups int) driver.Dim {
-	return driver.Dim{max(1, min((n+threads-1)/threads, maxBlocks/groups)), groups, 1}
+// folders is how many threads add the partial sums of a channel, as in norm.cu.
+const folders = 16
+
+// normGrid covers rows of p channels in every group, with four rows a thread or more.
+func normGrid(rows, p, groups int) driver.Dim {
+	columns := normColumns(p)
+	return driver.Dim{columns, max(1, min(rows/(4*normLanes(p)), maxBlocks/(columns*groups))), groups}
 }
 
 // dropout draws the mask on the host, so that every device drops the same values.

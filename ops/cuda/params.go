@@ -49,7 +49,7 @@ func (d *Device) NewParams(g *ops.Graph) (ops.Params, error) {
 			return nil, fmt.Errorf("ops: parameter %q is declared twice", s.Name)
 		}
 		p.byName[s.Name] = i
-		p.tensors[i] = newTensor(s, g.Nodes[s.Node])
+		p.tensors[i] = newTensor(s, g)
 	}
 	place := func(which func(ops.Role) bool) int64 {
 		for i, s := range p.specs {
@@ -108,8 +108,9 @@ func (d *Device) actSize() int {
 }
 
 // newTensor lays a tensor out: weights [out][kh·kw][in], out and in padded, a grouped convolution's as a dense one's with
-// zeros between the blocks; everything else as it is, padded.
-func newTensor(s ops.ParamSpec, n ops.Node) tensor {
+// zeros between the blocks, a first convolution's in blocks of pixels; everything else as it is, padded.
+func newTensor(s ops.ParamSpec, g *ops.Graph) tensor {
+	n := g.Nodes[s.Node]
 	t := tensor{trainable: s.Role.Trainable(), place: func(i int) int { return i }}
 	switch {
 	case s.Role == ops.Batches:
@@ -125,6 +126,13 @@ func newTensor(s ops.ParamSpec, n ops.Node) tensor {
 		t.place = func(i int) int {
 			o, c, tap := i/(in*taps), i/taps%in, i%taps
 			return (o*taps+tap)*p + o/(out/groups)*in + c
+		}
+		if b, ok := blocksOf(g.Nodes[n.In[0]].Out, n); ok {
+			t.size = int64(roundUp(out, 8) * b.taps * b.taps * padded(b.channels()))
+			t.place = func(i int) int {
+				tap := i % taps
+				return b.place(i/(in*taps), i/taps%in, tap/n.Kernel, tap%n.Kernel)
+			}
 		}
 	}
 	return t

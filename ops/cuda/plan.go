@@ -22,7 +22,8 @@ type step struct {
 	weight   int    // index of the weight tensor, -1 without
 	bias     int
 	norm     *norm
-	extra    *life // on the tape: a max pool's winners, a dropout's mask
+	blocks   *blocks // a first convolution runs on these
+	extra    *life   // on the tape: a max pool's winners, a dropout's mask, blocks of pixels
 }
 
 // norm is batch normalisation with what is fused behind it.
@@ -98,6 +99,9 @@ func (d *Device) Compile(g *ops.Graph, p ops.Params, o ops.Options) (ops.Program
 	pr.placeGradients()
 	return pr, d.do(func() error { pr.own = newEstate(d, pr); return pr.prepare() })
 }
+
+// keeps says that a Backward may follow, for which activations stay.
+func (pr *program) keeps() bool { return pr.o.Train && !pr.o.NoGrad }
 
 // outputs resolves the marks to return.
 func (pr *program) outputs() error {
@@ -176,6 +180,9 @@ func (pr *program) fuse() {
 				s.bias = n.Params[1]
 			}
 			in := nodes[s.in[0]].Out
+			if b, ok := blocksOf(in, n); ok {
+				s.blocks = &b
+			}
 			f := 2 * float64(pr.o.Batch) * float64(max(n.Kernel, 1)*max(n.Kernel, 1)*in.C/max(n.Groups, 1)) * float64(n.Out.Len())
 			pr.flops[0] += f
 			pr.flops[1] += 2 * f
@@ -200,12 +207,20 @@ func (pr *program) newNorm(n ops.Node) *norm {
 	return b
 }
 
-// normParts is into how many pieces the rows of a group are cut for sums: enough to fill the largest devices, none of fewer
-// than 64 rows. It depends on shapes alone, and so do the sums.
+// normColumns is how many blocks share the channels of a row: up to 256 channels each.
+func normColumns(p int) int { return (p/8 + 31) / 32 }
+
+// normLanes is how many rows a block of norm.cu reads side by side.
+func normLanes(p int) int {
+	columns := normColumns(p)
+	return threads / ((p/8 + columns - 1) / columns)
+}
+
+// normParts is into how many pieces the rows of a group are cut for sums: enough to fill the largest devices, and a thread
+// has four rows at least. It depends on shapes alone, and so do the sums.
 func normParts(rows, p, groups int) int {
-	const blocks = 2112 // 16 for each of 132 multiprocessors
-	columns := (p + 63) / 64 * groups
-	return max(1, min((blocks+columns-1)/columns, rows/64, 1024))
+	const blocks = 528 // 4 for each of 132 multiprocessors
+	return max(1, min(blocks/(normColumns(p)*groups), rows/(4*normLanes(p))))
 }
 
 // padded is how many channels the device stores.
@@ -237,12 +252,17 @@ func (pr *program) placeTape() {
 		}
 		out := elements(s.node.Out, pr.o.Batch)
 		switch {
+		case s.blocks != nil:
+			s.extra = put(int64(pr.d.actSize())*elements(s.blocks.shape(), pr.o.Batch), i)
+			if !pr.keeps() {
+				s.extra.to = i
+			}
 		case s.norm != nil:
 			s.norm.stat = put(int64(12*s.norm.groups*padded(s.node.Out.C)), i)
-			if s.norm.relu == 2 && pr.o.Train {
+			if s.norm.relu == 2 && pr.keeps() {
 				s.norm.mask = put(out/8, i)
 			}
-		case pr.o.Train && (s.kind == ops.MaxPool || s.kind == ops.AdaptiveMax):
+		case pr.keeps() && (s.kind == ops.MaxPool || s.kind == ops.AdaptiveMax):
 			s.extra = put(2*out, i)
 		case s.kind == ops.Dropout && pr.o.Train && !pr.o.RunningStats:
 			s.extra = put(int64(4*pr.o.Batch*s.node.Out.Len()), i)
@@ -253,7 +273,7 @@ func (pr *program) placeTape() {
 		pr.values[v].to = end
 		pr.outSize += roundUp(int64(4*pr.o.Batch*nodes[v].Out.Len()), 256)
 	}
-	if pr.o.Train {
+	if pr.keeps() {
 		for _, l := range pr.values {
 			if l != nil {
 				l.to = end
@@ -266,7 +286,7 @@ func (pr *program) placeTape() {
 // placeGradients finds which values need a gradient and gives each memory for as long as it lives: from the first step,
 // backwards, that writes it to the step that made the value.
 func (pr *program) placeGradients() {
-	if !pr.o.Train {
+	if !pr.keeps() {
 		return
 	}
 	nodes := pr.graph.Nodes
@@ -322,7 +342,7 @@ func (pr *program) prepare() (err error) {
 			if _, err = pr.convolution(s, pr.o.Batch, cudnn.Forward, false); err != nil {
 				return err
 			}
-			if !pr.o.Train {
+			if !pr.keeps() {
 				continue
 			}
 			if _, err = pr.convolution(s, pr.o.Batch, cudnn.BackWeight, false); err != nil {
@@ -347,7 +367,7 @@ func (pr *program) prepare() (err error) {
 			return err
 		}
 	}
-	if !pr.o.Train {
+	if !pr.keeps() {
 		return nil
 	}
 	if pr.gradAt, err = pr.own.alloc(pr.gradSize, fmt.Sprintf("the gradients of a batch of %d", pr.o.Batch), lowerBatch); err != nil {
@@ -370,7 +390,11 @@ const (
 // convolution is the engine for a step and n samples.
 func (pr *program) convolution(s *step, n int, op cudnn.Op, add bool) (*cudnn.Plan, error) {
 	in, k := pr.graph.Nodes[s.in[0]].Out, s.node
-	return pr.d.plan(cudnn.Conv{Op: op, N: n, C: padded(in.C), H: in.H, W: in.W, K: padded(k.Out.C), R: k.Kernel, Stride: k.Stride, Pad: k.Pad, Add: add}, pr.o.Direct)
+	c := cudnn.Conv{Op: op, N: n, C: padded(in.C), H: in.H, W: in.W, K: padded(k.Out.C), R: k.Kernel, Stride: k.Stride, Pad: k.Pad, Add: add}
+	if b := s.blocks; b != nil {
+		c.C, c.H, c.W, c.R, c.Stride, c.Pad = padded(b.channels()), b.h, b.w, b.taps, 1, 0
+	}
+	return pr.d.plan(c, pr.o.Direct)
 }
 
 // product is a plan for a matrix product.

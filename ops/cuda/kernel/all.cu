@@ -1,5 +1,6 @@
 // all.cu is the module that NVRTC compiles: every kernel, once in float and once in bfloat16.
 #include "layout.cu"
+#include "blocks.cu"
 #include "elementwise.cu"
 #include "norm.cu"
 #include "pool.cu"

@@ -91,6 +91,21 @@ DEVICE void store8(bf16 *p, const float *f) {
   *(words *)p = a;
 }
 
+// vec is what load8 reads, before it is spread: several of them can be under way without taking the registers of eight floats.
+#ifdef CF_BF16
+struct vec { words a; };
+DEVICE vec fetch(const act *p) { vec v = {*(const words *)p}; return v; }
+DEVICE void spread(const vec &v, float *f) {
+  for (int k = 0; k < 4; k++) { f[2 * k] = __uint_as_float(v.a.w[k] << 16); f[2 * k + 1] = __uint_as_float(v.a.w[k] & 0xffff0000u); }
+}
+#else
+struct vec { words a, b; };
+DEVICE vec fetch(const act *p) { vec v = {*(const words *)p, *(const words *)(p + 4)}; return v; }
+DEVICE void spread(const vec &v, float *f) {
+  for (int k = 0; k < 4; k++) { f[k] = __uint_as_float(v.a.w[k]); f[4 + k] = __uint_as_float(v.b.w[k]); }
+}
+#endif
+
 // FOR_EACH walks i over [0, n) with the whole grid along x.
 #define FOR_EACH(i, n) \
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < (n); i += (long long)gridDim.x * blockDim.x)

@@ -1,9 +1,10 @@
 // norm.cu: batch normalisation fused with the ReLU and the sum behind it, over [n,H,W,P]. Batch-norm groups are contiguous
-// chunks of per samples, along z (statistics) or y (the rest). Sums are float in a thread, which sees few rows, and double
-// across threads, in an order that depends on shapes alone.
+// chunks of per samples, along z. Sums are float in a thread, which sees few rows, and double across threads, in an order that
+// depends on shapes alone. All of it is bound by memory: every thread has UNROLL rows under way, and sums walk up from the last
+// row, which the kernel before them wrote last, so that the values that follow find the first ones in the cache.
 #include "cudev.h"
 
-enum { LANES = 8, ROWS = 32 }; // a block sums 64 channels, 32 rows at a time
+enum { BLOCK = 256, UNROLL = 4 };
 
 struct chunk { long long from, to; }; // rows of a group
 DEVICE chunk rows_of(int g, int n, int per, int area) {
@@ -14,51 +15,77 @@ DEVICE chunk rows_of(int g, int n, int per, int area) {
   return c;
 }
 
+// A block's columns are `wide` neighbouring groups of eight channels, the x-th of gridDim.x shares of them; its threads stand side by
+// side in `lanes` rows. A thread stays with its eight channels from c on. What does not fit is idle.
+struct spot { int c, lane, lanes, wide, idle; };
+DEVICE spot spot_of(int p) {
+  spot t;
+  t.wide = (p / 8 + gridDim.x - 1) / gridDim.x;
+  t.lanes = BLOCK / t.wide;
+  t.lane = threadIdx.x / t.wide;
+  t.c = 8 * (blockIdx.x * t.wide + threadIdx.x % t.wide);
+  t.idle = t.lane >= t.lanes || t.c >= p;
+  return t;
+}
+
 // fold adds the 16 sums of every thread over the rows of the block and stores them: part[z][y][2][p].
-DEVICE void fold(float *s, float (*sh)[LANES][16], float *part, int p) {
-  int tx = threadIdx.x, ty = threadIdx.y, cg = blockIdx.x * LANES + tx;
-  for (int k = 0; k < 16; k++) sh[ty][tx][k] = s[k];
+DEVICE void fold(const float *s, float (*sh)[BLOCK], float *part, const spot &t, int p) {
+  int me = threadIdx.x, o = 1;
+  for (int k = 0; k < 16; k++) sh[k][me] = s[k];
   __syncthreads();
-  for (int o = ROWS / 2; o > 0; o >>= 1) {
-    if (ty < o)
-      for (int k = 0; k < 16; k++) sh[ty][tx][k] += sh[ty + o][tx][k];
+  while (2 * o < t.lanes) o *= 2;
+  for (; o > 0; o >>= 1) {
+    if (t.lane < o && t.lane + o < t.lanes)
+      for (int k = 0; k < 16; k++) sh[k][me] += sh[k][me + o * t.wide];
     __syncthreads();
   }
-  if (ty == 0 && cg * 8 < p) {
-    float *out = part + ((long long)blockIdx.z * gridDim.y + blockIdx.y) * 2 * p + cg * 8;
-    store8(out, sh[0][tx]);
-    store8(out + p, sh[0][tx] + 8);
+  if (t.lane == 0 && !t.idle) {
+    float *out = part + ((long long)blockIdx.z * gridDim.y + blockIdx.y) * 2 * p + t.c, f[16];
+    for (int k = 0; k < 16; k++) f[k] = sh[k][me];
+    store8(out, f);
+    store8(out + p, f + 8);
   }
 }
 
 // norm_sums: partial Σ(x-shift) and Σ(x-shift)², shift being the first row of the group.
 KERNEL(norm_sums)(const act *__restrict__ x, float *__restrict__ part, int n, int per, int area, int p) {
-  __shared__ __align__(16) float sh[ROWS][LANES][16];
-  chunk c = rows_of(blockIdx.z, n, per, area);
-  int cg = blockIdx.x * LANES + threadIdx.x;
+  __shared__ float sh[16][BLOCK];
+  chunk rows = rows_of(blockIdx.z, n, per, area);
+  spot t = spot_of(p);
   float s[16], shift[8], f[8];
   for (int k = 0; k < 16; k++) s[k] = 0.f;
-  if (cg * 8 < p && c.from < c.to) {
-    load8(x + c.from * p + cg * 8, shift);
-    for (long long r = c.from + blockIdx.y * ROWS + threadIdx.y; r < c.to; r += gridDim.y * ROWS) {
-      load8(x + r * p + cg * 8, f);
-      for (int k = 0; k < 8; k++) {
-        float v = f[k] - shift[k];
-        s[k] += v;
-        s[8 + k] += v * v;
+  if (!t.idle && rows.from < rows.to) {
+    x += t.c;
+    vec first = fetch(x + rows.from * p), v[UNROLL]; // what is beyond the end adds nothing
+    spread(first, shift);
+    int step = gridDim.y * t.lanes;
+    for (long long r = rows.to - 1 - (int)(blockIdx.y * t.lanes + t.lane); r >= rows.from; r -= UNROLL * step) {
+      for (int u = 0; u < UNROLL; u++) {
+        v[u] = first;
+        if (r - u * step >= rows.from) v[u] = fetch(x + (r - u * step) * p);
+      }
+      for (int u = 0; u < UNROLL; u++) {
+        spread(v[u], f);
+        for (int k = 0; k < 8; k++) {
+          float d = f[k] - shift[k];
+          s[k] += d;
+          s[8 + k] += d * d;
+        }
       }
     }
   }
-  fold(s, sh, part, p);
+  fold(s, sh, part, t, p);
 }
 EXPORT(norm_sums)
+
+enum { FOLDERS = 16 }; // lanes that add partial sums of a channel
 
 // gather_parts adds the partial sums of channel c of group g: a and b over y lanes, then over the block.
 DEVICE void gather_parts(const float *part, double (*sh)[2][32], int g, int parts, int c, int p, double *a, double *b) {
   double sa = 0, sb = 0;
   int tx = threadIdx.x, ty = threadIdx.y;
   if (c < p)
-    for (int k = ty; k < parts; k += blockDim.y) {
+    for (int k = ty; k < parts; k += FOLDERS) {
       const float *q = part + ((long long)g * parts + k) * 2 * p + c;
       sa += q[0];
       sb += q[p];
@@ -66,7 +93,7 @@ DEVICE void gather_parts(const float *part, double (*sh)[2][32], int g, int part
   sh[ty][0][tx] = sa;
   sh[ty][1][tx] = sb;
   __syncthreads();
-  for (int o = blockDim.y / 2; o > 0; o >>= 1) {
+  for (int o = FOLDERS / 2; o > 0; o >>= 1) {
     if (ty < o) {
       sh[ty][0][tx] += sh[ty + o][0][tx];
       sh[ty][1][tx] += sh[ty + o][1][tx];
@@ -81,7 +108,7 @@ DEVICE void gather_parts(const float *part, double (*sh)[2][32], int g, int part
 // statistics follow group 0, with the unbiased variance. γ and the running statistics may be missing.
 KERNEL(norm_stats)(const act *__restrict__ x, const float *__restrict__ part, float *__restrict__ stat, const float *gamma,
                    float *run_mean, float *run_var, int n, int per, int area, int p, int parts, double eps, double momentum) {
-  __shared__ double sh[8][2][32];
+  __shared__ double sh[FOLDERS][2][32];
   int g = blockIdx.y, groups = gridDim.y, c = blockIdx.x * 32 + threadIdx.x;
   chunk rows = rows_of(g, n, per, area);
   double sum, sq;
@@ -122,34 +149,40 @@ DEVICE float unit(float x, float mean, float scale, float beta) { return __fmaf_
 // norm_apply: y = act((x-mean)·scale + β + res). mask, if there, keeps a bit a value that ReLU let through. x may be y.
 KERNEL(norm_apply)(const act *x, const act *res, const float *__restrict__ stat, const float *__restrict__ beta, act *y,
                    unsigned char *__restrict__ mask, int n, int per, int area, int p, int relu) {
-  int g = blockIdx.y, c8 = p / 8;
-  const float *mean_in = stat + (long long)g * p, *scale_in = mean_in + 2LL * gridDim.y * p;
-  chunk rows = rows_of(g, n, per, area);
-  unsigned stride = gridDim.x * blockDim.x;
-  int steady = stride % c8 == 0; // this thread stays with its channels
-  float mean[8], scale[8], b[8], f[8], r[8];
-  long long i = rows.from * c8 + (long long)blockIdx.x * blockDim.x + threadIdx.x;
-  for (int first = 1; i < rows.to * c8; i += stride, first = 0) {
-    if (first || !steady) {
-      int c = (int)(i % c8) * 8;
-      load8(mean_in + c, mean);
-      load8(scale_in + c, scale);
-      if (beta) load8(beta + c, b);
-      else for (int k = 0; k < 8; k++) b[k] = 0.f;
-    }
-    load8(x + 8 * i, f);
-    if (res) load8(res + 8 * i, r);
-    unsigned bits = 0;
-    for (int k = 0; k < 8; k++) {
-      f[k] = unit(f[k], mean[k], scale[k], b[k]);
-      if (res) f[k] += r[k];
-      if (relu) {
-        bits |= (f[k] > 0.f ? 1u : 0u) << k;
-        f[k] = f[k] < 0.f ? 0.f : f[k];
+  chunk rows = rows_of(blockIdx.z, n, per, area);
+  spot t = spot_of(p);
+  if (t.idle) return;
+  float mean[8], scale[8], b[8], f[8], add[8];
+  load8(stat + (long long)blockIdx.z * p + t.c, mean);
+  load8(stat + (long long)(2 * gridDim.z + blockIdx.z) * p + t.c, scale);
+  for (int k = 0; k < 8; k++) b[k] = 0.f;
+  if (beta) load8(beta + t.c, b);
+  vec v[UNROLL], w[UNROLL];
+  int step = gridDim.y * t.lanes;
+  for (long long r = rows.from + blockIdx.y * t.lanes + t.lane; r < rows.to; r += UNROLL * step) {
+    for (int u = 0; u < UNROLL; u++)
+      if (r + u * step < rows.to) {
+        long long i = (r + u * step) * p + t.c;
+        v[u] = fetch(x + i);
+        if (res) w[u] = fetch(res + i);
       }
-    }
-    store8(y + 8 * i, f);
-    if (mask) mask[i] = (unsigned char)bits;
+    for (int u = 0; u < UNROLL; u++)
+      if (r + u * step < rows.to) {
+        long long i = (r + u * step) * p + t.c;
+        unsigned bits = 0;
+        spread(v[u], f);
+        if (res) spread(w[u], add);
+        for (int k = 0; k < 8; k++) {
+          f[k] = unit(f[k], mean[k], scale[k], b[k]);
+          if (res) f[k] += add[k];
+          if (relu) {
+            bits |= (f[k] > 0.f ? 1u : 0u) << k;
+            f[k] = f[k] < 0.f ? 0.f : f[k];
+          }
+        }
+        store8(y + i, f);
+        if (mask) mask[i >> 3] = (unsigned char)bits;
+      }
   }
 }
 EXPORT_FLAT(norm_apply)
@@ -166,28 +199,40 @@ DEVICE void dz8(float *g, const float *f, const float *mean, const float *scale,
 // norm_back_sums: partial Σdz and Σdz·(x-mean).
 KERNEL(norm_back_sums)(const act *__restrict__ x, const act *__restrict__ dy, const unsigned char *__restrict__ mask, const float *__restrict__ stat,
                        const float *__restrict__ beta, float *__restrict__ part, int n, int per, int area, int p, int relu) {
-  __shared__ __align__(16) float sh[ROWS][LANES][16];
+  __shared__ float sh[16][BLOCK];
   chunk rows = rows_of(blockIdx.z, n, per, area);
-  int cg = blockIdx.x * LANES + threadIdx.x, c = cg * 8, c8 = p / 8;
+  spot t = spot_of(p);
   float s[16], mean[8], scale[8], b[8], f[8], d[8];
   for (int k = 0; k < 16; k++) s[k] = 0.f;
-  if (c < p) {
-    const float *mean_in = stat + (long long)blockIdx.z * p;
-    load8(mean_in + c, mean);
-    load8(mean_in + 2LL * gridDim.z * p + c, scale);
-    if (beta) load8(beta + c, b);
-    else for (int k = 0; k < 8; k++) b[k] = 0.f;
-    for (long long r = rows.from + blockIdx.y * ROWS + threadIdx.y; r < rows.to; r += gridDim.y * ROWS) {
-      load8(x + r * p + c, f);
-      load8(dy + r * p + c, d);
-      dz8(d, f, mean, scale, b, relu == 2 ? mask[r * c8 + cg] : 0u, relu);
-      for (int k = 0; k < 8; k++) {
-        s[k] += d[k];
-        s[8 + k] += d[k] * (f[k] - mean[k]);
-      }
+  if (!t.idle) {
+    load8(stat + (long long)blockIdx.z * p + t.c, mean);
+    load8(stat + (long long)(2 * gridDim.z + blockIdx.z) * p + t.c, scale);
+    for (int k = 0; k < 8; k++) b[k] = 0.f;
+    if (beta) load8(beta + t.c, b);
+    vec v[UNROLL], w[UNROLL];
+    unsigned bits[UNROLL];
+    int step = gridDim.y * t.lanes;
+    for (long long r = rows.to - 1 - (int)(blockIdx.y * t.lanes + t.lane); r >= rows.from; r -= UNROLL * step) {
+      for (int u = 0; u < UNROLL; u++)
+        if (r - u * step >= rows.from) {
+          long long i = (r - u * step) * p + t.c;
+          v[u] = fetch(x + i);
+          w[u] = fetch(dy + i);
+          bits[u] = relu == 2 ? mask[i >> 3] : 0u;
+        }
+      for (int u = 0; u < UNROLL; u++)
+        if (r - u * step >= rows.from) {
+          spread(v[u], f);
+          spread(w[u], d);
+          dz8(d, f, mean, scale, b, bits[u], relu);
+          for (int k = 0; k < 8; k++) {
+            s[k] += d[k];
+            s[8 + k] += d[k] * (f[k] - mean[k]);
+          }
+        }
     }
   }
-  fold(s, sh, part, p);
+  fold(s, sh, part, t, p);
 }
 EXPORT(norm_back_sums)
 
@@ -195,7 +240,7 @@ EXPORT(norm_back_sums)
 // batch's; adds the gradients of γ and β over the groups.
 KERNEL(norm_back_stats)(const float *__restrict__ part, const float *__restrict__ stat, float *__restrict__ coef, float *dgamma, float *dbeta,
                         int n, int per, int area, int p, int parts, int groups, int batch) {
-  __shared__ double sh[8][2][32];
+  __shared__ double sh[FOLDERS][2][32];
   int c = blockIdx.x * 32 + threadIdx.x;
   double dg = 0, db = 0;
   for (int g = 0; g < groups; g++) {
@@ -226,59 +271,66 @@ EXPORT(norm_back_stats)
 KERNEL(norm_back_apply)(const act *__restrict__ x, const act *__restrict__ dy, const unsigned char *__restrict__ mask, const float *__restrict__ stat,
                         const float *__restrict__ coef, const float *__restrict__ beta, act *dx, act *dres, int n, int per, int area, int p,
                         int relu, int add_dx, int add_res) {
-  int g = blockIdx.y, c8 = p / 8;
-  long long step = (long long)gridDim.y * p;
-  const float *st = stat + (long long)g * p, *co = coef + (long long)g * p;
-  chunk rows = rows_of(g, n, per, area);
-  unsigned stride = gridDim.x * blockDim.x;
-  int steady = stride % c8 == 0;
+  chunk rows = rows_of(blockIdx.z, n, per, area);
+  spot t = spot_of(p);
+  if (t.idle) return;
   float mean[8], scale[8], b[8], c1[8], c2[8], f[8], d[8], old[8];
-  long long i = rows.from * c8 + (long long)blockIdx.x * blockDim.x + threadIdx.x;
-  for (int first = 1; i < rows.to * c8; i += stride, first = 0) {
-    if (first || !steady) {
-      int c = (int)(i % c8) * 8;
-      load8(st + c, mean);
-      load8(st + 2 * step + c, scale);
-      load8(co + c, c1);
-      load8(co + step + c, c2);
-      if (beta) load8(beta + c, b);
-      else for (int k = 0; k < 8; k++) b[k] = 0.f;
-    }
-    load8(x + 8 * i, f);
-    load8(dy + 8 * i, d);
-    dz8(d, f, mean, scale, b, relu == 2 ? mask[i] : 0u, relu);
-    if (dres) {
-      if (add_res) load8(dres + 8 * i, old);
-      for (int k = 0; k < 8; k++) old[k] = d[k] + (add_res ? old[k] : 0.f);
-      store8(dres + 8 * i, old);
-    }
-    if (dx) {
-      if (add_dx) load8(dx + 8 * i, old);
-      for (int k = 0; k < 8; k++) d[k] = scale[k] * (d[k] - c1[k]) + c2[k] * (f[k] - mean[k]) + (add_dx ? old[k] : 0.f);
-      store8(dx + 8 * i, d);
-    }
+  load8(stat + (long long)blockIdx.z * p + t.c, mean);
+  load8(stat + (long long)(2 * gridDim.z + blockIdx.z) * p + t.c, scale);
+  load8(coef + (long long)blockIdx.z * p + t.c, c1);
+  load8(coef + (long long)(gridDim.z + blockIdx.z) * p + t.c, c2);
+  for (int k = 0; k < 8; k++) b[k] = 0.f;
+  if (beta) load8(beta + t.c, b);
+  vec v[UNROLL], w[UNROLL];
+  unsigned bits[UNROLL];
+  int step = gridDim.y * t.lanes;
+  for (long long r = rows.from + blockIdx.y * t.lanes + t.lane; r < rows.to; r += UNROLL * step) {
+    for (int u = 0; u < UNROLL; u++)
+      if (r + u * step < rows.to) {
+        long long i = (r + u * step) * p + t.c;
+        v[u] = fetch(x + i);
+        w[u] = fetch(dy + i);
+        bits[u] = relu == 2 ? mask[i >> 3] : 0u;
+      }
+    for (int u = 0; u < UNROLL; u++)
+      if (r + u * step < rows.to) {
+        long long i = (r + u * step) * p + t.c;
+        spread(v[u], f);
+        spread(w[u], d);
+        dz8(d, f, mean, scale, b, bits[u], relu);
+        if (dres) {
+          if (add_res) load8(dres + i, old);
+          for (int k = 0; k < 8; k++) old[k] = d[k] + (add_res ? old[k] : 0.f);
+          store8(dres + i, old);
+        }
+        if (dx) {
+          if (add_dx) load8(dx + i, old);
+          for (int k = 0; k < 8; k++) d[k] = scale[k] * (d[k] - c1[k]) + c2[k] * (f[k] - mean[k]) + (add_dx ? old[k] : 0.f);
+          store8(dx + i, d);
+        }
+      }
   }
 }
 EXPORT_FLAT(norm_back_apply)
 
 // bias_sums: partial column sums of dy over rows, part[y][2][p], the second half zero.
 KERNEL(bias_sums)(const act *__restrict__ dy, float *__restrict__ part, long long rows, int p) {
-  __shared__ __align__(16) float sh[ROWS][LANES][16];
-  int cg = blockIdx.x * LANES + threadIdx.x;
+  __shared__ float sh[16][BLOCK];
+  spot t = spot_of(p);
   float s[16], d[8];
   for (int k = 0; k < 16; k++) s[k] = 0.f;
-  if (cg * 8 < p)
-    for (long long r = blockIdx.y * ROWS + threadIdx.y; r < rows; r += gridDim.y * ROWS) {
-      load8(dy + r * p + cg * 8, d);
+  if (!t.idle)
+    for (long long r = blockIdx.y * t.lanes + t.lane; r < rows; r += gridDim.y * t.lanes) {
+      load8(dy + r * p + t.c, d);
       for (int k = 0; k < 8; k++) s[k] += d[k];
     }
-  fold(s, sh, part, p);
+  fold(s, sh, part, t, p);
 }
 EXPORT(bias_sums)
 
 // bias_add: dbias[c] += Σ of the partial sums.
 KERNEL(bias_add)(const float *__restrict__ part, float *dbias, int p, int parts) {
-  __shared__ double sh[8][2][32];
+  __shared__ double sh[FOLDERS][2][32];
   int c = blockIdx.x * 32 + threadIdx.x;
   double sum, none;
   gather_parts(part, sh, 0, parts, c, p, &sum, &none);

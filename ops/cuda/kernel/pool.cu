@@ -38,10 +38,9 @@ KERNEL(max_pool)(const act *__restrict__ x, act *__restrict__ y, unsigned short 
                  int kernel, int stride, int pad, int bins) {
   int c8 = p / 8;
   FOR_EACH(i, (long long)n * oh * ow * c8) {
-    int c = (int)(i % c8) * 8;
-    long long o = i / c8;
-    int ox = (int)(o % ow), oy = (int)(o / ow % oh);
-    long long b = o / ow / oh;
+    unsigned o32 = (unsigned)i / c8, row = o32 / ow; // a value has fewer vectors of eight than an unsigned can count
+    int c = (int)((unsigned)i % c8) * 8, ox = o32 % ow, oy = row % oh;
+    long long o = o32, b = row / oh;
     span r = window(oy, h, kernel, stride, pad, bins), q = window(ox, w, kernel, stride, pad, bins);
     float best[8], f[8];
     int at[8];
@@ -56,8 +55,11 @@ KERNEL(max_pool)(const act *__restrict__ x, act *__restrict__ y, unsigned short 
           }
       }
     store8(y + o * p + c, best);
-    if (wins)
-      for (int k = 0; k < 8; k++) wins[o * p + c + k] = (unsigned short)at[k];
+    if (wins) {
+      words won;
+      for (int k = 0; k < 4; k++) won.w[k] = (unsigned)at[2 * k] | (unsigned)at[2 * k + 1] << 16;
+      *(words *)(wins + o * p + c) = won;
+    }
   }
 }
 EXPORT_FLAT(max_pool)
@@ -67,10 +69,9 @@ KERNEL(max_pool_back)(const act *__restrict__ dy, const unsigned short *__restri
                       int p, int kernel, int stride, int pad, int bins, int add) {
   int c8 = p / 8;
   FOR_EACH(i, (long long)n * h * w * c8) {
-    int c = (int)(i % c8) * 8;
-    long long at = i / c8;
-    int x = (int)(at % w), y = (int)(at / w % h);
-    long long b = at / w / h;
+    unsigned at = (unsigned)i / c8, row = at / w;
+    int c = (int)((unsigned)i % c8) * 8, x = at % w, y = row % h;
+    long long b = row / h;
     span rows = covering(y, h, oh, kernel, stride, pad, bins), cols = covering(x, w, ow, kernel, stride, pad, bins);
     float s[8], g[8];
     if (add) load8(dx + 8 * i, s);
@@ -83,9 +84,10 @@ KERNEL(max_pool_back)(const act *__restrict__ dy, const unsigned short *__restri
         if (x < q.from || x >= q.to) continue;
         int me = (y - r.from) * (q.to - q.from) + x - q.from;
         long long o = ((b * oh + oy) * ow + ox) * p + c;
+        const words won = *(const words *)(wins + o);
         load8(dy + o, g);
         for (int k = 0; k < 8; k++)
-          if (wins[o + k] == me) s[k] += g[k];
+          if ((int)(won.w[k / 2] >> 16 * (k % 2) & 0xffffu) == me) s[k] += g[k];
       }
     }
     store8(dx + 8 * i, s);
@@ -97,10 +99,9 @@ EXPORT_FLAT(max_pool_back)
 KERNEL(mean_pool)(const act *__restrict__ x, act *__restrict__ y, int n, int h, int w, int oh, int ow, int p, int kernel, int stride, int pad, int bins) {
   int c8 = p / 8;
   FOR_EACH(i, (long long)n * oh * ow * c8) {
-    int c = (int)(i % c8) * 8;
-    long long o = i / c8;
-    int ox = (int)(o % ow), oy = (int)(o / ow % oh);
-    long long b = o / ow / oh;
+    unsigned o32 = (unsigned)i / c8, row = o32 / ow; // a value has fewer vectors of eight than an unsigned can count
+    int c = (int)((unsigned)i % c8) * 8, ox = o32 % ow, oy = row % oh;
+    long long o = o32, b = row / oh;
     span r = window(oy, h, kernel, stride, pad, bins), q = window(ox, w, kernel, stride, pad, bins);
     float s[8], f[8];
     for (int k = 0; k < 8; k++) s[k] = 0.f;
@@ -121,10 +122,9 @@ KERNEL(mean_pool_back)(const act *__restrict__ dy, act *__restrict__ dx, int n, 
                        int bins, int add) {
   int c8 = p / 8;
   FOR_EACH(i, (long long)n * h * w * c8) {
-    int c = (int)(i % c8) * 8;
-    long long at = i / c8;
-    int x = (int)(at % w), y = (int)(at / w % h);
-    long long b = at / w / h;
+    unsigned at = (unsigned)i / c8, row = at / w;
+    int c = (int)((unsigned)i % c8) * 8, x = at % w, y = row % h;
+    long long b = row / h;
     span rows = covering(y, h, oh, kernel, stride, pad, bins), cols = covering(x, w, ow, kernel, stride, pad, bins);
     float s[8], g[8];
     if (add) load8(dx + 8 * i, s);
