@@ -202,6 +202,11 @@ func (pr *program) backward(s *step, t *tape, n int) error {
 	case ops.ReLU:
 		return d.each("relu_back", total/8, 1, d.args().Ptr(t.value(s.out)).Ptr(dy).Ptr(dx).Long(total/8).Int(flag(add)))
 	case ops.MaxPool, ops.AdaptiveMax:
+		if k := s.node; s.kind == ops.MaxPool && k.Kernel == 3 && k.Stride == 2 && k.Pad <= 1 {
+			h, w := (in.H+2-k.Pad)/2, (in.W+2-k.Pad)/2
+			return d.each("max_pool_back_3_2", int64(n*h*w*padded(in.C)/8), 1, d.args().Ptr(dy).Ptr(t.at(s.extra)).Ptr(dx).Int(n).Int(in.H).Int(in.W).
+				Int(out.H).Int(out.W).Int(padded(in.C)).Int(k.Pad).Int(h).Int(w).Int(flag(add)))
+		}
 		return d.each("max_pool_back", elements(in, n)/8, 1, pr.pooling(s, n, d.args().Ptr(dy).Ptr(t.at(s.extra)).Ptr(dx)).Int(flag(add)))
 	case ops.AvgPool, ops.AdaptiveAvg:
 		return d.each("mean_pool_back", elements(in, n)/8, 1, pr.pooling(s, n, d.args().Ptr(dy).Ptr(dx)).Int(flag(add)))
@@ -227,7 +232,7 @@ func (pr *program) backBias(s *step, dy cu.DevicePtr, n int) error {
 	}
 	d, out := pr.d, s.node.Out
 	p, rows := padded(out.C), n*out.H*out.W
-	parts := normParts(rows, p, 1)
+	parts := normParts(rows, p, 1, forwardBlocks)
 	if err := d.launch("bias_sums", driver.Dim{normColumns(p), parts, 1}, driver.Dim{threads, 1, 1}, d.args().Ptr(dy).Ptr(d.scratch.p).Long(int64(rows)).Int(p)); err != nil {
 		return err
 	}
@@ -326,24 +331,24 @@ func (pr *program) backNorm(s *step, t *tape, n int) error {
 	p, area, per := padded(out.C), out.H*out.W, (n+b.groups-1)/b.groups
 	x, dy, stat, mask, beta := t.value(s.in[0]), pr.grad(s.out), t.at(b.stat), t.at(b.mask), pr.p.master(b.beta)
 	part := d.scratch.p
-	coef := at(part, int64(8*b.groups*b.parts*p))
+	coef := at(part, int64(8*b.groups*b.back*p))
 	var dx, dres cu.DevicePtr
 	var addX, addRes bool
 	if len(s.in) > 1 {
 		dres, addRes = pr.into(s, 1)
 	}
 	dx, addX = pr.into(s, 0)
-	if err := d.launch("norm_back_sums", driver.Dim{normColumns(p), b.parts, b.groups}, driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(beta).Ptr(part).
+	if err := d.launch("norm_back_sums", driver.Dim{normColumns(p), b.back, b.groups}, driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(beta).Ptr(part).
 		Int(n).Int(per).Int(area).Int(p).Int(b.relu)); err != nil {
 		return err
 	}
 	if err := d.launch("norm_back_stats", driver.Dim{(p + 31) / 32, 1, 1}, driver.Dim{32, folders, 1}, d.args().Ptr(part).Ptr(stat).Ptr(coef).
-		Ptr(pr.p.gradient(b.gamma)).Ptr(pr.p.gradient(b.beta)).Int(n).Int(per).Int(area).Int(p).Int(b.parts).Int(b.groups).Int(flag(b.batch))); err != nil {
+		Ptr(pr.p.gradient(b.gamma)).Ptr(pr.p.gradient(b.beta)).Int(n).Int(per).Int(area).Int(p).Int(b.back).Int(b.groups).Int(flag(b.batch))); err != nil {
 		return err
 	}
 	if dx == 0 && dres == 0 {
 		return nil
 	}
-	return d.launch("norm_back_apply", normGrid(per*area, p, b.groups), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(coef).Ptr(beta).Ptr(dx).Ptr(dres).
+	return d.launch("norm_back_apply", normGrid(per*area, p, b.groups, backwardBlocks), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(coef).Ptr(beta).Ptr(dx).Ptr(dres).
 		Int(n).Int(per).Int(area).Int(p).Int(b.relu).Int(flag(addX)).Int(flag(addRes)))
 }

@@ -39,6 +39,15 @@ func sized(real, short int) int {
 	return real
 }
 
+// tile repeats values.
+func tile(v []float32, n int) []float32 {
+	out := make([]float32, 0, n+len(v))
+	for len(out) < n {
+		out = append(out, v...)
+	}
+	return out[:n]
+}
+
 // A copy on the device: what the others are measured by. Read and written bytes count.
 func BenchmarkCopy(b *testing.B) {
 	d := open(b, cuda.Options{}).(*cuda.Device)
@@ -103,7 +112,7 @@ func BenchmarkNorm(b *testing.B) {
 				}
 				forward, err := pr.(interface {
 					Hold(x []float32, n int) (func() (ops.Tape, error), error)
-				}).Hold(noise(batch*8*m.w*m.w, 1, 1), batch)
+				}).Hold(tile(noise(1<<16, 1, 1), batch*8*m.w*m.w), batch)
 				if err != nil {
 					b.Fatal(err)
 				}

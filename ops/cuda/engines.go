@@ -103,7 +103,7 @@ func (d *Device) fastest(c cudnn.Conv, list []*cudnn.Plan) (best *cudnn.Plan, le
 		most = max(most, l.Workspace)
 	}
 	size := int64(d.actSize())
-	sizes := [4]int64{size * int64(c.N*c.H*c.W*c.C), size * int64(c.K*c.R*c.R*c.C), size * int64(c.N*p*q*c.K), max(most, 256)}
+	sizes := [4]int64{size * int64(c.N*c.H*c.W*c.C), size * int64(c.K*c.R*c.S*c.C), size * int64(c.N*p*q*c.K), max(most, 256)}
 	var buffers [4]cu.DevicePtr
 	for i, n := range sizes {
 		if buffers[i], err = d.alloc(n, "buffers to time convolutions", "lower --batch_size"); err != nil {

@@ -243,17 +243,16 @@ func (pr *program) normalise(s *step, t *tape, n int) error {
 	if len(s.in) > 1 {
 		res = t.value(s.in[1])
 	}
-	return d.launch("norm_apply", normGrid(per*area, p, b.groups), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(res).Ptr(stat).Ptr(pr.p.master(b.beta)).Ptr(t.value(s.out)).
+	return d.launch("norm_apply", normGrid(per*area, p, b.groups, forwardBlocks), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(res).Ptr(stat).Ptr(pr.p.master(b.beta)).Ptr(t.value(s.out)).
 		Ptr(t.at(b.mask)).Int(n).Int(per).Int(area).Int(p).Int(b.relu))
 }
 
 // folders is how many threads add the partial sums of a channel, as in norm.cu.
 const folders = 16
 
-// normGrid covers rows of p channels in every group, with four rows a thread or more.
-func normGrid(rows, p, groups int) driver.Dim {
-	columns := normColumns(p)
-	return driver.Dim{columns, max(1, min(rows/(4*normLanes(p)), maxBlocks/(columns*groups))), groups}
+// normGrid covers rows of p channels in every group.
+func normGrid(rows, p, groups, blocks int) driver.Dim {
+	return driver.Dim{normColumns(p), normParts(rows, p, groups, blocks), groups}
 }
 
 // dropout draws the mask on the host, so that every device drops the same values.

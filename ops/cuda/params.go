@@ -128,7 +128,7 @@ func newTensor(s ops.ParamSpec, g *ops.Graph) tensor {
 			return (o*taps+tap)*p + o/(out/groups)*in + c
 		}
 		if b, ok := blocksOf(g.Nodes[n.In[0]].Out, n); ok {
-			t.size = int64(roundUp(out, 8) * b.taps * b.taps * padded(b.channels()))
+			t.size = int64(b.size(roundUp(out, 8)))
 			t.place = func(i int) int {
 				tap := i % taps
 				return b.place(i/(in*taps), i/taps%in, tap/n.Kernel, tap%n.Kernel)

@@ -28,7 +28,8 @@ type step struct {
 
 // norm is batch normalisation with what is fused behind it.
 type norm struct {
-	groups, parts  int
+	groups         int
+	parts, back    int  // pieces of a group, for sums forward and backward
 	batch          bool // statistics of the batch, not the running ones
 	relu           int  // 0 none, 1 its sign is found again from x, 2 from bits on the tape
 	gamma, beta    int  // tensors, -1 without
@@ -203,7 +204,8 @@ func (pr *program) newNorm(n ops.Node) *norm {
 	if !b.batch {
 		b.groups = 1
 	}
-	b.parts = normParts((pr.o.Batch+b.groups-1)/b.groups*n.Out.H*n.Out.W, padded(n.Out.C), b.groups)
+	rows, p := (pr.o.Batch+b.groups-1)/b.groups*n.Out.H*n.Out.W, padded(n.Out.C)
+	b.parts, b.back = normParts(rows, p, b.groups, forwardBlocks), normParts(rows, p, b.groups, backwardBlocks)
 	return b
 }
 
@@ -216,10 +218,12 @@ func normLanes(p int) int {
 	return threads / ((p/8 + columns - 1) / columns)
 }
 
-// normParts is into how many pieces the rows of a group are cut for sums: enough to fill the largest devices, and a thread
-// has four rows at least. It depends on shapes alone, and so do the sums.
-func normParts(rows, p, groups int) int {
-	const blocks = 528 // 4 for each of 132 multiprocessors
+// Blocks that run at once on 132 multiprocessors, as norm.cu provides for.
+const forwardBlocks, backwardBlocks = 4 * 132, 3 * 132
+
+// normParts is into how many pieces the rows of a group are cut, so that blocks fill the largest devices once and a thread has
+// four rows at least. It depends on shapes alone, and so do the sums.
+func normParts(rows, p, groups, blocks int) int {
 	return max(1, min(blocks/(normColumns(p)*groups), rows/(4*normLanes(p))))
 }
 
@@ -333,9 +337,9 @@ func (pr *program) prepare() (err error) {
 		p := padded(s.node.Out.C)
 		switch {
 		case s.norm != nil:
-			scratch = max(scratch, int64(s.norm.groups*p*(s.norm.parts*8+8)))
+			scratch = max(scratch, int64(s.norm.groups*p*(max(s.norm.parts, s.norm.back)*8+8)))
 		case s.bias >= 0:
-			scratch = max(scratch, int64(8*p*normParts(pr.o.Batch*s.node.Out.H*s.node.Out.W, p, 1)))
+			scratch = max(scratch, int64(8*p*normParts(pr.o.Batch*s.node.Out.H*s.node.Out.W, p, 1, forwardBlocks)))
 		}
 		switch s.kind {
 		case ops.Conv:
@@ -390,9 +394,9 @@ const (
 // convolution is the engine for a step and n samples.
 func (pr *program) convolution(s *step, n int, op cudnn.Op, add bool) (*cudnn.Plan, error) {
 	in, k := pr.graph.Nodes[s.in[0]].Out, s.node
-	c := cudnn.Conv{Op: op, N: n, C: padded(in.C), H: in.H, W: in.W, K: padded(k.Out.C), R: k.Kernel, Stride: k.Stride, Pad: k.Pad, Add: add}
-	if b := s.blocks; b != nil {
-		c.C, c.H, c.W, c.R, c.Stride, c.Pad = padded(b.channels()), b.h, b.w, b.taps, 1, 0
+	c := cudnn.Conv{Op: op, N: n, C: padded(in.C), H: in.H, W: in.W, K: padded(k.Out.C), R: k.Kernel, S: k.Kernel, Stride: k.Stride, Pad: k.Pad, Add: add}
+	if s.blocks != nil {
+		c = s.blocks.convolve(c)
 	}
 	return pr.d.plan(c, pr.o.Direct)
 }

@@ -42,6 +42,8 @@ func graphs() map[string]func() *ops.Graph {
 		"relu":              start(3, 4, 5, func(g *ops.Graph, x ops.Value) { g.ReLU(x) }),
 		"add itself":        start(3, 4, 5, func(g *ops.Graph, x ops.Value) { g.Add(x, x) }),
 		"max pool":          start(3, 9, 8, func(g *ops.Graph, x ops.Value) { g.MaxPool(x, 3, 2, 1) }),
+		"max pool no pad":   start(3, 9, 8, func(g *ops.Graph, x ops.Value) { g.MaxPool(x, 3, 2, 0) }),
+		"max pool 2":        start(3, 9, 8, func(g *ops.Graph, x ops.Value) { g.MaxPool(x, 2, 2, 0) }),
 		"average pool":      start(3, 7, 8, func(g *ops.Graph, x ops.Value) { g.AvgPool(x, 3, 2) }),
 		"adaptive max":      start(3, 7, 9, func(g *ops.Graph, x ops.Value) { g.AdaptiveMaxPool(x, 4) }),
 		"adaptive average":  start(3, 7, 9, func(g *ops.Graph, x ops.Value) { g.AdaptiveAvgPool(x, 4) }),

@@ -23,12 +23,12 @@ func (o Op) String() string {
 	return [...]string{"forward", "gradient of the input", "gradient of the weights"}[o]
 }
 
-// Conv is a convolution of x [N,H,W,C] with w [K,R,R,C] to y [N,P,Q,K], both counted in values of float or, with BF16, of
+// Conv is a convolution of x [N,H,W,C] with w [K,R,S,C] to y [N,P,Q,K], both counted in values of float or, with BF16, of
 // bfloat16; sums are float.
 type Conv struct {
 	Op           Op
 	N, C, H, W   int
-	K, R         int
+	K, R, S      int
 	Stride, Pad  int
 	BF16         bool
 	TF32         bool // float inputs may be rounded to ten bits
@@ -38,11 +38,11 @@ type Conv struct {
 
 // Out is the height and width of y.
 func (c Conv) Out() (p, q int) {
-	return (c.H+2*c.Pad-c.R)/c.Stride + 1, (c.W+2*c.Pad-c.R)/c.Stride + 1
+	return (c.H+2*c.Pad-c.R)/c.Stride + 1, (c.W+2*c.Pad-c.S)/c.Stride + 1
 }
 
 func (c Conv) String() string {
-	return fmt.Sprintf("%v of a convolution [%d,%d,%d,%d] with %d kernels %d×%d, stride %d, pad %d", c.Op, c.N, c.H, c.W, c.C, c.K, c.R, c.R, c.Stride, c.Pad)
+	return fmt.Sprintf("%v of a convolution [%d,%d,%d,%d] with %d kernels %d×%d, stride %d, pad %d", c.Op, c.N, c.H, c.W, c.C, c.K, c.R, c.S, c.Stride, c.Pad)
 }
 
 // Plan is one engine for one convolution.
@@ -115,7 +115,7 @@ func (c Conv) graph(b *builder) uintptr {
 	}
 	p, q := c.Out()
 	x := b.tensor('x', kind, i(c.N), i(c.C), i(c.H), i(c.W))
-	w := b.tensor('w', kind, i(c.K), i(c.C), i(c.R), i(c.R))
+	w := b.tensor('w', kind, i(c.K), i(c.C), i(c.R), i(c.S))
 	y := b.tensor('y', kind, i(c.N), i(c.K), i(p), i(q))
 	conv := b.make(kindConvolution)
 	set(b, conv, convCompute, typeDataType, int32(dataFloat))

@@ -142,6 +142,7 @@ inline float __fmul_rn(float a, float b) { volatile float r = a * b; return r; }
 inline float __fadd_rn(float a, float b) { volatile float r = a + b; return r; }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned long long)(((unsigned __int128)a * b) >> 64); }
 #define KERNEL(name) extern "C" void name
+#define RESIDENT(threads, blocks, name) KERNEL(name)
 #define CF_EXPORT(name, flat) \
   extern "C" void *cpu_bind_##name(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, void **p) { \
     return shim::make(name, {gx, gy, gz}, {bx, by, bz}, flat, p); \

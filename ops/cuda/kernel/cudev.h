@@ -41,6 +41,8 @@ static __device__ __forceinline__ unsigned long long __umul64hi(unsigned long lo
 #endif
 #ifndef CPU_SHIM
 #define KERNEL(name) extern "C" __global__ void name
+// RESIDENT is a kernel of which so many blocks of so many threads must fit on a multiprocessor: it gets no more registers than that.
+#define RESIDENT(threads, blocks, name) extern "C" __global__ void __launch_bounds__(threads, blocks) name
 // EXPORT makes a kernel callable on the processor; EXPORT_FLAT one without barriers and shuffles, which runs faster there.
 #define EXPORT(name)
 #define EXPORT_FLAT(name)
@@ -85,25 +87,34 @@ DEVICE void load8(const bf16 *p, float *f) {
   const words a = *(const words *)p;
   for (int k = 0; k < 4; k++) { f[2 * k] = __uint_as_float(a.w[k] << 16); f[2 * k + 1] = __uint_as_float(a.w[k] & 0xffff0000u); }
 }
+// pair is two bfloat16 of two floats.
+#ifdef CPU_SHIM
+DEVICE unsigned pair(float low, float high) { return (unsigned)f2bf(low) | ((unsigned)f2bf(high) << 16); }
+#else
+DEVICE unsigned pair(float low, float high) {
+  unsigned u;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(high), "f"(low));
+  return u;
+}
+#endif
 DEVICE void store8(bf16 *p, const float *f) {
   words a;
-  for (int k = 0; k < 4; k++) a.w[k] = (unsigned)f2bf(f[2 * k]) | ((unsigned)f2bf(f[2 * k + 1]) << 16);
+  for (int k = 0; k < 4; k++) a.w[k] = pair(f[2 * k], f[2 * k + 1]);
   *(words *)p = a;
 }
 
-// vec is what load8 reads, before it is spread: several of them can be under way without taking the registers of eight floats.
-#ifdef CF_BF16
-struct vec { words a; };
-DEVICE vec fetch(const act *p) { vec v = {*(const words *)p}; return v; }
-DEVICE void spread(const vec &v, float *f) {
-  for (int k = 0; k < 4; k++) { f[2 * k] = __uint_as_float(v.a.w[k] << 16); f[2 * k + 1] = __uint_as_float(v.a.w[k] & 0xffff0000u); }
-}
+// Copies of 16 bytes from global to shared memory that go on by themselves. commit closes a group of them; settled<N> waits
+// until all but the last N groups have arrived, for the thread that asked.
+#ifdef CPU_SHIM
+DEVICE void begin_copy(void *to, const void *from) { memcpy(to, from, 16); }
+DEVICE void commit() {}
+template <int N> DEVICE void settled() {}
 #else
-struct vec { words a, b; };
-DEVICE vec fetch(const act *p) { vec v = {*(const words *)p, *(const words *)(p + 4)}; return v; }
-DEVICE void spread(const vec &v, float *f) {
-  for (int k = 0; k < 4; k++) { f[k] = __uint_as_float(v.a.w[k]); f[4 + k] = __uint_as_float(v.b.w[k]); }
+DEVICE void begin_copy(void *to, const void *from) {
+  asm volatile("{ .reg .u64 s; .reg .u32 t; cvta.to.shared.u64 s, %0; cvt.u32.u64 t, s; cp.async.cg.shared.global [t], [%1], 16; }" ::"l"(to), "l"(from) : "memory");
 }
+DEVICE void commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int N> DEVICE void settled() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
 #endif
 
 // FOR_EACH walks i over [0, n) with the whole grid along x.

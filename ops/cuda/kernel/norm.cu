@@ -1,10 +1,22 @@
 // norm.cu: batch normalisation fused with the ReLU and the sum behind it, over [n,H,W,P]. Batch-norm groups are contiguous
 // chunks of per samples, along z. Sums are float in a thread, which sees few rows, and double across threads, in an order that
-// depends on shapes alone. All of it is bound by memory: every thread has UNROLL rows under way, and sums walk up from the last
+// depends on shapes alone. All of it is bound by memory: every thread has DEPTH rows under way, and sums walk up from the last
 // row, which the kernel before them wrote last, so that the values that follow find the first ones in the cache.
 #include "cudev.h"
 
-enum { BLOCK = 256, UNROLL = 4 };
+enum { BLOCK = 256, VECS = sizeof(act) / 2, DEPTH = 4 / VECS };
+enum { FORWARD = 4, BACKWARD = 3 }; // blocks that a multiprocessor holds; grids are made for it, so that all run at once
+
+// A thread reads its rows ahead into places of its own in shared memory, which costs no registers.
+typedef words ring[DEPTH][VECS][BLOCK];
+DEVICE void ahead(ring r, int u, const act *p) {
+  for (int k = 0; k < VECS; k++) begin_copy(&r[u][k][threadIdx.x], p + k * 4);
+}
+DEVICE void arrived(const ring r, int u, float *f) {
+  words a[VECS];
+  for (int k = 0; k < VECS; k++) a[k] = r[u][k][threadIdx.x];
+  load8((const act *)a, f);
+}
 
 struct chunk { long long from, to; }; // rows of a group
 DEVICE chunk rows_of(int g, int n, int per, int area) {
@@ -48,31 +60,34 @@ DEVICE void fold(const float *s, float (*sh)[BLOCK], float *part, const spot &t,
 }
 
 // norm_sums: partial Σ(x-shift) and Σ(x-shift)², shift being the first row of the group.
-KERNEL(norm_sums)(const act *__restrict__ x, float *__restrict__ part, int n, int per, int area, int p) {
+RESIDENT(BLOCK, FORWARD, norm_sums)(const act *__restrict__ x, float *__restrict__ part, int n, int per, int area, int p) {
   __shared__ float sh[16][BLOCK];
+  __shared__ ring in;
   chunk rows = rows_of(blockIdx.z, n, per, area);
   spot t = spot_of(p);
   float s[16], shift[8], f[8];
   for (int k = 0; k < 16; k++) s[k] = 0.f;
   if (!t.idle && rows.from < rows.to) {
     x += t.c;
-    vec first = fetch(x + rows.from * p), v[UNROLL]; // what is beyond the end adds nothing
-    spread(first, shift);
+    load8(x + rows.from * p, shift);
     int step = gridDim.y * t.lanes;
-    for (long long r = rows.to - 1 - (int)(blockIdx.y * t.lanes + t.lane); r >= rows.from; r -= UNROLL * step) {
-      for (int u = 0; u < UNROLL; u++) {
-        v[u] = first;
-        if (r - u * step >= rows.from) v[u] = fetch(x + (r - u * step) * p);
-      }
-      for (int u = 0; u < UNROLL; u++) {
-        spread(v[u], f);
+    long long r = rows.to - 1 - (int)(blockIdx.y * t.lanes + t.lane);
+    for (int u = 0; u < DEPTH; u++) {
+      if (r - u * step >= rows.from) ahead(in, u, x + (r - u * step) * p);
+      commit();
+    }
+    while (r >= rows.from)
+      for (int u = 0; u < DEPTH && r >= rows.from; u++, r -= step) {
+        settled<DEPTH - 1>();
+        arrived(in, u, f);
+        if (r - DEPTH * step >= rows.from) ahead(in, u, x + (r - DEPTH * step) * p);
+        commit();
         for (int k = 0; k < 8; k++) {
           float d = f[k] - shift[k];
           s[k] += d;
           s[8 + k] += d * d;
         }
       }
-    }
   }
   fold(s, sh, part, t, p);
 }
@@ -81,14 +96,20 @@ EXPORT(norm_sums)
 enum { FOLDERS = 16 }; // lanes that add partial sums of a channel
 
 // gather_parts adds the partial sums of channel c of group g: a and b over y lanes, then over the block.
-DEVICE void gather_parts(const float *part, double (*sh)[2][32], int g, int parts, int c, int p, double *a, double *b) {
+DEVICE void gather_parts(const float *part, double (*sh)[2][32], int g, int parts, int c, int p, double *sum_a, double *sum_b) {
   double sa = 0, sb = 0;
   int tx = threadIdx.x, ty = threadIdx.y;
   if (c < p)
-    for (int k = ty; k < parts; k += FOLDERS) {
-      const float *q = part + ((long long)g * parts + k) * 2 * p + c;
-      sa += q[0];
-      sb += q[p];
+    for (int k = ty; k < parts; k += 12 * FOLDERS) {
+      float a[12], b[12]; // all under way at once
+      for (int u = 0; u < 12; u++) {
+        a[u] = b[u] = 0.f;
+        if (k + u * FOLDERS >= parts) continue;
+        const float *q = part + ((long long)g * parts + k + u * FOLDERS) * 2 * p + c;
+        a[u] = q[0];
+        b[u] = q[p];
+      }
+      for (int u = 0; u < 12; u++) { sa += a[u]; sb += b[u]; }
     }
   sh[ty][0][tx] = sa;
   sh[ty][1][tx] = sb;
@@ -100,8 +121,8 @@ DEVICE void gather_parts(const float *part, double (*sh)[2][32], int g, int part
     }
     __syncthreads();
   }
-  *a = sh[0][0][tx];
-  *b = sh[0][1][tx];
+  *sum_a = sh[0][0][tx];
+  *sum_b = sh[0][1][tx];
 }
 
 // norm_stats: mean, 1/√(var+eps) and γ/√(var+eps) of every group, stat[3][groups][p], from the partial sums; the running
@@ -147,8 +168,9 @@ EXPORT_FLAT(norm_running)
 DEVICE float unit(float x, float mean, float scale, float beta) { return __fmaf_rn(x - mean, scale, beta); }
 
 // norm_apply: y = act((x-mean)·scale + β + res). mask, if there, keeps a bit a value that ReLU let through. x may be y.
-KERNEL(norm_apply)(const act *x, const act *res, const float *__restrict__ stat, const float *__restrict__ beta, act *y,
+RESIDENT(BLOCK, FORWARD, norm_apply)(const act *x, const act *res, const float *__restrict__ stat, const float *__restrict__ beta, act *y,
                    unsigned char *__restrict__ mask, int n, int per, int area, int p, int relu) {
+  __shared__ ring in, in_res;
   chunk rows = rows_of(blockIdx.z, n, per, area);
   spot t = spot_of(p);
   if (t.idle) return;
@@ -157,33 +179,38 @@ KERNEL(norm_apply)(const act *x, const act *res, const float *__restrict__ stat,
   load8(stat + (long long)(2 * gridDim.z + blockIdx.z) * p + t.c, scale);
   for (int k = 0; k < 8; k++) b[k] = 0.f;
   if (beta) load8(beta + t.c, b);
-  vec v[UNROLL], w[UNROLL];
   int step = gridDim.y * t.lanes;
-  for (long long r = rows.from + blockIdx.y * t.lanes + t.lane; r < rows.to; r += UNROLL * step) {
-    for (int u = 0; u < UNROLL; u++)
-      if (r + u * step < rows.to) {
-        long long i = (r + u * step) * p + t.c;
-        v[u] = fetch(x + i);
-        if (res) w[u] = fetch(res + i);
-      }
-    for (int u = 0; u < UNROLL; u++)
-      if (r + u * step < rows.to) {
-        long long i = (r + u * step) * p + t.c;
-        unsigned bits = 0;
-        spread(v[u], f);
-        if (res) spread(w[u], add);
-        for (int k = 0; k < 8; k++) {
-          f[k] = unit(f[k], mean[k], scale[k], b[k]);
-          if (res) f[k] += add[k];
-          if (relu) {
-            bits |= (f[k] > 0.f ? 1u : 0u) << k;
-            f[k] = f[k] < 0.f ? 0.f : f[k];
-          }
-        }
-        store8(y + i, f);
-        if (mask) mask[i >> 3] = (unsigned char)bits;
-      }
+  long long r = rows.from + blockIdx.y * t.lanes + t.lane;
+  for (int u = 0; u < DEPTH; u++) {
+    if (r + u * step < rows.to) {
+      ahead(in, u, x + (r + u * step) * p + t.c);
+      if (res) ahead(in_res, u, res + (r + u * step) * p + t.c);
+    }
+    commit();
   }
+  while (r < rows.to)
+    for (int u = 0; u < DEPTH && r < rows.to; u++, r += step) {
+      long long i = r * p + t.c, next = i + (long long)DEPTH * step * p;
+      unsigned bits = 0;
+      settled<DEPTH - 1>();
+      arrived(in, u, f);
+      if (res) arrived(in_res, u, add);
+      if (r + DEPTH * step < rows.to) {
+        ahead(in, u, x + next);
+        if (res) ahead(in_res, u, res + next);
+      }
+      commit();
+      for (int k = 0; k < 8; k++) {
+        f[k] = unit(f[k], mean[k], scale[k], b[k]);
+        if (res) f[k] += add[k];
+        if (relu) {
+          bits |= (f[k] > 0.f ? 1u : 0u) << k;
+          f[k] = f[k] < 0.f ? 0.f : f[k];
+        }
+      }
+      store8(y + i, f);
+      if (mask) mask[i >> 3] = (unsigned char)bits;
+    }
 }
 EXPORT_FLAT(norm_apply)
 
@@ -197,9 +224,10 @@ DEVICE void dz8(float *g, const float *f, const float *mean, const float *scale,
 }
 
 // norm_back_sums: partial Σdz and Σdz·(x-mean).
-KERNEL(norm_back_sums)(const act *__restrict__ x, const act *__restrict__ dy, const unsigned char *__restrict__ mask, const float *__restrict__ stat,
+RESIDENT(BLOCK, BACKWARD, norm_back_sums)(const act *__restrict__ x, const act *__restrict__ dy, const unsigned char *__restrict__ mask, const float *__restrict__ stat,
                        const float *__restrict__ beta, float *__restrict__ part, int n, int per, int area, int p, int relu) {
   __shared__ float sh[16][BLOCK];
+  __shared__ ring in, in_dy;
   chunk rows = rows_of(blockIdx.z, n, per, area);
   spot t = spot_of(p);
   float s[16], mean[8], scale[8], b[8], f[8], d[8];
@@ -209,28 +237,38 @@ KERNEL(norm_back_sums)(const act *__restrict__ x, const act *__restrict__ dy, co
     load8(stat + (long long)(2 * gridDim.z + blockIdx.z) * p + t.c, scale);
     for (int k = 0; k < 8; k++) b[k] = 0.f;
     if (beta) load8(beta + t.c, b);
-    vec v[UNROLL], w[UNROLL];
-    unsigned bits[UNROLL];
     int step = gridDim.y * t.lanes;
-    for (long long r = rows.to - 1 - (int)(blockIdx.y * t.lanes + t.lane); r >= rows.from; r -= UNROLL * step) {
-      for (int u = 0; u < UNROLL; u++)
-        if (r - u * step >= rows.from) {
-          long long i = (r - u * step) * p + t.c;
-          v[u] = fetch(x + i);
-          w[u] = fetch(dy + i);
-          bits[u] = relu == 2 ? mask[i >> 3] : 0u;
-        }
-      for (int u = 0; u < UNROLL; u++)
-        if (r - u * step >= rows.from) {
-          spread(v[u], f);
-          spread(w[u], d);
-          dz8(d, f, mean, scale, b, bits[u], relu);
-          for (int k = 0; k < 8; k++) {
-            s[k] += d[k];
-            s[8 + k] += d[k] * (f[k] - mean[k]);
-          }
-        }
+    long long r = rows.to - 1 - (int)(blockIdx.y * t.lanes + t.lane);
+    unsigned bits[DEPTH];
+    for (int u = 0; u < DEPTH; u++) {
+      long long i = (r - u * step) * p + t.c;
+      if (r - u * step >= rows.from) {
+        ahead(in, u, x + i);
+        ahead(in_dy, u, dy + i);
+        bits[u] = relu == 2 ? mask[i >> 3] : 0u;
+      }
+      commit();
     }
+    while (r >= rows.from)
+      for (int u = 0; u < DEPTH; u++, r -= step) {
+        if (r < rows.from) break;
+        long long next = (r - DEPTH * step) * p + t.c;
+        unsigned on = bits[u];
+        settled<DEPTH - 1>();
+        arrived(in, u, f);
+        arrived(in_dy, u, d);
+        if (r - DEPTH * step >= rows.from) {
+          ahead(in, u, x + next);
+          ahead(in_dy, u, dy + next);
+          bits[u] = relu == 2 ? mask[next >> 3] : 0u;
+        }
+        commit();
+        dz8(d, f, mean, scale, b, on, relu);
+        for (int k = 0; k < 8; k++) {
+          s[k] += d[k];
+          s[8 + k] += d[k] * (f[k] - mean[k]);
+        }
+      }
   }
   fold(s, sh, part, t, p);
 }
@@ -268,9 +306,10 @@ KERNEL(norm_back_stats)(const float *__restrict__ part, const float *__restrict_
 EXPORT(norm_back_stats)
 
 // norm_back_apply: dx (+)= scale·(dz - mean_dz) + slope·(x-mean), and dres (+)= dz. Either may be missing.
-KERNEL(norm_back_apply)(const act *__restrict__ x, const act *__restrict__ dy, const unsigned char *__restrict__ mask, const float *__restrict__ stat,
+RESIDENT(BLOCK, BACKWARD, norm_back_apply)(const act *__restrict__ x, const act *__restrict__ dy, const unsigned char *__restrict__ mask, const float *__restrict__ stat,
                         const float *__restrict__ coef, const float *__restrict__ beta, act *dx, act *dres, int n, int per, int area, int p,
                         int relu, int add_dx, int add_res) {
+  __shared__ ring in, in_dy;
   chunk rows = rows_of(blockIdx.z, n, per, area);
   spot t = spot_of(p);
   if (t.idle) return;
@@ -281,35 +320,46 @@ KERNEL(norm_back_apply)(const act *__restrict__ x, const act *__restrict__ dy, c
   load8(coef + (long long)(gridDim.z + blockIdx.z) * p + t.c, c2);
   for (int k = 0; k < 8; k++) b[k] = 0.f;
   if (beta) load8(beta + t.c, b);
-  vec v[UNROLL], w[UNROLL];
-  unsigned bits[UNROLL];
+  unsigned bits[DEPTH];
   int step = gridDim.y * t.lanes;
-  for (long long r = rows.from + blockIdx.y * t.lanes + t.lane; r < rows.to; r += UNROLL * step) {
-    for (int u = 0; u < UNROLL; u++)
-      if (r + u * step < rows.to) {
-        long long i = (r + u * step) * p + t.c;
-        v[u] = fetch(x + i);
-        w[u] = fetch(dy + i);
-        bits[u] = relu == 2 ? mask[i >> 3] : 0u;
-      }
-    for (int u = 0; u < UNROLL; u++)
-      if (r + u * step < rows.to) {
-        long long i = (r + u * step) * p + t.c;
-        spread(v[u], f);
-        spread(w[u], d);
-        dz8(d, f, mean, scale, b, bits[u], relu);
-        if (dres) {
-          if (add_res) load8(dres + i, old);
-          for (int k = 0; k < 8; k++) old[k] = d[k] + (add_res ? old[k] : 0.f);
-          store8(dres + i, old);
-        }
-        if (dx) {
-          if (add_dx) load8(dx + i, old);
-          for (int k = 0; k < 8; k++) d[k] = scale[k] * (d[k] - c1[k]) + c2[k] * (f[k] - mean[k]) + (add_dx ? old[k] : 0.f);
-          store8(dx + i, d);
-        }
-      }
+  long long r = rows.from + blockIdx.y * t.lanes + t.lane;
+  for (int u = 0; u < DEPTH; u++) {
+    long long i = (r + u * step) * p + t.c;
+    if (r + u * step < rows.to) {
+      ahead(in, u, x + i);
+      ahead(in_dy, u, dy + i);
+      bits[u] = relu == 2 ? mask[i >> 3] : 0u;
+    }
+    commit();
   }
+  while (r < rows.to)
+    for (int u = 0; u < DEPTH; u++, r += step) {
+      if (r >= rows.to) break;
+      long long i = r * p + t.c, next = i + (long long)DEPTH * step * p;
+      unsigned on = bits[u];
+      settled<DEPTH - 1>();
+      arrived(in, u, f);
+      arrived(in_dy, u, d);
+      if (r + DEPTH * step < rows.to) {
+        ahead(in, u, x + next);
+        ahead(in_dy, u, dy + next);
+        bits[u] = relu == 2 ? mask[next >> 3] : 0u;
+      }
+      commit();
+      dz8(d, f, mean, scale, b, on, relu);
+      if (dres) {
+        for (int k = 0; k < 8; k++) old[k] = 0.f;
+        if (add_res) load8(dres + i, old);
+        for (int k = 0; k < 8; k++) old[k] += d[k];
+        store8(dres + i, old);
+      }
+      if (dx) {
+        for (int k = 0; k < 8; k++) old[k] = 0.f;
+        if (add_dx) load8(dx + i, old);
+        for (int k = 0; k < 8; k++) d[k] = scale[k] * (d[k] - c1[k]) + c2[k] * (f[k] - mean[k]) + old[k];
+        store8(dx + i, d);
+      }
+    }
 }
 EXPORT_FLAT(norm_back_apply)
 

@@ -33,7 +33,8 @@ DEVICE span covering(int i, int size, int outs, int kernel, int stride, int pad,
   return s;
 }
 
-// max_pool: y and, if wins is there, where in its window each maximum was: the first in row order, NaN winning.
+// max_pool: y and, if wins is there, where in its window each maximum was: the first in row order, NaN winning. Places count over
+// the whole window, also where the border cuts it.
 KERNEL(max_pool)(const act *__restrict__ x, act *__restrict__ y, unsigned short *__restrict__ wins, int n, int h, int w, int oh, int ow, int p,
                  int kernel, int stride, int pad, int bins) {
   int c8 = p / 8;
@@ -42,18 +43,37 @@ KERNEL(max_pool)(const act *__restrict__ x, act *__restrict__ y, unsigned short 
     int c = (int)((unsigned)i % c8) * 8, ox = o32 % ow, oy = row % oh;
     long long o = o32, b = row / oh;
     span r = window(oy, h, kernel, stride, pad, bins), q = window(ox, w, kernel, stride, pad, bins);
-    float best[8], f[8];
-    int at[8];
-    for (int k = 0; k < 8; k++) { best[k] = __uint_as_float(0xff800000u); at[k] = 0; }
-    for (int yy = r.from; yy < r.to; yy++)
-      for (int xx = q.from; xx < q.to; xx++) {
-        load8(x + ((b * h + yy) * w + xx) * p + c, f);
-        for (int k = 0; k < 8; k++)
-          if (f[k] > best[k] || f[k] != f[k]) {
-            best[k] = f[k];
-            at[k] = (yy - r.from) * (q.to - q.from) + xx - q.from;
-          }
+    int top = bins > 0 ? r.from : oy * stride - pad, left = bins > 0 ? q.from : ox * stride - pad, wide = bins > 0 ? q.to - q.from : kernel;
+    float best[8], f[3][8];
+    int at[8], first = (r.from - top) * wide + q.from - left;
+    for (int k = 0; k < 8; k++) { best[k] = __uint_as_float(0xff800000u); at[k] = first; }
+    if (kernel == 3 && bins <= 0) { // three loads under way; beyond the border the nearest values come again, which changes nothing
+      for (int v = 0; v < 3; v++) {
+        int yy = top + v < r.from ? r.from : top + v < r.to ? top + v : r.to - 1;
+        for (int u = 0; u < 3; u++) {
+          int xx = left + u < q.from ? q.from : left + u < q.to ? left + u : q.to - 1;
+          load8(x + ((b * h + yy) * w + xx) * p + c, f[u]);
+        }
+        for (int u = 0; u < 3; u++) {
+          int xx = left + u < q.from ? q.from : left + u < q.to ? left + u : q.to - 1;
+          for (int k = 0; k < 8; k++)
+            if (f[u][k] > best[k] || f[u][k] != f[u][k]) {
+              best[k] = f[u][k];
+              at[k] = (yy - top) * 3 + xx - left;
+            }
+        }
       }
+    } else {
+      for (int yy = r.from; yy < r.to; yy++)
+        for (int xx = q.from; xx < q.to; xx++) {
+          load8(x + ((b * h + yy) * w + xx) * p + c, f[0]);
+          for (int k = 0; k < 8; k++)
+            if (f[0][k] > best[k] || f[0][k] != f[0][k]) {
+              best[k] = f[0][k];
+              at[k] = (yy - top) * wide + xx - left;
+            }
+        }
+    }
     store8(y + o * p + c, best);
     if (wins) {
       words won;
@@ -82,7 +102,7 @@ KERNEL(max_pool_back)(const act *__restrict__ dy, const unsigned short *__restri
       for (int ox = cols.from; ox < cols.to; ox++) {
         span q = window(ox, w, kernel, stride, pad, bins);
         if (x < q.from || x >= q.to) continue;
-        int me = (y - r.from) * (q.to - q.from) + x - q.from;
+        int me = bins > 0 ? (y - r.from) * (q.to - q.from) + x - q.from : (y - oy * stride + pad) * kernel + x - ox * stride + pad;
         long long o = ((b * oh + oy) * ow + ox) * p + c;
         const words won = *(const words *)(wins + o);
         load8(dy + o, g);
@@ -94,6 +114,46 @@ KERNEL(max_pool_back)(const act *__restrict__ dy, const unsigned short *__restri
   }
 }
 EXPORT_FLAT(max_pool_back)
+
+// max_pool_back_3_2: the same for windows of three by three that move by two, with a pad of zero or one. A thread makes the gradients
+// of the two by two inputs from (2a-pad+1, 2b-pad+1) on, which four windows cover: (a,b) to (a+1,b+1). blocks of them a side.
+KERNEL(max_pool_back_3_2)(const act *__restrict__ dy, const unsigned short *__restrict__ wins, act *__restrict__ dx, int n, int h, int w, int oh, int ow,
+                          int p, int pad, int bh, int bw, int add) {
+  int c8 = p / 8;
+  FOR_EACH(i, (long long)n * bh * bw * c8) {
+    unsigned at = (unsigned)i / c8, row = at / bw;
+    int c = (int)((unsigned)i % c8) * 8, a = (int)(row % bh) + pad - 1, b = (int)(at % bw) + pad - 1;
+    long long sample = row / bh;
+    words won[2][2];
+    float g[2][2][8], s[8];
+    for (int y = 0; y < 2; y++)
+      for (int x = 0; x < 2; x++) {
+        bool there = a + y >= 0 && a + y < oh && b + x >= 0 && b + x < ow;
+        long long o = ((sample * oh + a + y) * ow + b + x) * p + c;
+        for (int k = 0; k < 4; k++) won[y][x].w[k] = 0xffffffffu;
+        for (int k = 0; k < 8; k++) g[y][x][k] = 0.f;
+        if (!there) continue;
+        won[y][x] = *(const words *)(wins + o);
+        load8(dy + o, g[y][x]);
+      }
+    for (int v = 0; v < 2; v++)
+      for (int u = 0; u < 2; u++) {
+        int yy = 2 * a - pad + 1 + v, xx = 2 * b - pad + 1 + u;
+        if (yy < 0 || yy >= h || xx < 0 || xx >= w) continue;
+        act *out = dx + ((sample * h + yy) * w + xx) * p + c;
+        for (int k = 0; k < 8; k++) s[k] = 0.f;
+        if (add) load8(out, s);
+        for (int y = 0; y <= v; y++) // window row a+y begins at row 2y-1 of the block
+          for (int x = 0; x <= u; x++) {
+            unsigned me = (v + 1 - 2 * y) * 3 + u + 1 - 2 * x;
+            for (int k = 0; k < 8; k++)
+              if ((won[y][x].w[k / 2] >> 16 * (k % 2) & 0xffffu) == me) s[k] += g[y][x][k];
+          }
+        store8(out, s);
+      }
+  }
+}
+EXPORT_FLAT(max_pool_back_3_2)
 
 // mean_pool: y = the mean of every window.
 KERNEL(mean_pool)(const act *__restrict__ x, act *__restrict__ y, int n, int h, int w, int oh, int ow, int p, int kernel, int stride, int pad, int bins) {
