@@ -3,15 +3,15 @@
 # into build/gpu) and travel with the source tree. It writes bench/results/cuda.md, or $OUT/cuda.md, and prints it; a part that
 # fails is said in the table and in the exit code, and the others still run.
 #
-#   bench/gpu_check.sh [--rehearse] [PART…]   PART: conform goldens flows curves sanitizer bandwidth steps graphs; without any, all
+#   bench/gpu_check.sh [--rehearse] [PART…]   PART: conform goldens flows curves sanitizer bandwidth profile steps graphs; without any, all
 #
 # --rehearse goes the same way on the fake driver (make gpu-rehearsal sets it up), on small cases: what it shows is that every
 # command runs, every test that is asked for exists, and every number is found where it is looked for. Its table is no result.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 rehearse=0; [ "${1:-}" = --rehearse ] && { rehearse=1; shift; }
-parts=" ${*:-conform goldens flows curves sanitizer bandwidth steps graphs} "
-for p in $parts; do case $p in conform | goldens | flows | curves | sanitizer | bandwidth | steps | graphs) ;; *) echo "gpu-check: there is no part $p" >&2; exit 2 ;; esac; done
+parts=" ${*:-conform goldens flows curves sanitizer bandwidth profile steps graphs} "
+for p in $parts; do case $p in conform | goldens | flows | curves | sanitizer | bandwidth | profile | steps | graphs) ;; *) echo "gpu-check: there is no part $p" >&2; exit 2 ;; esac; done
 wants() { case "$parts" in *" $1 "*) ;; *) return 1 ;; esac; }
 bin=$PWD/build/gpu out=${OUT:-$PWD/bench/results}
 mkdir -p "$out"
@@ -98,6 +98,24 @@ if wants bandwidth; then
     r=$(rate "Benchmark$b")
     judge "bandwidth of $b ≥ 80 % of a copy" "$(awk -v a="${r:-0}" -v b="${copy:-0}" 'BEGIN {printf "%.2f", (b > 0) ? 100*a/b : 0}')" 80 "${r:-?} GB/s of ${copy:-?}"
   done
+fi
+
+# Whether the device has to wait: real batches from JPEG files, kept and run again and again.
+if wants profile; then
+  size=224 count=100 model=resnet50v1 batch=256
+  [ $rehearse = 0 ] || { size=32 count=3; model=resnet18v1 batch=4; }
+  data=$(mktemp -d) log=$out/gpu_profile.json
+  if "$bin/contraflow" data synth --out "$data/images" --per_class $count --val_per_class 1 --size $size >"$log.log" 2>&1 &&
+    timeout 300 "$bin/contraflow" profile cmc --data_folder "$data/images" --model $model --batch_size $batch --image_size $size --nce_k $([ $rehearse = 1 ] && echo 8 || echo 512) \
+      --device cuda --amp --seconds $([ $rehearse = 1 ] && echo 2 || echo 12) --quiet --json >"$log" 2>>"$log.log"; then
+    of() { $python -c 'import json,sys; print("%.2f" % (100 * json.load(open(sys.argv[1]))["device_busy"][sys.argv[2]]))' "$log" "$1"; }
+    busy=$(of busy_share) hidden=$(of hidden_share)
+    judge "profile cmc, cached batches: device busy ≥ 97 %" "$busy" 97 "$busy %"
+    judge "its uploads beside compute ≥ 90 %" "$hidden" 90 "$hidden %"
+  else
+    row "profile cmc" "DOES NOT HOLD" "$(tail -1 "$log.log" | cut -c1-160)"
+  fi
+  rm -rf "$data"
 fi
 
 # ours FILE FLOW MODEL BATCH SIZE K N STEPS FLAG…: milliseconds of our step, into a file and printed; nothing when it fails.

@@ -27,6 +27,7 @@ type Profile struct {
 	Method, Device, Decoder string
 	Batch, Cores            int
 	Flow, Loading, Compute  Rate
+	Busy                    *DeviceBusy // during Compute; nil for a device whose calls wait
 }
 
 // replayed is how many batches the compute half is fed with, over and over.
@@ -71,7 +72,9 @@ func ProfileRun(ctx context.Context, o Options, p ProfileOptions) (*Profile, err
 		return nil, err
 	}
 	say("compute on %d cached batches, %v", len(kept), part)
-	if out.Compute, err = r.replay(ctx, part, kept); err != nil {
+	busy := r.watch()
+	out.Compute, err = r.replay(ctx, part, kept)
+	if out.Busy = busy(); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -163,6 +166,9 @@ func (p *Profile) WriteText(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "headspace: compute alone, on cached batches, %.1f images/s: faster loading gives at most %.2f×\n"+
 		"           loading alone, into a sink, %.1f images/s: faster compute gives at most %.2f×\n",
 		p.Compute.PerSecond(), loading, p.Loading.PerSecond(), compute)
+	if err == nil && p.Busy != nil {
+		_, err = fmt.Fprintf(w, "device, on cached batches: %v\n", p.Busy)
+	}
 	return err
 }
 
@@ -188,6 +194,7 @@ func (p *Profile) JSON() any {
 		Loading   part               `json:"loading"`
 		Compute   part               `json:"compute"`
 		Headspace map[string]float64 `json:"headspace"`
+		Busy      *DeviceBusy        `json:"device_busy,omitempty"`
 	}{p.Method, p.Device, p.Decoder, p.Batch, p.Cores, p.Flow.Stats.Verdict(), of(p.Flow), of(p.Loading), of(p.Compute),
-		map[string]float64{"faster_loading": loading, "faster_compute": compute}}
+		map[string]float64{"faster_loading": loading, "faster_compute": compute}, p.Busy}
 }

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -59,9 +60,10 @@ func (d *Device) Spans(on bool) {
 	})
 }
 
-// OnSpan implements ops.Tracer. Spans are told when the host next waits for an output.
+// OnSpan implements ops.Tracer. Spans of finished work are told while the host waits for an output: then the device is busy, and
+// telling costs it nothing.
 func (d *Device) OnSpan(f func(name string, start time.Time, d time.Duration)) {
-	d.tell() // what is left of before
+	d.tell(true) // what is left of before
 	d.told = nil
 	d.Spans(f != nil)
 	if f == nil {
@@ -76,27 +78,44 @@ func (d *Device) OnSpan(f func(name string, start time.Time, d time.Duration)) {
 // Behind implements ops.Tracer.
 func (d *Device) Behind() bool { return true }
 
-// tell hands spans to who asked for them.
-func (d *Device) tell() {
+// tell hands spans to who asked for them, of all work or of what is finished.
+func (d *Device) tell(all bool) {
 	if d.told == nil {
 		return
 	}
-	for _, s := range d.TakeSpans() {
+	for _, s := range d.takeSpans(all) {
 		d.told(s)
 	}
 }
 
 // TakeSpans waits for the recorded work and returns its timings, in the order it was put on the streams.
-func (d *Device) TakeSpans() (out []Span) {
+func (d *Device) TakeSpans() []Span { return d.takeSpans(true) }
+
+func (d *Device) takeSpans(all bool) (out []Span) {
 	d.later(func() error {
 		r := d.spans
 		if r == nil {
 			return nil
 		}
-		if err := cu.Synchronize(); err != nil {
-			return err
+		if all {
+			if err := cu.Synchronize(); err != nil {
+				return err
+			}
 		}
-		for _, m := range r.list {
+		left := r.list[:0]
+		for i, m := range r.list {
+			if !all {
+				if err := m.end.Query(); errors.Is(err, cu.NotReady) {
+					left = append(left, m)
+					if m.copy {
+						continue
+					}
+					left = append(left, r.list[i+1:]...) // what comes later on the stream is not finished either
+					break
+				} else if err != nil {
+					return fmt.Errorf("span %s: %w", m.name, err)
+				}
+			}
 			start, err := r.zero.Elapsed(m.begin)
 			if err != nil {
 				return fmt.Errorf("span %s: %w", m.name, err)
@@ -108,7 +127,7 @@ func (d *Device) TakeSpans() (out []Span) {
 			out = append(out, Span{m.name, start, length, m.copy})
 			r.free = append(r.free, m.begin, m.end)
 		}
-		r.list = r.list[:0]
+		r.list = left
 		return nil
 	})
 	return out

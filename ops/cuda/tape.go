@@ -67,9 +67,9 @@ func (pr *program) offset(i int) (n int64) {
 // Output is output i of the pass; it waits for it.
 func (t *tape) Output(i int) []float32 {
 	if !t.arrived {
+		t.pr.d.tell(false)
 		t.pr.d.later(t.done.Synchronize)
 		t.arrived = true
-		t.pr.d.tell()
 	}
 	return t.host.floats()[t.pr.offset(i)/4:][:t.n*t.pr.OutputShape(i).Len()]
 }
