@@ -302,6 +302,9 @@ func (r *Run) compute(g *contraflow.Graph, batches contraflow.Port[*stages.Batch
 		update.Health = &stages.Health{Names: r.measured(), Every: rankEvery}
 	}
 
+	if device, ok := r.net.device.(ops.Sender); ok && r.renderings() != nil {
+		batches = contraflow.Step(batches, "upload", (&stages.Upload{Device: device}).Run, contraflow.Depth(1))
+	}
 	features := contraflow.Step(batches, "encode", r.encodeOne, contraflow.Finish(r.encode.Finish), contraflow.Depth(1))
 	scores := contraflow.Step(features, "contrast", contrast.Run, contraflow.Depth(1))
 	reports := contraflow.Step(scores, "update", update.Run)

@@ -6,9 +6,20 @@ type PixelProgram interface {
 	ForwardPixels(p Pictures, r *Rendering) (Tape, error)
 }
 
+// Sender is a device that takes pictures before their turn: they travel while it computes.
+type Sender interface {
+	// Send begins to bring 8-bit pictures to the device; Pictures.Sent takes what it returns. rgb may be changed when Send
+	// returns. It may be called beside every other call.
+	Send(rgb []byte) (Sent, error)
+}
+
+// Sent are pictures on their way to a device, or there. Passes that were started with them are not disturbed by Release.
+type Sent interface{ Release() }
+
 // Pictures are a batch as decode leaves it, and what is to happen to it before and after it becomes channels.
 type Pictures struct {
 	RGB   []byte  // 8-bit RGB [P,H,W,3]
+	Sent  Sent    // RGB, sent ahead; nil: ForwardPixels brings it to the device
 	Touch []Touch // by picture; nil leaves all as they are
 	// N samples are the first of the slots; those behind them lend pixels to a mixture.
 	N     int

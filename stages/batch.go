@@ -45,6 +45,8 @@ type Batch struct {
 	// Pixels, when a device renders, are per view what it renders, 8-bit RGB [P,H,W,3]; Views is then empty. P is B, or with a
 	// mixture the number of decoded pictures, donors last.
 	Pixels [][]byte
+	// Sent, per view, are Pixels that were sent to the device ahead; nil when they were not.
+	Sent []ops.Sent
 	// Touch, per view, is what the device does to each of those pictures first; nil when they are as they are to be.
 	Touch [][]ops.Touch
 	// Present says which samples have view v; nil means all.
@@ -59,6 +61,12 @@ type Batch struct {
 
 // Release returns the buffers to the pool they came from. The batch must not be used afterwards.
 func (b *Batch) Release() {
+	for _, s := range b.Sent {
+		if s != nil {
+			s.Release()
+		}
+	}
+	b.Sent = nil
 	if b.release != nil {
 		b.release()
 		b.release = nil

@@ -323,6 +323,9 @@ func (e *Encode) forwardPixels(i int, p Pass, b *Batch) ([]float32, error) {
 	}
 	e.sparse.all(i)
 	pictures := ops.Pictures{RGB: x, N: n}
+	if b.Sent != nil {
+		pictures.Sent = b.Sent[p.View]
+	}
 	if b.Touch != nil {
 		pictures.Touch = b.Touch[p.View]
 	}

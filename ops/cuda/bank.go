@@ -125,12 +125,13 @@ func (r *rows) Score(s ops.Scoring, grad []float32) (ops.Scored, error) {
 			}
 		}
 		blocks := (s.K + contrastColumns) / contrastColumns
-		gradSize, resultSize := roundUp(int64(4*n*r.w), 256), roundUp(int64(24*n), 256)
+		resultSize := int64(24 * n) // of three doubles a query; the gradient follows, and both go to the host at once
+		outSize := resultSize + int64(4*n*r.w)
 		partSize, statSize := int64(4*n*blocks*r.w), int64(16*n*blocks)
-		if err := d.grow(r.work, gradSize+resultSize+roundUp(partSize, 256)+statSize, "the scores of a batch"); err != nil {
+		if err := d.grow(r.work, roundUp(outSize, 256)+roundUp(partSize, 256)+statSize, "the scores of a batch"); err != nil {
 			return err
 		}
-		if need := int(gradSize + resultSize); r.host.n < need {
+		if need := int(outSize); r.host.n < need {
 			fresh, err := d.pin(need)
 			if err == nil {
 				err = cu.MemFreeHost(r.host.p)
@@ -140,7 +141,7 @@ func (r *rows) Score(s ops.Scoring, grad []float32) (ops.Scored, error) {
 			}
 			*r.host = fresh
 		}
-		result, part := at(r.work.p, gradSize), at(r.work.p, gradSize+resultSize)
+		gradient, part := at(r.work.p, resultSize), at(r.work.p, roundUp(outSize, 256))
 		stat := at(part, roundUp(partSize, 256))
 		invZ := 0.0
 		if s.Mode == ops.ScoreNCE {
@@ -153,24 +154,24 @@ func (r *rows) Score(s ops.Scoring, grad []float32) (ops.Scored, error) {
 		}
 		gathered()
 		if err := d.launch("contrast_fold", driver.Dim{n, 1, 1}, driver.Dim{contrastThreads, 1, 1}, d.args().Ptr(part).Ptr(stat).Ptr(r.at).Ptr(r.sent(positives)).
-			Ptr(picked).Ptr(r.sent(present)).Ptr(r.work.p).Ptr(result).Int(s.K).Int(r.w).Int(blocks).Int(int(s.Mode)).Float(float32(1/s.T)).Float(float32(s.Factor))); err != nil {
+			Ptr(picked).Ptr(r.sent(present)).Ptr(gradient).Ptr(r.work.p).Int(s.K).Int(r.w).Int(blocks).Int(int(s.Mode)).Float(float32(1/s.T)).Float(float32(s.Factor))); err != nil {
 			return err
 		}
 		if err := done(); err != nil {
 			return err
 		}
-		if err := cu.MemcpyDtoHAsync(r.host.p, r.work.p, gradSize+resultSize, d.compute); err != nil {
+		if err := cu.MemcpyDtoHAsync(r.host.p, r.work.p, outSize, d.compute); err != nil {
 			return err
 		}
 		if err := d.compute.Synchronize(); err != nil {
 			return err
 		}
 		if s.Mode != ops.ScoreSums {
-			for i, g := range r.host.floats()[:len(grad)] {
+			for i, g := range r.host.floats()[resultSize/4:][:len(grad)] {
 				grad[i] += g
 			}
 		}
-		results := unsafe.Slice((*float64)(unsafe.Add(r.host.p, gradSize)), 3*n)
+		results := unsafe.Slice((*float64)(r.host.p), 3*n)
 		for q := range n {
 			out.Loss[q], out.First[q], out.Sum[q] = results[3*q], results[3*q+1], results[3*q+2]
 		}

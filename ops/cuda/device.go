@@ -50,6 +50,7 @@ type Device struct {
 	told     func(Span) // of the goroutine that uses the device
 	estates  map[*estate]bool
 	wills    wills
+	lounge   lounge
 
 	renderings map[*ops.Rendering]cu.DevicePtr
 }
@@ -203,6 +204,9 @@ func (d *Device) Close() error {
 		d.blas.Close()
 		for e := range d.estates {
 			err = errors.Join(err, e.release())
+		}
+		for _, s := range d.lounge.all {
+			err = errors.Join(err, d.freeSlot(s))
 		}
 		for p := range d.held {
 			err = errors.Join(err, cu.MemFree(p))

@@ -34,28 +34,45 @@ func (pr *program) ForwardPixels(p ops.Pictures, r *ops.Rendering) (ops.Tape, er
 		s := pr.ring[pr.turn]
 		pr.turn ^= 1
 		parts := &parcel{}
-		rgb, touch := parts.add(p.RGB), parts.add(touches(p.Touch))
+		ahead, _ := p.Sent.(*sent)
+		rgb := int64(-1)
+		if ahead == nil {
+			rgb = parts.add(p.RGB)
+		}
+		touch := parts.add(touches(p.Touch))
 		slots, groups, acts := parts.add(intBytes(m.slots)), parts.add(intBytes(m.groups)), parts.add(intBytes(m.acts))
 		done, err := pr.d.deliver(s, parts, "the pictures of a batch")
 		if err != nil {
 			return err
 		}
 		at := func(offset int64) cu.DevicePtr { return partOf(s, offset) }
+		pictures := at(rgb)
+		if ahead != nil {
+			pictures = ahead.s.dev
+			if err := pr.d.compute.Wait(ahead.s.uploaded, 0); err != nil {
+				return err
+			}
+		}
 		if m.mixes {
 			if err := pr.d.grow(&pr.d.planes, int64(12*area)*int64(len(m.slots)/2), "the pictures of a mixture"); err != nil {
 				return err
 			}
 		}
 		if jitters(p.Touch) {
-			if err := pr.d.launch("touch_means", driver.Dim{len(p.Touch), 1, 1}, driver.Dim{256, 1, 1}, pr.d.args().Ptr(at(rgb)).Ptr(at(touch)).Int(area)); err != nil {
+			if err := pr.d.launch("touch_means", driver.Dim{len(p.Touch), 1, 1}, driver.Dim{256, 1, 1}, pr.d.args().Ptr(pictures).Ptr(at(touch)).Int(area)); err != nil {
 				return err
 			}
 		}
 		var c [3]int
 		copy(c[:], r.Channels)
-		if err := pr.d.each("render", int64(area), len(m.groups)/2-1, pr.d.args().Ptr(at(rgb)).Ptr(at(touch)).Ptr(at(slots)).Ptr(at(groups)).Ptr(at(acts)).
+		if err := pr.d.each("render", int64(area), len(m.groups)/2-1, pr.d.args().Ptr(pictures).Ptr(at(touch)).Ptr(at(slots)).Ptr(at(groups)).Ptr(at(acts)).
 			Ptr(table).Ptr(pr.d.planes.p).Ptr(t.value(0)).Int(area).Int(in.W).Int(padded(in.C)).Int(flag(r.Lab != nil)).Int(in.C).Int(c[0]).Int(c[1]).Int(c[2])); err != nil {
 			return err
+		}
+		if ahead != nil {
+			if err := ahead.s.used.Record(pr.d.compute); err != nil {
+				return err
+			}
 		}
 		return done()
 	})

@@ -30,6 +30,8 @@ func graphs() map[string]func() *ops.Graph {
 		"conv 3×3 wide":     start(33, 5, 5, conv(ops.ConvOptions{Out: 70, Kernel: 3, Pad: 1})),
 		"conv 3×3 stride 2": start(8, 9, 8, conv(ops.ConvOptions{Out: 32, Kernel: 3, Stride: 2, Pad: 1})),
 		"conv 7×7 stride 2": start(1, 15, 14, conv(ops.ConvOptions{Out: 17, Kernel: 7, Stride: 2, Pad: 3})),
+		"conv 7×7 RGB":      start(3, 16, 18, conv(ops.ConvOptions{Out: 9, Kernel: 7, Stride: 2, Pad: 3})),
+		"conv 11×11/4 one":  start(1, 27, 31, conv(ops.ConvOptions{Out: 6, Kernel: 11, Stride: 4, Pad: 2})),
 		"conv 11×11/4":      start(2, 27, 31, conv(ops.ConvOptions{Out: 6, Kernel: 11, Stride: 4, Pad: 2})),
 		"conv 5×5":          start(4, 6, 8, conv(ops.ConvOptions{Out: 48, Kernel: 5, Pad: 2})),
 		"conv 1×1":          start(64, 4, 5, conv(ops.ConvOptions{Out: 40, Kernel: 1, Bias: true})),
