@@ -318,8 +318,14 @@ func (b *stepper) once(query bool) error {
 		if err != nil {
 			return err
 		}
-		s.Out[i], b.tapes[i] = tape.Output(0), tape
-		if t.Follows >= 0 {
+		b.tapes[i] = tape
+	}
+	for i, tape := range b.tapes { // when all passes are on their way, as encode does it
+		if tape == nil {
+			continue
+		}
+		s.Out[i] = tape.Output(0)
+		if towers[b.r.passes[i].Tower].Follows >= 0 {
 			b.key = append(b.key[:0], s.Out[i]...)
 		}
 	}

@@ -67,12 +67,16 @@ func (m *busyMeter) result() *DeviceBusy {
 	return b
 }
 
+// seam is how far two operations may lie apart without idleness: an event between them, which measuring takes, costs a device some
+// microseconds; having to wait for the host costs it ten and more.
+const seam = 5 * time.Microsecond
+
 // joined are the times that any of the intervals covers, in order.
 func joined(v []interval) (out []interval) {
 	v = slices.Clone(v)
 	slices.SortFunc(v, func(a, b interval) int { return cmp.Compare(a.from, b.from) })
 	for _, i := range v {
-		if k := len(out) - 1; k >= 0 && i.from <= out[k].to {
+		if k := len(out) - 1; k >= 0 && i.from <= out[k].to+seam {
 			out[k].to = max(out[k].to, i.to)
 		} else {
 			out = append(out, i)

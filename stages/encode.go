@@ -85,10 +85,10 @@ type Encode struct {
 	tapes    []ops.Tape  // of the batch in flight
 	inflight bool
 	batch    *Batch
-	shuffled []float32
 	sparse   sparse
-	restored [][]float32
-	order    []int
+	shuffled []float32
+	restored [][]float32 // outputs of momentum encoders, by pass
+	orders   [][]int     // of passes that shuffle
 }
 
 // ErrStop ends a graph whose Encode was told to stop: everything up to the batch it was given is applied.
@@ -124,12 +124,14 @@ func (e *Encode) Run(ctx context.Context, b *Batch) (*Features, error) {
 			return nil, err
 		}
 	}
-	for i, p := range e.Passes {
-		out, err := e.forward(i, p, b)
-		if err != nil {
+	e.prepare()
+	for i, p := range e.Passes { // all of them, before the first is waited for: a device that works by itself has no gap between them
+		if err := e.forward(i, p, b); err != nil {
 			return nil, fmt.Errorf("step %d: %s: %w", b.Step, e.Towers[p.Tower].Name, err)
 		}
-		f.Out[i] = out
+	}
+	for i, p := range e.Passes {
+		f.Out[i] = e.outputs(i, p, b)
 	}
 	e.inflight, e.batch = true, b
 	return f, nil
@@ -264,12 +266,16 @@ func (e *Encode) eachBuffer(copyOne func(p ops.Params, name string, x []float32)
 	return nil
 }
 
-// forward runs one pass. Passes of momentum encoders keep no activations.
-func (e *Encode) forward(i int, p Pass, b *Batch) ([]float32, error) {
+func (e *Encode) prepare() {
 	if e.tapes == nil {
 		e.tapes = make([]ops.Tape, len(e.Passes))
 		e.restored = make([][]float32, len(e.Passes))
+		e.orders = make([][]int, len(e.Passes))
 	}
+}
+
+// forward starts one pass. Its tape is nil when no sample has its view.
+func (e *Encode) forward(i int, p Pass, b *Batch) (err error) {
 	if b.Pixels != nil {
 		return e.forwardPixels(i, p, b)
 	}
@@ -280,46 +286,48 @@ func (e *Encode) forward(i int, p Pass, b *Batch) ([]float32, error) {
 	}
 	e.sparse.all(i)
 	if p.Shuffle {
-		e.order = Draw(e.Seed, b.Epoch, b.Step, PurposeShuffle).Perm(n)
+		e.orders[i] = Draw(e.Seed, b.Epoch, b.Step, PurposeShuffle).Perm(n)
 		e.shuffled = grow(e.shuffled, len(x))
-		for to, from := range e.order {
+		for to, from := range e.orders[i] {
 			copy(e.shuffled[to*size:(to+1)*size], x[from*size:])
 		}
 		x = e.shuffled
 	}
-	tape, err := t.Program.Forward(x, n)
-	if err != nil {
-		return nil, err
-	}
-	return e.outputs(i, p, tape, n), nil
+	e.tapes[i], err = t.Program.Forward(x, n)
+	return err
 }
 
-// outputs are those of a pass over n samples, in their own order; tapes of momentum encoders are given back.
-func (e *Encode) outputs(i int, p Pass, tape ops.Tape, n int) []float32 {
+// outputs are those of a pass over the batch, in the samples' own order; tapes of momentum encoders are given back.
+func (e *Encode) outputs(i int, p Pass, b *Batch) []float32 {
+	tape := e.tapes[i]
+	if e.sparse.partial(i) {
+		return e.sparse.outputs(i, tape)
+	}
 	out := tape.Output(0)
 	if e.Towers[p.Tower].Follows < 0 {
-		e.tapes[i] = tape
 		return out
 	}
+	n := len(b.Index)
 	d := len(out) / n
 	e.restored[i] = grow(e.restored[i], len(out))
 	for to := range n {
 		from := to
 		if p.Shuffle {
-			from = e.order[to]
+			from = e.orders[i][to]
 		}
 		copy(e.restored[i][from*d:(from+1)*d], out[to*d:(to+1)*d])
 	}
 	tape.Release()
+	e.tapes[i] = nil
 	return e.restored[i]
 }
 
 // forwardPixels runs one pass of a device that renders.
-func (e *Encode) forwardPixels(i int, p Pass, b *Batch) ([]float32, error) {
+func (e *Encode) forwardPixels(i int, p Pass, b *Batch) (err error) {
 	x, n := b.Pixels[p.View], len(b.Index)
 	program, ok := e.Towers[p.Tower].Program.(ops.PixelProgram)
 	if !ok || e.Renderings == nil {
-		return nil, fmt.Errorf("the batch holds pixels, and the device does not render: set Views.Raw only for one that does")
+		return fmt.Errorf("the batch holds pixels, and the device does not render: set Views.Raw only for one that does")
 	}
 	e.sparse.all(i)
 	pictures := ops.Pictures{RGB: x, N: n}
@@ -333,14 +341,11 @@ func (e *Encode) forwardPixels(i int, p Pass, b *Batch) ([]float32, error) {
 		pictures.Slots, pictures.Acts = b.Mix.pictures(), b.Mix.Acts
 	}
 	if p.Shuffle {
-		e.order = Draw(e.Seed, b.Epoch, b.Step, PurposeShuffle).Perm(n)
-		pictures.Order = e.order
+		e.orders[i] = Draw(e.Seed, b.Epoch, b.Step, PurposeShuffle).Perm(n)
+		pictures.Order = e.orders[i]
 	}
-	tape, err := program.ForwardPixels(pictures, e.Renderings[p.View])
-	if err != nil {
-		return nil, err
-	}
-	return e.outputs(i, p, tape, n), nil
+	e.tapes[i], err = program.ForwardPixels(pictures, e.Renderings[p.View])
+	return err
 }
 
 // grow returns a slice of length n, reusing s when it is large enough.

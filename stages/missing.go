@@ -1,6 +1,10 @@
 package stages
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/contraflow/contraflow/ops"
+)
 
 // sparse is encode's memory for views that not every sample of a batch has. A tower sees the samples that have its view and no
 // others, so that blanks do not enter its batch statistics.
@@ -29,11 +33,11 @@ func (b *Batch) some(view int) []int {
 }
 
 // forwardSome is forward of the samples that have the view. Batch statistics need two: a lone one is left out as if it
-// lacked the view too.
-func (e *Encode) forwardSome(i int, p Pass, b *Batch, rows []int) ([]float32, error) {
+// lacked the view too, and there is no tape.
+func (e *Encode) forwardSome(i int, p Pass, b *Batch, rows []int) (err error) {
 	t := &e.Towers[p.Tower]
 	if p.Shuffle || t.Follows >= 0 {
-		return nil, fmt.Errorf("view %d: a momentum encoder needs the view of every sample", p.View)
+		return fmt.Errorf("view %d: a momentum encoder needs the view of every sample", p.View)
 	}
 	s := &e.sparse
 	for len(s.rows) < len(e.Passes) {
@@ -42,26 +46,34 @@ func (e *Encode) forwardSome(i int, p Pass, b *Batch, rows []int) ([]float32, er
 	n, d := len(b.Index), t.Program.OutputShape(0).Len()
 	s.out[i] = grow(s.out[i], n*d)
 	clear(s.out[i])
+	s.rows[i] = rows
 	if len(rows) < 2 {
 		for _, r := range rows {
 			b.Present[p.View][r] = false
 		}
-		return s.out[i], nil
+		s.rows[i] = rows[:0]
+		return nil
 	}
 	size := len(b.Views[p.View]) / n
 	s.in = grow(s.in, len(rows)*size)
 	for k, r := range rows {
 		copy(s.in[k*size:][:size], b.Views[p.View][r*size:])
 	}
-	tape, err := t.Program.Forward(s.in, len(rows))
-	if err != nil {
-		return nil, err
+	e.tapes[i], err = t.Program.Forward(s.in, len(rows))
+	return err
+}
+
+// partial says that pass i encoded some samples only.
+func (s *sparse) partial(i int) bool { return i < len(s.rows) && s.rows[i] != nil }
+
+// outputs are those of a partial pass, with zero rows for samples without the view.
+func (s *sparse) outputs(i int, tape ops.Tape) []float32 {
+	for k, r := range s.rows[i] {
+		out := tape.Output(0)
+		d := len(out) / len(s.rows[i])
+		copy(s.out[i][r*d:][:d], out[k*d:])
 	}
-	for k, r := range rows {
-		copy(s.out[i][r*d:][:d], tape.Output(0)[k*d:])
-	}
-	e.tapes[i], s.rows[i] = tape, rows
-	return s.out[i], nil
+	return s.out[i]
 }
 
 // all says that pass i encoded every sample.

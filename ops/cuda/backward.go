@@ -47,6 +47,9 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 		if err := pr.retreat(t, n); err != nil {
 			return err
 		}
+		if err := pr.p.square(); err != nil {
+			return err
+		}
 		if !pr.o.InputGrad || !pr.has[0] {
 			return nil
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 
 	"gorgonia.org/cu"
 
@@ -25,6 +26,7 @@ type Device struct {
 	arch  string // "sm_90"
 	cache string
 	work  chan func()
+	ferry chan func() // of a second thread, which sends pictures while the first one waits
 
 	// What follows belongs to the owner goroutine.
 	ctx      cu.CUContext
@@ -44,13 +46,14 @@ type Device struct {
 	products map[cublaslt.Product]*cublaslt.Plan
 	convs    map[cudnn.Conv]*cudnn.Plan
 	failed   error // of calls that could not return it
-	spans    *recorder
+	spans    atomic.Pointer[recorder]
 	moves    uint64 // of buffers that recordings may hold the address of
 	replays  int
 	told     func(Span) // of the goroutine that uses the device
 	estates  map[*estate]bool
 	wills    wills
 	lounge   lounge
+	ferried  error // of the second thread
 
 	renderings map[*ops.Rendering]cu.DevicePtr
 }
@@ -79,7 +82,7 @@ func Open(o Options) (ops.Device, error) {
 	if n, _ := cu.NumDevices(); o.Ordinal < 0 || o.Ordinal >= n {
 		return nil, fmt.Errorf("there is no device cuda:%d: this machine has %d, counted from 0", o.Ordinal, n)
 	}
-	d := &Device{o: o, work: make(chan func()), held: map[cu.DevicePtr]int64{}, products: map[cublaslt.Product]*cublaslt.Plan{},
+	d := &Device{o: o, work: make(chan func()), ferry: make(chan func()), held: map[cu.DevicePtr]int64{}, products: map[cublaslt.Product]*cublaslt.Plan{},
 		convs: map[cudnn.Conv]*cudnn.Plan{}, renderings: map[*ops.Rendering]cu.DevicePtr{}, estates: map[*estate]bool{}}
 	started := make(chan error)
 	go d.own(started)
@@ -87,6 +90,7 @@ func Open(o Options) (ops.Device, error) {
 		close(d.work)
 		return nil, err
 	}
+	go d.sail()
 	return d, nil
 }
 
@@ -95,6 +99,18 @@ func (d *Device) own(started chan<- error) {
 	runtime.LockOSThread()
 	started <- d.start()
 	for f := range d.work {
+		f()
+	}
+}
+
+// sail is the goroutine that sends pictures.
+func (d *Device) sail() {
+	runtime.LockOSThread()
+	err := cu.SetCurrentContext(d.ctx)
+	for f := range d.ferry {
+		if err != nil && d.ferried == nil {
+			d.ferried = err
+		}
 		f()
 	}
 }
@@ -214,6 +230,7 @@ func (d *Device) Close() error {
 		return errors.Join(err, d.compute.Destroy(), d.copies.Destroy())
 	})
 	close(d.work)
+	close(d.ferry)
 	return err
 }
 

@@ -28,6 +28,16 @@ type params struct {
 	value, grad, velocity cu.DevicePtr
 	work                  cu.DevicePtr // what convolutions read: value itself, or its copy in bfloat16
 	fresh                 cu.DevicePtr // act, gradients of weights of one backward
+	squares               squares
+}
+
+// squares are partial sums of the gradients' squares, on their way to the host since the last backward: who asks for the norm
+// waits for the device once, whatever the number of networks.
+type squares struct {
+	sums    cu.DevicePtr
+	host    *pinned
+	arrived cu.Event
+	current bool // of the gradients as they are
 }
 
 // tensor is the place of one tensor.
@@ -89,6 +99,13 @@ func (d *Device) NewParams(g *ops.Graph) (ops.Params, error) {
 			get(&p.work, 2*p.trained, "bfloat16 copies")
 		}
 		get(&p.fresh, int64(d.actSize())*p.weights, "gradients of weights")
+		get(&p.squares.sums, 8*squareBlocks, "sums of squares")
+		if err == nil {
+			p.squares.host, err = own.pin(8 * squareBlocks)
+		}
+		if err == nil {
+			p.squares.arrived, err = own.event()
+		}
 		if err == nil && p.total > 0 {
 			err = p.upload(p.value, ones)
 		}
@@ -266,6 +283,7 @@ func (p *params) state(name string, n int, what string) (int, error) {
 }
 
 func (p *params) ZeroGrad() {
+	p.squares.current = false
 	p.d.later(func() error { return cu.MemsetD8Async(p.grad, 0, max(4*p.trained, 1), p.d.compute) })
 }
 
@@ -302,23 +320,33 @@ func (p *params) Average(from ops.Params, keep float64) error {
 	})
 }
 
+// squareBlocks is how many partial sums there are.
+const squareBlocks = 256
+
+// square puts the sums of squares on the stream, and their way to the host.
+func (p *params) square() error {
+	q := &p.squares
+	if err := p.d.launch("square_sums", driver.Dim{squareBlocks, 1, 1}, driver.Dim{256, 1, 1}, p.d.args().Ptr(p.grad).Ptr(q.sums).Long(p.trained)); err != nil {
+		return err
+	}
+	if err := cu.MemcpyDtoHAsync(q.host.p, q.sums, 8*squareBlocks, p.d.compute); err != nil {
+		return err
+	}
+	q.current = true
+	return q.arrived.Record(p.d.compute)
+}
+
 func (p *params) GradNorm() float64 {
-	const blocks = 256
-	sums := make([]float64, blocks)
-	p.d.later(func() error {
-		if err := p.d.grow(&p.d.scratch, 8*blocks, "partial sums"); err != nil {
-			return err
-		}
-		if err := p.d.launch("square_sums", driver.Dim{blocks, 1, 1}, driver.Dim{256, 1, 1}, p.d.args().Ptr(p.grad).Ptr(p.d.scratch.p).Long(p.trained)); err != nil {
-			return err
-		}
-		if err := p.d.compute.Synchronize(); err != nil {
-			return err
-		}
-		return cu.MemcpyDtoH(unsafe.Pointer(&sums[0]), p.d.scratch.p, 8*blocks)
-	})
 	var sum float64
-	for _, s := range sums {
+	p.d.later(func() error {
+		if !p.squares.current {
+			if err := p.square(); err != nil {
+				return err
+			}
+		}
+		return p.squares.arrived.Synchronize()
+	})
+	for _, s := range unsafe.Slice((*float64)(p.squares.host.p), squareBlocks) {
 		sum += s
 	}
 	return math.Sqrt(sum)

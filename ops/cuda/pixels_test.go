@@ -164,3 +164,62 @@ func renderer(t *testing.T, d ops.Device, batch, c, h, w int) ops.PixelProgram {
 	}
 	return pr.(ops.PixelProgram)
 }
+
+// Pictures that are sent ahead are those that a pass renders, whatever is sent meanwhile and into the places of others.
+func TestSend(t *testing.T) {
+	d := open(t, cuda.Options{})
+	const n, h, w, batches = 2, 5, 7, 9
+	space, err := pixel.LookupSpace("RGB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _ := space.Rendering([]int{0, 1, 2})
+	program := renderer(t, d, n, 3, h, w)
+	batch := func(i int) []byte {
+		rgb := make([]byte, n*h*w*3)
+		for k := range rgb {
+			rgb[k] = byte(31*i + k)
+		}
+		return rgb
+	}
+	pass := func(i int, sent ops.Sent) ops.Tape {
+		tape, err := program.ForwardPixels(ops.Pictures{RGB: batch(i), N: n, Sent: sent}, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tape
+	}
+	var want [][]float32
+	for i := range batches {
+		tape := pass(i, nil)
+		want = append(want, slices.Clone(tape.Output(0)))
+		tape.Release()
+	}
+	send := func(i int) ops.Sent {
+		rgb := batch(i)
+		s, err := d.(ops.Sender).Send(rgb)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(rgb)
+		return s
+	}
+	// Three batches are in flight: sent, being passed, and not yet read. A place is given up while its pass is still to run.
+	var tapes []ops.Tape
+	next := send(0)
+	for i := range batches {
+		current := next
+		if i+1 < batches {
+			next = send(i + 1)
+		}
+		tapes = append(tapes, pass(i, current))
+		current.Release()
+		current.Release() // twice is once
+		if i >= 2 {
+			if got := tapes[i-2].Output(0); !slices.Equal(got, want[i-2]) {
+				t.Fatalf("batch %d: other pictures", i-2)
+			}
+			tapes[i-2].Release()
+		}
+	}
+}

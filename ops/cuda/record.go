@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/contraflow/contraflow/ops/cuda/driver"
@@ -23,7 +24,7 @@ type recording struct {
 // record does work, or launches what it recorded of an earlier pass; replayed says that work itself was not called. Without
 // Options.Graphs, and while spans are taken, which need events inside, work is called as it is.
 func (d *Device) record(r *recording, n int, work func() error) (replayed bool, err error) {
-	if !d.o.Graphs || d.spans != nil {
+	if !d.o.Graphs || d.spans.Load() != nil {
 		return false, work()
 	}
 	if r.n != n || r.moves != d.moves {
@@ -44,7 +45,7 @@ func (d *Device) record(r *recording, n int, work func() error) (replayed bool, 
 	}
 	err = work()
 	graph, endErr := driver.EndCapture(d.compute)
-	if err = firstOf(err, endErr); err != nil {
+	if err = cmp.Or(err, endErr); err != nil {
 		graph.Destroy()
 		return false, fmt.Errorf("--cuda_graph: record: %w", err)
 	}

@@ -25,20 +25,18 @@ type lounge struct {
 	all  []*slot
 }
 
-// Send implements ops.Sender. The caller copies into pinned memory, so that the owner goroutine stays free for the pass that runs.
+// Send implements ops.Sender. It does without the owner's thread, which may be waiting for a pass, and copies into pinned memory on the
+// caller's.
 func (d *Device) Send(rgb []byte) (ops.Sent, error) {
-	var s *slot
-	err := d.do(func() (err error) {
-		if s, err = d.room(len(rgb)); err != nil {
-			return err
-		}
-		return s.uploaded.Synchronize() // of what it held before: long past
-	})
+	s, err := d.room(len(rgb))
+	if err == nil {
+		err = d.aboard(s.uploaded.Synchronize) // of what the slot held before: long past
+	}
 	if err != nil {
 		return nil, err
 	}
 	copy(s.host.bytes(), rgb)
-	return &sent{d, s}, d.do(func() error {
+	return &sent{d, s}, d.aboard(func() error {
 		if err := d.copies.Wait(s.used, 0); err != nil {
 			return err
 		}
@@ -48,6 +46,18 @@ func (d *Device) Send(rgb []byte) (ops.Sent, error) {
 		}
 		return s.uploaded.Record(d.copies)
 	})
+}
+
+// aboard runs f on the second thread.
+func (d *Device) aboard(f func() error) error {
+	done := make(chan error, 1)
+	d.ferry <- func() {
+		if d.ferried == nil {
+			d.ferried = d.explain(f())
+		}
+		done <- d.ferried
+	}
+	return <-done
 }
 
 // room is an idle slot of n bytes or more.
@@ -60,12 +70,15 @@ func (d *Device) room(n int) (*slot, error) {
 			return s, nil
 		}
 	}
-	fresh, err := d.newSlot(n, "pictures that wait for their turn")
-	if err != nil {
-		return nil, err
+	fresh := &slot{}
+	err := d.do(func() (err error) {
+		*fresh, err = d.newSlot(n, "pictures that wait for their turn")
+		return err
+	})
+	if err == nil {
+		d.lounge.all = append(d.lounge.all, fresh)
 	}
-	d.lounge.all = append(d.lounge.all, &fresh)
-	return &fresh, nil
+	return fresh, err
 }
 
 // Release implements ops.Sent.

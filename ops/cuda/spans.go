@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"gorgonia.org/cu"
@@ -18,11 +19,14 @@ type Span struct {
 	Copy         bool // on the copy stream
 }
 
-// recorder keeps pairs of events around pieces of work. Without one, spans cost nothing.
+// recorder keeps pairs of events around pieces of work. Without one, spans cost nothing. Both threads use it.
 type recorder struct {
-	zero cu.Event
-	list []mark
-	free []cu.Event
+	sync.Mutex
+	zero  cu.Event
+	list  []mark
+	free  []cu.Event
+	err   error // the first of recording
+	ended bool
 }
 
 type mark struct {
@@ -34,19 +38,10 @@ type mark struct {
 // Spans turns the recording of device timings on or off. Recording adds two events to every piece of work, no waiting.
 func (d *Device) Spans(on bool) {
 	d.later(func() (err error) {
-		if d.spans != nil {
-			for _, m := range d.spans.list {
-				d.spans.free = append(d.spans.free, m.begin, m.end)
-			}
-			for i := range d.spans.free {
-				if err := cu.DestroyEvent(&d.spans.free[i]); err != nil {
-					return err
-				}
-			}
-			if err := cu.DestroyEvent(&d.spans.zero); err != nil {
+		if r := d.spans.Swap(nil); r != nil {
+			if err := r.end(); err != nil {
 				return err
 			}
-			d.spans = nil
 		}
 		if !on {
 			return nil
@@ -55,9 +50,40 @@ func (d *Device) Spans(on bool) {
 		if r.zero, err = cu.MakeEvent(cu.DefaultEvent); err != nil {
 			return err
 		}
-		d.spans = r
+		d.spans.Store(r)
 		return r.zero.Record(d.compute)
 	})
+}
+
+// end gives back what a recorder holds.
+func (r *recorder) end() error {
+	r.Lock()
+	defer r.Unlock()
+	r.ended = true
+	r.free = append(r.free, r.zero)
+	for _, m := range r.list {
+		r.free = append(r.free, m.begin, m.end)
+	}
+	for i := range r.free {
+		if err := cu.DestroyEvent(&r.free[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// event records an event, one that was used before if there is one.
+func (r *recorder) event(s cu.Stream) (e cu.Event) {
+	if r.err != nil {
+		return e
+	}
+	if k := len(r.free); k > 0 {
+		e, r.free = r.free[k-1], r.free[:k-1]
+	} else if e, r.err = cu.MakeEvent(cu.DefaultEvent); r.err != nil {
+		return e
+	}
+	r.err = e.Record(s)
+	return e
 }
 
 // OnSpan implements ops.Tracer. Spans of finished work are told while the host waits for an output: then the device is busy, and
@@ -93,7 +119,7 @@ func (d *Device) TakeSpans() []Span { return d.takeSpans(true) }
 
 func (d *Device) takeSpans(all bool) (out []Span) {
 	d.later(func() error {
-		r := d.spans
+		r := d.spans.Load()
 		if r == nil {
 			return nil
 		}
@@ -101,6 +127,11 @@ func (d *Device) takeSpans(all bool) (out []Span) {
 			if err := cu.Synchronize(); err != nil {
 				return err
 			}
+		}
+		r.Lock()
+		defer r.Unlock()
+		if r.err != nil {
+			return fmt.Errorf("record a span: %w", r.err)
 		}
 		left := r.list[:0]
 		for i, m := range r.list {
@@ -137,38 +168,24 @@ func (d *Device) takeSpans(all bool) (out []Span) {
 func (d *Device) span(name string) func() { return d.spanOn(name, d.compute, false) }
 
 func (d *Device) spanOn(name string, s cu.Stream, copies bool) func() {
-	r := d.spans
+	r := d.spans.Load()
 	if r == nil {
 		return func() {}
 	}
-	event := func() (e cu.Event, err error) {
-		if k := len(r.free); k > 0 {
-			e, r.free = r.free[k-1], r.free[:k-1]
-			return e, e.Record(s)
-		}
-		if e, err = cu.MakeEvent(cu.DefaultEvent); err != nil {
-			return e, err
-		}
-		return e, e.Record(s)
-	}
-	begin, err := event()
+	r.Lock()
+	defer r.Unlock()
+	begin := r.event(s)
 	return func() {
-		end, err2 := event()
-		if err == nil && err2 == nil {
-			r.list = append(r.list, mark{name, begin, end, copies})
+		r.Lock()
+		defer r.Unlock()
+		if r.ended { // meanwhile: its events are of no use any more
+			_ = cu.DestroyEvent(&begin)
 			return
 		}
-		if d.failed == nil {
-			d.failed = fmt.Errorf("record a span: %w", firstOf(err, err2))
+		if end := r.event(s); r.err == nil {
+			r.list = append(r.list, mark{name, begin, end, copies})
 		}
 	}
-}
-
-func firstOf(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // Copy copies n bytes on the device, for comparison: what one of its kernels can hope for.

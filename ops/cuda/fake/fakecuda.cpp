@@ -7,6 +7,7 @@
 //   FAKECUDA_INIT=n     what cuInit returns
 #include <dlfcn.h>
 #include <elf.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE_ORDINAL = 101, BAD_IMAG
 
 static std::recursive_mutex mu;
 static R broken; // the first failure of something that ran; every later call returns it, as on a real device
-struct Graph { std::vector<Op> ops; bool spoilt = false; };
+struct Graph { std::vector<Op> ops; bool spoilt = false; pthread_t thread = pthread_self(); };
 struct Stream { std::deque<Op> ops; Graph *capture = nullptr; };
 struct Event { uint64_t recorded = 0, done = 0; Stream *where = nullptr; timespec at{}; };
 static std::vector<Stream *> streams;
@@ -50,9 +51,10 @@ struct Open { // device memory is accessible while one lives
 };
 #define ENTER std::lock_guard<std::recursive_mutex> lock(mu); if (!current) return NO_CONTEXT; if (broken) return broken
 
-// Between the beginning and the end of a capture nothing may wait, allocate or copy in order with the host: it spoils the capture.
+// Between the beginning and the end of a capture its thread may not wait, allocate or copy in order with the host: it spoils the
+// capture. Other threads may, as with a capture that is local to a thread.
 static R spoil(const char *what) {
-  for (auto s : streams) if (s->capture) { fprintf(stderr, "fakecuda: %s during a capture\n", what); s->capture->spoilt = true; return CAPTURE_UNSUPPORTED; }
+  for (auto s : streams) if (s->capture && pthread_equal(s->capture->thread, pthread_self())) { fprintf(stderr, "fakecuda: %s during a capture\n", what); s->capture->spoilt = true; return CAPTURE_UNSUPPORTED; }
   return OK;
 }
 #define NOT_CAPTURING ENTER; if (R r = spoil(__func__)) return r
