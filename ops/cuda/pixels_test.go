@@ -168,7 +168,7 @@ func renderer(t *testing.T, d ops.Device, batch, c, h, w int) ops.PixelProgram {
 // Pictures that are sent ahead are those that a pass renders, whatever is sent meanwhile and into the places of others.
 func TestSend(t *testing.T) {
 	d := open(t, cuda.Options{})
-	const n, h, w, batches = 2, 5, 7, 9
+	const n, h, w, batches = 2, 5, 7, 12
 	space, err := pixel.LookupSpace("RGB")
 	if err != nil {
 		t.Fatal(err)
@@ -204,8 +204,16 @@ func TestSend(t *testing.T) {
 		clear(rgb)
 		return s
 	}
-	// Three batches are in flight: sent, being passed, and not yet read. A place is given up while its pass is still to run.
+	// Several passes are put on the stream before the first is read, so that places are used again while passes that show what
+	// they held are still to run.
+	const ahead = 5
 	var tapes []ops.Tape
+	check := func(i int) {
+		if got := tapes[i].Output(0); !slices.Equal(got, want[i]) {
+			t.Fatalf("batch %d: other pictures", i)
+		}
+		tapes[i].Release()
+	}
 	next := send(0)
 	for i := range batches {
 		current := next
@@ -215,11 +223,11 @@ func TestSend(t *testing.T) {
 		tapes = append(tapes, pass(i, current))
 		current.Release()
 		current.Release() // twice is once
-		if i >= 2 {
-			if got := tapes[i-2].Output(0); !slices.Equal(got, want[i-2]) {
-				t.Fatalf("batch %d: other pictures", i-2)
-			}
-			tapes[i-2].Release()
+		if i >= ahead {
+			check(i - ahead)
 		}
+	}
+	for i := batches - ahead; i < batches; i++ {
+		check(i)
 	}
 }
