@@ -62,13 +62,13 @@ func deviceTolerance(tol float64) float64 {
 
 // bench is one compiled graph with helpers that fail the test.
 type bench struct {
-	t *testing.T
+	t testing.TB
 	p ops.Params
 	g *ops.Graph
 	d ops.Device
 }
 
-func build(t *testing.T, g *ops.Graph) *bench {
+func build(t testing.TB, g *ops.Graph) *bench {
 	t.Helper()
 	d := device(t)
 	p, err := d.NewParams(g)

@@ -95,7 +95,7 @@ func (pr *program) forward(s *step, t *tape, n int) {
 		}
 		pr.addBias(s, y, n)
 	case ops.Linear:
-		d.linear(y.data, x.data, pr.p.tensors[s.weight].value, n, x.c, y.c)
+		d.linear(y.data, x.data, pr.p.tensors[s.weight].value, n, x.c, y.c, pr.o.Direct)
 		pr.addBias(s, y, n)
 	case ops.BatchNorm:
 		st := &t.stats[s.index]

@@ -5,15 +5,16 @@ package cpu
 // linearSum is longSum of linear layers, whose sums are the longest and whose rounding a probe trained on them shows.
 const linearSum = 64
 
-// linear writes y [n,OC] = x [n,IC] · w, weights [panel of OC][IC][width].
-func (d *Device) linear(y, x, w []float32, n, ic, oc int) {
+// linear writes y [n,OC] = x [n,IC] · w, weights [panel of OC][IC][width]. exact adds the pieces of its sums in float64: a sum of
+// thousands is then as good as one of linearSum, at some cost.
+func (d *Device) linear(y, x, w []float32, n, ic, oc int, exact bool) {
 	// Rows a power of two apart would share a set of the cache.
 	pitch := ic + spread
 	a := grow32(&d.linearA, n*pitch+slack)
 	for b := range n {
 		copy(a[b*pitch:][:ic], x[b*ic:])
 	}
-	run(d, &d.jobs.linear, d.isa.panels(oc), linear{y: image{n: 1, h: 1, w: n, c: oc, data: y}, a: a, w: w, ic: ic, pitch: pitch})
+	run(d, &d.jobs.linear, d.isa.panels(oc), linear{y: image{n: 1, h: 1, w: n, c: oc, data: y}, a: a, w: w, ic: ic, pitch: pitch, exact: exact})
 }
 
 // linear is a panel of output channels of a linear layer on samples a, rows of ic values pitch apart.
@@ -21,6 +22,7 @@ type linear struct {
 	y         image
 	a, w      []float32
 	ic, pitch int
+	exact     bool
 }
 
 func (l *linear) do(d *Device, sc *scratch, j int) {
@@ -29,6 +31,13 @@ func (l *linear) do(d *Device, sc *scratch, j int) {
 	tiles := (n + d.isa.mr - 1) / d.isa.mr
 	p := &sc.args
 	*p = gemmArgs{ko: 1, csa: 4, rsa: uintptr(4 * l.pitch), ldc: uintptr(4 * oc)}
+	if l.exact {
+		for t := range tiles {
+			r0, r1 := span(n, tiles, t)
+			l.sum(d, sc, j, r0, r1)
+		}
+		return
+	}
 	for k := 0; k < l.ic; k += linearSum {
 		p.ki = min(linearSum, l.ic-k)
 		p.b = ptr(l.w, j*l.ic*d.isa.nr+k*width)
@@ -37,6 +46,30 @@ func (l *linear) do(d *Device, sc *scratch, j int) {
 			p.a = ptr(l.a, r0*l.pitch+k)
 			p.fetch(uintptr(p.b) + uintptr(4*width*p.ki+64*p.ki*t)) // the next piece of weights
 			d.store(sc, &l.y, r0*oc, j, r1-r0, k > 0)
+		}
+	}
+}
+
+// sum is rows [r0,r1) of a panel, with sums of pieces in float64.
+func (l *linear) sum(d *Device, sc *scratch, j, r0, r1 int) {
+	const most = 512 // values of the largest tile of any kernel
+	var sums [most]float64
+	p, oc := &sc.args, l.y.c
+	width := d.isa.width(j, oc)
+	p.acc, p.c, p.ldc = 0, ptr(sc.tile, 0), uintptr(4*width)
+	size := (r1 - r0) * width
+	for k := 0; k < l.ic; k += linearSum {
+		p.ki = min(linearSum, l.ic-k)
+		p.a, p.b = ptr(l.a, r0*l.pitch+k), ptr(l.w, j*l.ic*d.isa.nr+k*width)
+		d.isa.kernel(r1-r0, width)(p)
+		for i, v := range sc.tile[:size] {
+			sums[i] += float64(v)
+		}
+	}
+	for i := range r1 - r0 {
+		out := l.y.data[(r0+i)*oc+j*d.isa.nr:][:min(width, oc-j*d.isa.nr)]
+		for c := range out {
+			out[c] = float32(sums[i*width+c])
 		}
 	}
 }
