@@ -26,34 +26,34 @@ type Device struct {
 	arch  string // "sm_90"
 	cache string
 	work  chan func()
-	ferry chan func() // of a second thread, which sends pictures while the first one waits
+	sends chan func() // of a second thread, which sends pictures while the first one waits
 
 	// What follows belongs to the owner goroutine.
-	ctx      cu.CUContext
-	compute  cu.Stream
-	copies   cu.Stream
-	kernels  kernels
-	dnn      *cudnn.Lib
-	blas     *cublaslt.Lib
-	plans    planCache
-	chunk    buffer // what is left of the memory that small buffers are cut from
-	scratch  buffer // partial sums
-	space    buffer // workspace of cuDNN and cuBLASLt
-	apart    buffer // a gradient that no engine adds
-	planes   buffer // slots of a mixture, while they are rendered
-	held     map[cu.DevicePtr]int64
-	bytes    int64
-	products map[cublaslt.Product]*cublaslt.Plan
-	convs    map[cudnn.Conv]*cudnn.Plan
-	failed   error // of calls that could not return it
-	spans    atomic.Pointer[recorder]
-	moves    uint64 // of buffers that recordings may hold the address of
-	replays  int
-	told     func(Span) // of the goroutine that uses the device
-	estates  map[*estate]bool
-	wills    wills
-	lounge   lounge
-	ferried  error // of the second thread
+	ctx        cu.CUContext
+	compute    cu.Stream
+	copies     cu.Stream
+	kernels    kernels
+	dnn        *cudnn.Lib
+	blas       *cublaslt.Lib
+	plans      planCache
+	chunk      buffer // what is left of the memory that small buffers are cut from
+	scratch    buffer // partial sums
+	space      buffer // workspace of cuDNN and cuBLASLt
+	apart      buffer // a gradient that no engine adds
+	planes     buffer // slots of a mixture, while they are rendered
+	held       map[cu.DevicePtr]int64
+	bytes      int64
+	products   map[cublaslt.Product]*cublaslt.Plan
+	convs      map[cudnn.Conv]*cudnn.Plan
+	failed     error // of calls that could not return it
+	spans      atomic.Pointer[recorder]
+	moves      uint64 // of buffers that recordings may hold the address of
+	replays    int
+	told       func(Span) // of the goroutine that uses the device
+	estates    map[*estate]bool
+	wills      wills
+	waiting    waiting
+	sendFailed error // of the second thread
 
 	renderings map[*ops.Rendering]cu.DevicePtr
 }
@@ -82,7 +82,7 @@ func Open(o Options) (ops.Device, error) {
 	if n, _ := cu.NumDevices(); o.Ordinal < 0 || o.Ordinal >= n {
 		return nil, fmt.Errorf("there is no device cuda:%d: this machine has %d, counted from 0", o.Ordinal, n)
 	}
-	d := &Device{o: o, work: make(chan func()), ferry: make(chan func()), held: map[cu.DevicePtr]int64{}, products: map[cublaslt.Product]*cublaslt.Plan{},
+	d := &Device{o: o, work: make(chan func()), sends: make(chan func()), held: map[cu.DevicePtr]int64{}, products: map[cublaslt.Product]*cublaslt.Plan{},
 		convs: map[cudnn.Conv]*cudnn.Plan{}, renderings: map[*ops.Rendering]cu.DevicePtr{}, estates: map[*estate]bool{}}
 	started := make(chan error)
 	go d.own(started)
@@ -90,7 +90,7 @@ func Open(o Options) (ops.Device, error) {
 		close(d.work)
 		return nil, err
 	}
-	go d.sail()
+	go d.ownSends()
 	return d, nil
 }
 
@@ -103,13 +103,13 @@ func (d *Device) own(started chan<- error) {
 	}
 }
 
-// sail is the goroutine that sends pictures.
-func (d *Device) sail() {
+// ownSends is the goroutine that sends pictures.
+func (d *Device) ownSends() {
 	runtime.LockOSThread()
 	err := cu.SetCurrentContext(d.ctx)
-	for f := range d.ferry {
-		if err != nil && d.ferried == nil {
-			d.ferried = err
+	for f := range d.sends {
+		if err != nil && d.sendFailed == nil {
+			d.sendFailed = err
 		}
 		f()
 	}
@@ -221,7 +221,7 @@ func (d *Device) Close() error {
 		for e := range d.estates {
 			err = errors.Join(err, e.release())
 		}
-		for _, s := range d.lounge.all {
+		for _, s := range d.waiting.all {
 			err = errors.Join(err, d.freeSlot(s))
 		}
 		for p := range d.held {
@@ -230,7 +230,7 @@ func (d *Device) Close() error {
 		return errors.Join(err, d.compute.Destroy(), d.copies.Destroy())
 	})
 	close(d.work)
-	close(d.ferry)
+	close(d.sends)
 	return err
 }
 

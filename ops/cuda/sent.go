@@ -18,8 +18,8 @@ type sent struct {
 	s *slot // nil when released
 }
 
-// lounge are the slots of pictures that wait for their pass.
-type lounge struct {
+// waiting are the slots of pictures that wait for their pass.
+type waiting struct {
 	sync.Mutex
 	idle []*slot
 	all  []*slot
@@ -28,15 +28,15 @@ type lounge struct {
 // Send implements ops.Sender. It does without the owner's thread, which may be waiting for a pass, and copies into pinned memory on the
 // caller's.
 func (d *Device) Send(rgb []byte) (ops.Sent, error) {
-	s, err := d.room(len(rgb))
+	s, err := d.slotFor(len(rgb))
 	if err == nil {
-		err = d.aboard(s.uploaded.Synchronize) // of what the slot held before: long past
+		err = d.doSend(s.uploaded.Synchronize) // of what the slot held before: long past
 	}
 	if err != nil {
 		return nil, err
 	}
 	copy(s.host.bytes(), rgb)
-	return &sent{d, s}, d.aboard(func() error {
+	return &sent{d, s}, d.doSend(func() error {
 		if err := d.copies.Wait(s.used, 0); err != nil {
 			return err
 		}
@@ -48,25 +48,25 @@ func (d *Device) Send(rgb []byte) (ops.Sent, error) {
 	})
 }
 
-// aboard runs f on the second thread.
-func (d *Device) aboard(f func() error) error {
+// doSend runs f on the second thread.
+func (d *Device) doSend(f func() error) error {
 	done := make(chan error, 1)
-	d.ferry <- func() {
-		if d.ferried == nil {
-			d.ferried = d.explain(f())
+	d.sends <- func() {
+		if d.sendFailed == nil {
+			d.sendFailed = d.explain(f())
 		}
-		done <- d.ferried
+		done <- d.sendFailed
 	}
 	return <-done
 }
 
-// room is an idle slot of n bytes or more.
-func (d *Device) room(n int) (*slot, error) {
-	d.lounge.Lock()
-	defer d.lounge.Unlock()
-	for i, s := range d.lounge.idle {
+// slotFor is an idle slot of n bytes or more.
+func (d *Device) slotFor(n int) (*slot, error) {
+	d.waiting.Lock()
+	defer d.waiting.Unlock()
+	for i, s := range d.waiting.idle {
 		if s.host.n >= n {
-			d.lounge.idle = append(d.lounge.idle[:i], d.lounge.idle[i+1:]...)
+			d.waiting.idle = append(d.waiting.idle[:i], d.waiting.idle[i+1:]...)
 			return s, nil
 		}
 	}
@@ -76,7 +76,7 @@ func (d *Device) room(n int) (*slot, error) {
 		return err
 	})
 	if err == nil {
-		d.lounge.all = append(d.lounge.all, fresh)
+		d.waiting.all = append(d.waiting.all, fresh)
 	}
 	return fresh, err
 }
@@ -84,10 +84,10 @@ func (d *Device) room(n int) (*slot, error) {
 // Release implements ops.Sent.
 func (p *sent) Release() {
 	d := p.d
-	d.lounge.Lock()
-	defer d.lounge.Unlock()
+	d.waiting.Lock()
+	defer d.waiting.Unlock()
 	if p.s != nil {
-		d.lounge.idle = append(d.lounge.idle, p.s)
+		d.waiting.idle = append(d.waiting.idle, p.s)
 		p.s = nil
 	}
 }
