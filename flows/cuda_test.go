@@ -46,7 +46,7 @@ func TestCUDAFlows(t *testing.T) {
 					return want, losses(t, run(t, o))
 				}
 				missed := 0
-				for seed := 1; seed <= 5; seed++ {
+				for _, seed := range []int{3, 4, 5, 1, 2} {
 					want, got := both(seed)
 					t.Logf("seed %d: cpu %v, cuda %v", seed, want, got)
 					near := func(i int) bool { return math.Abs(got[i]-want[i]) <= 1e-4*math.Abs(want[i]) }
