@@ -41,6 +41,9 @@ func (e *Encoder) Frozen(layer int, c encoders.Classifier, towers []int, replica
 			towers = append(towers, v)
 		}
 	}
+	if t, ok := e.net.device.(ops.Tracer); ok && t.Behind() {
+		replicas = 1 // the device does its work at once
+	}
 	f := &Frozen{towers: towers, batch: frozenBatch}
 	for r := range max(replicas, 1) {
 		rep := frozenReplica{}
