@@ -120,7 +120,7 @@ func (c *CMC) score(s *stages.Scores, index []int32, draw *bank.Drawing) error {
 }
 
 // State implements stages.Objective, with the reference's names.
-func (c *CMC) State() []stages.BankTensor {
+func (c *CMC) State(old []stages.BankTensor) []stages.BankTensor {
 	params := []float32{float32(c.K), float32(c.Losses[0].T)}
 	for _, l := range c.Losses {
 		params = append(params, float32(l.Z))
@@ -128,7 +128,7 @@ func (c *CMC) State() []stages.BankTensor {
 	params = append(params, float32(c.Memories[0].Momentum))
 	out := []stages.BankTensor{{Name: "params", Shape: []int{len(params)}, Data: params}}
 	for v, m := range c.Memories {
-		out = append(out, tensorOf("memory_"+c.Names[v], m.N, m.D, m.Rows()))
+		out = append(out, tensorOf(old, "memory_"+c.Names[v], m.N, m.D, m.Rows()))
 	}
 	return out
 }
@@ -164,8 +164,15 @@ func (c *CMC) moveTo(d ops.Banker) error {
 	return nil
 }
 
-func tensorOf(name string, n, d int, rows []float32) stages.BankTensor {
-	return stages.BankTensor{Name: name, Shape: []int{n, d}, Data: append([]float32(nil), rows...)}
+// tensorOf copies rows [n,d], into the memory of the old tensor of that name if there is one.
+func tensorOf(old []stages.BankTensor, name string, n, d int, rows []float32) stages.BankTensor {
+	var memory []float32
+	for _, t := range old {
+		if t.Name == name {
+			memory = t.Data[:0]
+		}
+	}
+	return stages.BankTensor{Name: name, Shape: []int{n, d}, Data: append(memory, rows...)}
 }
 
 // fresh is a zeroed slice of n values, reusing s.

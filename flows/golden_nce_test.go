@@ -102,7 +102,7 @@ func TestGoldenNCE(t *testing.T) {
 				compare(t, f, kase, p+"dab", sc.D[1])
 				compare(t, f, kase, p+"memory_l", o.Memories[0].Rows())
 				compare(t, f, kase, p+"memory_ab", o.Memories[1].Rows())
-				compare(t, f, kase, p+"params", o.State()[0].Data)
+				compare(t, f, kase, p+"params", o.State(nil)[0].Data)
 			}
 		case strings.HasPrefix(c, "ins"):
 			o, err := flows.NewInsDis(lossOptions("insdis", f, c, softmax, k), n, d)
@@ -125,7 +125,7 @@ func TestGoldenNCE(t *testing.T) {
 				compare(t, f, kase, p+"prob", []float32{float32(sc.Values[1].V)})
 				compare(t, f, kase, p+"dx", sc.D[0])
 				compare(t, f, kase, p+"memory", o.Memory.Rows())
-				compare(t, f, kase, p+"params", o.State()[0].Data)
+				compare(t, f, kase, p+"params", o.State(nil)[0].Data)
 			}
 		default:
 			o, err := flows.NewMoCo(lossOptions("moco", f, c, softmax, at("memory0").Shape[0]), n, d)

@@ -57,11 +57,11 @@ func (c *InsDis) score(s *stages.Scores, index []int32, draw *bank.Drawing) erro
 }
 
 // State implements stages.Objective.
-func (c *InsDis) State() []stages.BankTensor {
+func (c *InsDis) State(old []stages.BankTensor) []stages.BankTensor {
 	params := []float32{float32(c.K), float32(c.Loss.T), float32(c.Loss.Z), float32(c.Memory.Momentum)}
 	return []stages.BankTensor{
 		{Name: "params", Shape: []int{4}, Data: params},
-		tensorOf("memory", c.Memory.N, c.Memory.D, c.Memory.Rows()),
+		tensorOf(old, "memory", c.Memory.N, c.Memory.D, c.Memory.Rows()),
 	}
 }
 

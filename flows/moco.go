@@ -75,10 +75,10 @@ func (c *MoCo) unmix(s *stages.Scores) error {
 }
 
 // State implements stages.Objective. The write position, which the reference forgets, is saved beside its tensors.
-func (c *MoCo) State() []stages.BankTensor {
+func (c *MoCo) State(old []stages.BankTensor) []stages.BankTensor {
 	return []stages.BankTensor{
 		{Name: "params", Shape: []int{1}, Data: []float32{float32(c.Loss.Z)}},
-		tensorOf("memory", c.Queue.K, c.Queue.D, c.Queue.Rows()),
+		tensorOf(old, "memory", c.Queue.K, c.Queue.D, c.Queue.Rows()),
 		{Name: "queue_ptr", Shape: []int{1}, Data: []float32{float32(c.Queue.Pointer)}},
 	}
 }

@@ -64,7 +64,7 @@ func (r *Run) saveNow(next stages.Plan) error {
 	if err != nil {
 		return err
 	}
-	snapshot.Bank = r.objective.State()
+	snapshot.Bank = r.objective.State(snapshot.Bank)
 	s, err := r.savingOf(snapshot)
 	if err != nil {
 		return err

@@ -203,7 +203,7 @@ func goesOn(t *testing.T, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Bank = r.objective.State()
+	s.Bank = r.objective.State(nil)
 	ours, err := r.checkpointState(s)
 	if err != nil {
 		t.Fatal(err)

@@ -25,8 +25,8 @@ type Scores struct {
 type Objective interface {
 	// Score fills s.Loss, s.Values and s.D from s.Features.
 	Score(s *Scores) error
-	// State copies the bank for a snapshot; nil when there is none.
-	State() []BankTensor
+	// State copies the bank for a snapshot, into the memory of an old copy where there is one; nil when there is no bank.
+	State(old []BankTensor) []BankTensor
 }
 
 // Contrast owns the bank: it scores each batch against the memory, and updates the memory.
@@ -35,7 +35,7 @@ type Contrast struct{ Objective Objective }
 // Run scores one batch.
 func (c *Contrast) Run(_ context.Context, f *Features) (*Scores, error) {
 	if f.Snapshot != nil {
-		f.Snapshot.Bank = c.Objective.State()
+		f.Snapshot.Bank = c.Objective.State(f.Snapshot.Bank)
 	}
 	s := &Scores{Features: f}
 	for _, out := range f.Out {

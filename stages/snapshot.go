@@ -34,6 +34,9 @@ type BankTensor struct {
 // TakeSnapshot copies the state of towers, into the memory of an old snapshot of the same towers if there is one.
 func TakeSnapshot(towers []Tower, next Plan, old *Snapshot) (*Snapshot, error) {
 	s := &Snapshot{Next: next}
+	if old != nil {
+		s.Bank = old.Bank // whose memory contrast uses again
+	}
 	if old == nil || len(old.Towers) != len(towers) {
 		old = &Snapshot{Towers: make([]TowerState, len(towers))}
 	}
