@@ -45,7 +45,7 @@ func TestAllocs(t *testing.T) {
 				if n := testing.AllocsPerRun(4, step); n != 0 {
 					t.Errorf("%v allocations a step on one core", n)
 				}
-				if n := fewest(6, step); n != 0 {
+				if n := fewest(40, step); n != 0 {
 					t.Errorf("%d allocations a step on %d cores", n, threads)
 				}
 			})
@@ -53,8 +53,8 @@ func TestAllocs(t *testing.T) {
 	}
 }
 
-// fewest is how much f allocates on as many cores as there are, the fewest of several calls: goroutines that start and wait make the
-// scheduler itself allocate now and then.
+// fewest is how much f allocates on as many cores as there are, the fewest of several calls, until one allocates nothing: goroutines
+// that start and wait make the scheduler itself allocate now and then, on a busy machine in most calls.
 func fewest(calls int, f func()) uint64 {
 	least := uint64(math.MaxUint64)
 	for range calls {
@@ -62,7 +62,9 @@ func fewest(calls int, f func()) uint64 {
 		runtime.ReadMemStats(&before)
 		f()
 		runtime.ReadMemStats(&after)
-		least = min(least, after.Mallocs-before.Mallocs)
+		if least = min(least, after.Mallocs-before.Mallocs); least == 0 {
+			break
+		}
 	}
 	return least
 }
