@@ -12,7 +12,7 @@ import (
 
 // blocks is how a first convolution runs, one with a stride and a few input channels: with stride 1 on blocks of stride×stride pixels whose
 // channels lie side by side ("space to depth"), and with those of the kernel's other columns, or all of it, beside them while that
-// is 64 channels at most. Engines for eight channels, of which one to three are used, reach an eighth of what these reach.
+// is 64 channels at most. Engines for eight channels, of which one to three are used, take five times as long (bench/results/cuda.md).
 type blocks struct {
 	in                  ops.Shape
 	stride, pad, kernel int // of the convolution
