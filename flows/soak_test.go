@@ -197,6 +197,9 @@ func soakChild() {
 		fmt.Println("step", rep.Plan.Step)
 	}
 	if err := r.Train(context.Background()); err != nil {
+		if os.Getenv("SOAK_FAULT") != "" && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, faultfs.ErrShort)) {
+			die() // the fault was the last operation of its save: nothing came after it to die in
+		}
 		fail(err)
 	}
 	if err := errors.Join(m.Close(), r.Close()); err != nil {
@@ -205,18 +208,20 @@ func soakChild() {
 	os.Exit(0)
 }
 
+// die ends the process as kill -9 does.
+func die() error {
+	if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
+		panic(err)
+	}
+	select {}
+}
+
 // deadly makes the n-th operation of a kind the last, or fail so that the one after it is.
 func deadly(fault []string) func(faultfs.Op) error {
 	kind, what := fault[0], fault[1]
 	n, err := strconv.Atoi(fault[2])
 	if err != nil {
 		panic(err)
-	}
-	die := func() error {
-		if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
-			panic(err)
-		}
-		select {}
 	}
 	failed := false
 	return func(op faultfs.Op) error {
