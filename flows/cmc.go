@@ -5,6 +5,7 @@ import (
 
 	"github.com/contraflow/contraflow/bank"
 	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/ops/cpu"
 	"github.com/contraflow/contraflow/stages"
 )
 
@@ -166,13 +167,17 @@ func (c *CMC) moveTo(d ops.Banker) error {
 
 // tensorOf copies rows [n,d], into the memory of the old tensor of that name if there is one.
 func tensorOf(old []stages.BankTensor, name string, n, d int, rows []float32) stages.BankTensor {
-	var memory []float32
+	out := stages.BankTensor{Name: name, Shape: []int{n, d}}
 	for _, t := range old {
 		if t.Name == name {
-			memory = t.Data[:0]
+			out.Data = t.Data
 		}
 	}
-	return stages.BankTensor{Name: name, Shape: []int{n, d}, Data: append(memory, rows...)}
+	if len(out.Data) != len(rows) {
+		out.Data = cpu.NewRows(len(rows))
+	}
+	copy(out.Data, rows)
+	return out
 }
 
 // fresh is a zeroed slice of n values, reusing s.

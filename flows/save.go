@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/contraflow/contraflow/io/checkpoint"
+	"github.com/contraflow/contraflow/ops/cpu"
 	"github.com/contraflow/contraflow/stages"
 )
 
@@ -31,6 +32,18 @@ func (r *Run) spare() *stages.Snapshot {
 	default:
 		return nil
 	}
+}
+
+// makeRoom takes the memory of a snapshot before training begins: a run that has not enough of it ends at once, not at its first
+// save, and the first save takes no longer than others.
+func (r *Run) makeRoom() error {
+	s, err := stages.TakeSnapshot(r.towers, stages.Plan{}, stages.NewSnapshot(r.towers, cpu.NewRows))
+	if err != nil {
+		return err
+	}
+	s.Bank = r.objective.State(nil)
+	r.spares <- s
+	return nil
 }
 
 func (r *Run) savingOf(s *stages.Snapshot) (*saving, error) {

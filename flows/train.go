@@ -365,6 +365,9 @@ func (r *Run) Train(ctx context.Context) error {
 	if g == nil {
 		g = r.Graph()
 	}
+	if err := r.makeRoom(); err != nil {
+		return err
+	}
 	last := stages.Plan{Step: r.sampler.Start}
 	observe := r.Observe
 	r.Observe = func(rep *stages.Report) {

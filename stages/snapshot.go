@@ -8,8 +8,6 @@ type Snapshot struct {
 	Towers []TowerState
 	// Bank is filled in by contrast, which owns the memory: tensors by name.
 	Bank []BankTensor
-	// Meters is filled in by update.
-	Meters map[string]float64
 }
 
 // TowerState is the state of one tower.
@@ -31,38 +29,60 @@ type BankTensor struct {
 	Data  []float32
 }
 
-// TakeSnapshot copies the state of towers, into the memory of an old snapshot of the same towers if there is one.
-func TakeSnapshot(towers []Tower, next Plan, old *Snapshot) (*Snapshot, error) {
-	s := &Snapshot{Next: next}
-	if old != nil {
-		s.Bank = old.Bank // whose memory contrast uses again
-	}
-	if old == nil || len(old.Towers) != len(towers) {
-		old = &Snapshot{Towers: make([]TowerState, len(towers))}
-	}
-	for k, t := range towers {
-		state := TowerState{Name: t.Name}
-		specs := t.Params.Specs()
-		if len(old.Towers[k].Params) != len(specs) {
-			old.Towers[k].Params = make([]TensorState, len(specs))
-		}
-		for i, spec := range specs {
-			was := old.Towers[k].Params[i]
-			ts := TensorState{Spec: spec, Value: grow(was.Value, spec.Len())}
-			if err := t.Params.Read(spec.Name, ts.Value); err != nil {
-				return nil, err
+// NewSnapshot is room for snapshots of towers, cut from one piece of memory, which memory is asked for.
+func NewSnapshot(towers []Tower, memory func(n int) []float32) *Snapshot {
+	trained := func(t Tower, spec ops.ParamSpec) bool { return spec.Role.Trainable() && t.Follows < 0 }
+	total := 0
+	for _, t := range towers {
+		for _, spec := range t.Params.Specs() {
+			total += spec.Len()
+			if trained(t, spec) {
+				total += spec.Len()
 			}
-			if spec.Role.Trainable() && t.Follows < 0 {
-				ts.Velocity = grow(was.Velocity, spec.Len())
-				if err := t.Params.ReadVelocity(spec.Name, ts.Velocity); err != nil {
-					return nil, err
-				}
+		}
+	}
+	room := memory(total)
+	cut := func(n int) (out []float32) {
+		out, room = room[:n:n], room[n:]
+		return out
+	}
+	s := &Snapshot{}
+	for _, t := range towers {
+		state := TowerState{Name: t.Name}
+		for _, spec := range t.Params.Specs() {
+			ts := TensorState{Spec: spec, Value: cut(spec.Len())}
+			if trained(t, spec) {
+				ts.Velocity = cut(spec.Len())
 			}
 			state.Params = append(state.Params, ts)
 		}
 		s.Towers = append(s.Towers, state)
 	}
-	return s, nil
+	return s
+}
+
+// TakeSnapshot copies the state of towers, into the memory of a snapshot of the same towers that nobody needs any more if there is
+// one.
+func TakeSnapshot(towers []Tower, next Plan, old *Snapshot) (*Snapshot, error) {
+	s := old
+	if s == nil {
+		s = NewSnapshot(towers, func(n int) []float32 { return make([]float32, n) })
+	}
+	s.Next = next
+	for k, t := range towers {
+		for _, ts := range s.Towers[k].Params {
+			if err := t.Params.Read(ts.Spec.Name, ts.Value); err != nil {
+				return nil, err
+			}
+			if ts.Velocity == nil {
+				continue
+			}
+			if err := t.Params.ReadVelocity(ts.Spec.Name, ts.Velocity); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return s, nil // contrast copies the bank into the memory of the one that is there
 }
 
 // Restore writes a snapshot back into towers of the same shape.

@@ -39,9 +39,6 @@ type Disk struct{}
 // Mkdir is os.MkdirAll.
 func (Disk) Mkdir(name string) error { return os.MkdirAll(name, 0o755) }
 
-// Create is os.Create.
-func (Disk) Create(name string) (WriteFile, error) { return os.Create(name) }
-
 // Open is os.Open.
 func (Disk) Open(name string) (ReadFile, error) {
 	f, err := os.Open(name)

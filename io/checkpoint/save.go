@@ -88,12 +88,13 @@ func write(fs FS, dir, name string, s *State) (int64, error) {
 	}
 	var sum digest
 	var bytes int64
+	sums := safetensors.Sums(s.Tensors)
 	for i := range s.Tensors {
 		t := &s.Tensors[i]
-		sum.add(t.Name, t.DType, t.Shape, safetensors.Sum(t.Data))
+		sum.add(t.Name, t.DType, t.Shape, sums[i])
 		bytes += int64(len(t.Data))
 	}
-	if err := create(fs, filepath.Join(tmp, TensorFile), func(w io.Writer) error { return safetensors.Write(w, s.Tensors, nil) }); err != nil {
+	if err := create(fs, filepath.Join(tmp, TensorFile), func(w io.Writer) error { return safetensors.WriteSummed(w, s.Tensors, sums, nil) }); err != nil {
 		return 0, err
 	}
 	text, err := s.encode(sum.String())

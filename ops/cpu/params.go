@@ -149,7 +149,12 @@ func (p *params) export(dst, src []float32, i int) {
 		copy(dst, src)
 		return
 	}
-	p.walk(i, func(reference, device int) { dst[reference] = src[device] })
+	p.walk(i, func(reference, step, device, n int) {
+		for _, v := range src[device : device+n] {
+			dst[reference] = v
+			reference += step
+		}
+	})
 }
 
 // adopt is the inverse of export.
@@ -158,28 +163,36 @@ func (p *params) adopt(dst, src []float32, i int) {
 		copy(dst, src)
 		return
 	}
-	p.walk(i, func(reference, device int) { dst[device] = src[reference] })
+	p.walk(i, func(reference, step, device, n int) {
+		for k := range dst[device : device+n] {
+			dst[device+k] = src[reference+k*step]
+		}
+	})
 }
 
-// walk pairs the offsets of the elements of weight i in the two layouts, the reference's being [OC,IC,KH,KW].
-func (p *params) walk(i int, f func(reference, device int)) {
+// walk pairs the offsets of the elements of weight i in the two layouts, the reference's being [OC,IC,KH,KW]: n that lie side by
+// side on the device and step apart in the reference. It goes through a cache line of channels at a time: as many places of the
+// reference, often a power of two apart, are what a first-level cache holds of one set.
+func (p *params) walk(i int, f func(reference, step, device, n int)) {
 	s, k := p.specs[i], &p.d.isa
 	oc, ic, taps := s.Shape[0], s.Shape[1], 1
 	if len(s.Shape) == 4 {
 		taps = s.Shape[2] * s.Shape[3]
 	}
-	at := 0
-	for o := range oc {
-		first, step := o, oc
+	width := k.nr
+	if p.tensors[i].grouped {
+		width = oc
+	}
+	for first := 0; first < oc; first += width {
+		pitch := width
 		if !p.tensors[i].grouped {
-			j := o / k.nr
-			step = k.width(j, oc)
-			first = j*k.nr*taps*ic + o - j*k.nr
+			pitch = k.width(first/k.nr, oc)
 		}
-		for c := range ic {
-			for t := range taps {
-				f(at, first+(t*ic+c)*step)
-				at++
+		for part := 0; part < width && first+part < oc; part += line {
+			for c := range ic {
+				for t := range taps {
+					f(((first+part)*ic+c)*taps+t, ic*taps, first*taps*ic+(t*ic+c)*pitch+part, min(line, width-part, oc-first-part))
+				}
 			}
 		}
 	}
