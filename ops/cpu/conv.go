@@ -62,15 +62,19 @@ func (d *Device) convolve(x, y *image, n int, wp []float32, q window) {
 	if q.turn.w != nil {
 		block = min(block, max(1, np/d.pool.threads))
 	}
-	j.blocks, j.groups = (np+block-1)/block, 1
+	j.blocks, j.groups, j.parts = (np+block-1)/block, 1, 1
 	if q.turn.w == nil {
 		j.groups = min(units, (chunks+j.blocks-1)/j.blocks)
+		if t := d.pool.threads; j.groups >= t && len(x.data) > q.kh*q.kw*x.c*np*d.isa.nr {
+			j.groups, j.parts = j.groups/t*t, t
+		}
 	}
 	run(d, &d.jobs.windowRows, j.blocks*j.groups, j)
 }
 
 // windowRows does a block of a window's panels for a group of its rows or, flat, of the tiles of its one row. Blocks come first: their
-// weights stay in the second-level cache while the groups go by.
+// weights stay in the second-level cache while the groups go by. Where the maps are larger than the weights the groups are dealt out to
+// the workers before that, so that each reads its own part of the maps and all weights, not all maps and its part of the weights.
 type windowRows struct {
 	x, y           image
 	wp             []float32
@@ -78,6 +82,7 @@ type windowRows struct {
 	flat           bool
 	rows, cols     int
 	blocks, groups int
+	parts          int // into which groups are dealt out
 
 	// The sums of one output are cut into calls of the kernel: of taps rows of the window or, if it is one pixel, of pieces of the
 	// channels.
@@ -109,8 +114,10 @@ func (j *windowRows) cut(k *isa) {
 }
 
 func (j *windowRows) do(d *Device, sc *scratch, c int) {
-	j0, j1 := span(d.isa.panels(j.y.c), j.blocks, c/j.groups)
-	g := c % j.groups
+	each := j.groups / j.parts
+	part, c := c/(j.blocks*each), c%(j.blocks*each)
+	j0, j1 := span(d.isa.panels(j.y.c), j.blocks, c/each)
+	g := part*each + c%each
 	r0, r1, c0, c1 := 0, 1, 0, j.cols
 	if j.flat {
 		c0, c1 = span((j.cols+j.mr-1)/j.mr, j.groups, g)

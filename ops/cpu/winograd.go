@@ -15,8 +15,12 @@ const points = 36
 // winoCache is how many bytes the data of one block of tiles may take in the second-level cache.
 const winoCache = 400 << 10
 
-// winoKept is how many bytes of transformed weights are kept whole; more are transformed a piece at a time, where they are used.
-const winoKept = 12 << 20
+// winoKept is how many bytes of transformed weights are kept whole; more are transformed a piece at a time, where they are used. So
+// are more than winoNear, which no second-level cache holds, if no piece is then transformed twice.
+const (
+	winoKept = 12 << 20
+	winoNear = 1 << 20
+)
 
 // newWinograd is nil where the transforms cost more than the multiplications they save, by the rates measured in BENCHMARKS.md.
 func newWinograd(kernel, n, h, w, ic, oc int) *winograd {
@@ -85,11 +89,20 @@ func (x *image) patch(n, i, j, size, halo int, buf []float32) grid {
 	return grid{buf, 0, size * x.c, x.c}
 }
 
-// tileSet is transformed tiles [36][pitch][row]: tile t of point p begins at ((p·pitch)+t)·row.
+// tileSet is transformed tiles [piece of depth channels][36][pitch][row].
 type tileSet struct {
-	data       []float32
-	pitch, row int
+	data              []float32
+	pitch, row, depth int
 }
+
+// newTiles is room in memory for pitch tiles of c channels in pieces of depth.
+func newTiles(memory *[]float32, pitch, c, depth int) tileSet {
+	row := depth + spread
+	return tileSet{grow32(memory, (c+depth-1)/depth*points*pitch*row+slack), pitch, row, depth}
+}
+
+// at is where channel c, the first one of a piece, of tile t of a point begins.
+func (v *tileSet) at(c, point, t int) int { return ((c/v.depth*points+point)*v.pitch + t) * v.row }
 
 // transformInput fills tile slots from on with tiles [t0,t1).
 func (g *winograd) transformInput(d *Device, sc *scratch, x *image, v tileSet, from, t0, t1, h, w int) {
@@ -98,7 +111,10 @@ func (g *winograd) transformInput(d *Device, sc *scratch, x *image, v tileSet, f
 	for t := t0; t < t1; t++ {
 		b, i, j := g.place(t, h, w)
 		src := x.patch(b, i-pad, j-pad, 6, x.halo, edge)
-		g.input.apply(&d.isa, grid{v.data, (from + t - t0) * v.row, 6 * v.pitch * v.row, v.pitch * v.row}, src, x.c, tmp)
+		for c := 0; c < x.c; c += v.depth {
+			to := grid{v.data, v.at(c, 0, from+t-t0), 6 * v.pitch * v.row, v.pitch * v.row}
+			g.input.apply(&d.isa, to, src.channel(c), min(v.depth, x.c-c), tmp)
+		}
 	}
 }
 
@@ -119,7 +135,7 @@ func (g *winograd) convolve(d *Device, w []float32, x, y *image, n int, add bool
 	total := g.tiles(n, y.h, y.w)
 	row := g.ic + spread
 	size := points * g.ic * d.isa.nr // of a panel's transformed weights
-	if 4*np*size > winoKept {
+	if u := 4 * np * size; u > winoKept || u > winoNear && total <= streamTiles {
 		g.streamed(d, w, x, y, n, add)
 		return
 	}
@@ -155,27 +171,35 @@ type winoBlocks struct {
 }
 
 func (g *winoBlocks) do(d *Device, sc *scratch, k int) {
-	row := g.ic + spread
 	t0, t1 := span(g.total, g.blocks, k)
-	v := tileSet{grow32(&sc.v, points*(t1-t0)*row+slack), t1 - t0, row}
+	v := newTiles(&sc.v, t1-t0, g.ic, g.ic)
 	g.transformInput(d, sc, &g.x, v, 0, t0, t1, g.y.h, g.y.w)
 	for j := range d.isa.panels(g.oc) {
-		m := tileSet{grow32(&sc.m, points*(t1-t0)*d.isa.nr+slack), t1 - t0, d.isa.width(j, g.oc)}
-		g.products(d, sc, v, m, g.u[j*g.size:], 0, 0, g.ic, j)
+		m := g.sums(d, sc, t1-t0, j)
+		u := g.u[j*g.size:]
+		g.products(d, sc, v, m, u, 0, 0, g.ic, false)
 		g.put(d, sc, m, &g.y, j, t0, t1, g.add)
 	}
 }
 
-// streamed is convolve for many weights and few tiles: weights are transformed a piece at a time, while the piece is in the
-// second-level cache.
+// streamed is convolve for many weights and few tiles: a worker transforms the weights of a panel a piece at a time and uses a piece
+// while its own second-level cache has it.
 func (g *winograd) streamed(d *Device, w []float32, x, y *image, n int, add bool) {
 	total := g.tiles(n, y.h, y.w)
-	row := g.ic + spread
-	v := tileSet{grow32(&d.winoV, points*total*row+slack), total, row}
+	groups := (total + streamTiles - 1) / streamTiles
+	depth := streamBytes/(4*points*d.isa.nr) - (total+groups-1)/groups
+	v := newTiles(&d.winoV, total, g.ic, min(g.ic, max(32, depth/16*16)))
 	chunks := pieces(total, 4, 64)
 	run(d, &d.jobs.winoInputs, chunks, winoInputs{g, *x, v, chunks, y.h, y.w})
-	run(d, &d.jobs.winoPanels, d.isa.panels(g.oc), winoPanels{g, w, v, *y, add})
+	run(d, &d.jobs.winoPanels, d.isa.panels(g.oc)*groups, winoPanels{g, w, v, *y, groups, add})
 }
+
+// Of streamed: how many tiles a piece of weights is used for at most, and how many bytes of the second-level cache those weights and
+// the sums of those tiles take.
+const (
+	streamTiles = 128
+	streamBytes = 900 << 10
+)
 
 // winoInputs transforms a share of all tiles of x.
 type winoInputs struct {
@@ -190,37 +214,39 @@ func (g *winoInputs) do(d *Device, sc *scratch, k int) {
 	g.transformInput(d, sc, &g.x, g.v, t0, t0, t1, g.h, g.w)
 }
 
-// winoPanels does one panel of output channels, tiles being transformed.
+// winoPanels does one panel of output channels of one group of tiles, tiles being transformed.
 type winoPanels struct {
 	*winograd
-	w   []float32
-	v   tileSet
-	y   image
-	add bool
+	w      []float32
+	v      tileSet
+	y      image
+	groups int
+	add    bool
 }
 
-func (g *winoPanels) do(d *Device, sc *scratch, j int) {
-	const depth = 128 // input channels of a piece
-	total := g.v.pitch
-	groups := (total + 111) / 112
-	cuts := (g.ic + depth - 1) / depth
-	for b := range groups {
-		t0, t1 := span(total, groups, b)
-		m := tileSet{grow32(&sc.m, points*(t1-t0)*d.isa.nr+slack), t1 - t0, d.isa.width(j, g.oc)}
-		for c := range cuts {
-			i0, i1 := span(g.ic, cuts, c)
-			u := grow32(&sc.v, points*(i1-i0)*d.isa.nr+slack)
-			g.transformWeights(d, sc, g.w, u, j, i0, i1)
-			g.products(d, sc, g.v, m, u, t0, i0, i1, j)
-		}
-		g.put(d, sc, m, &g.y, j, t0, t1, g.add)
+func (g *winoPanels) do(d *Device, sc *scratch, k int) {
+	j := k / g.groups
+	t0, t1 := span(g.v.pitch, g.groups, k%g.groups)
+	m := g.sums(d, sc, t1-t0, j)
+	for i0 := 0; i0 < g.ic; i0 += g.v.depth {
+		i1 := min(g.ic, i0+g.v.depth)
+		u := grow32(&sc.v, points*(i1-i0)*m.row+slack)
+		g.transformWeights(d, sc, g.w, u, j, i0, i1)
+		g.products(d, sc, g.v, m, u, t0, i0, i1, true)
 	}
+	g.put(d, sc, m, &g.y, j, t0, t1, g.add)
 }
 
-// products are the 36 products of panel j over input channels [i0,i1), m = or, from the second piece on, += V·U, V's tiles
-// beginning at from.
-func (g *winograd) products(d *Device, sc *scratch, v, m tileSet, u []float32, from, i0, i1, j int) {
-	depth, width := i1-i0, d.isa.width(j, g.oc)
+// sums is room for the products of panel j, [36][tile][width].
+func (g *winograd) sums(d *Device, sc *scratch, tiles, j int) tileSet {
+	width := d.isa.width(j, g.oc)
+	return tileSet{grow32(&sc.m, points*tiles*width+slack), tiles, width, width}
+}
+
+// products are the 36 products of a panel over input channels [i0,i1), m = or, from the second piece on, += V·U, V's tiles
+// beginning at from. Meanwhile the next tiles come in, which lie farther away than U, or the next part of U.
+func (g *winograd) products(d *Device, sc *scratch, v, m tileSet, u []float32, from, i0, i1 int, far bool) {
+	depth, width := i1-i0, m.row
 	p := &sc.args
 	*p = gemmArgs{ki: depth, ko: 1, rsa: uintptr(4 * v.row), csa: 4, ldc: uintptr(4 * m.row)}
 	if i0 > 0 {
@@ -231,9 +257,13 @@ func (g *winograd) products(d *Device, sc *scratch, v, m tileSet, u []float32, f
 		p.b = ptr(u, xi*depth*width)
 		for c := range cuts {
 			r0, r1 := span(m.pitch, cuts, c)
-			p.a = ptr(v.data, (xi*v.pitch+from+r0)*v.row+i0)
-			p.c = ptr(m.data, (xi*m.pitch+r0)*m.row)
-			p.fetch(addr(u, min(xi+1, points-1)*depth*width))
+			at := v.at(i0, xi, from+r0)
+			p.a, p.c = ptr(v.data, at), ptr(m.data, m.at(0, xi, r0))
+			if far {
+				p.fetch(addr(v.data, at+(r1-r0)*v.row))
+			} else {
+				p.fetch(addr(u, min(xi+1, points-1)*depth*width))
+			}
 			d.isa.kernel(r1-r0, width)(p)
 		}
 	}
@@ -307,8 +337,8 @@ type winoBlock struct {
 func (g *winoGrad) block(v, y *[]float32, k int) winoBlock {
 	most := (g.total + g.blocks - 1) / g.blocks
 	t0, t1 := span(g.total, g.blocks, k)
-	tiles := tileSet{grow32(v, points*most*(g.ic+spread)+slack), t1 - t0, g.ic + spread}
-	return winoBlock{g, tiles, grow32(y, points*most*g.d.isa.panels(g.oc)*g.d.isa.nr+slack), t0, t1}
+	grow32(v, points*most*(g.ic+spread)+slack)
+	return winoBlock{g, newTiles(v, t1-t0, g.ic, g.ic), grow32(y, points*most*g.d.isa.panels(g.oc)*g.d.isa.nr+slack), t0, t1}
 }
 
 // segment writes the sum of a segment of blocks.
@@ -377,7 +407,7 @@ func (b *winoBlock) piece(sc *scratch, dw []float32, k int, fresh bool) {
 		p.fetch(addr(b.y, j*points*tb*nr+min(xi+1, points-1)*tb*width))
 		for r := range rows {
 			r0, r1 := span(i1-i0, rows, r)
-			p.a = ptr(b.v.data, xi*tb*b.v.row+i0+r0)
+			p.a = ptr(b.v.data, b.v.at(0, xi, 0)+i0+r0)
 			p.c = ptr(du, (xi*(i1-i0)+r0)*width)
 			d.isa.kernel(r1-r0, width)(p)
 		}
