@@ -98,12 +98,18 @@ const pixelsPerSum = 512
 // cut into tiles.
 const segmentFloats = 200 << 10
 
-// segmentsOf is in how many segments n pieces are summed, 1 for a gradient too large for that.
-func segmentsOf(n, size int) int {
-	if size > segmentFloats {
-		return 1
+// inParts is in how many segments, of equally many pieces, a weight's gradient of size values is summed that would be the sum of n
+// pieces, and how many pieces there are then. Whatever power of two the workers are, they have equally much to do. One segment is
+// for gradients too large for that and sums of one piece.
+func inParts(n, size int) (segments, pieces int) {
+	if size > segmentFloats || n == 1 {
+		return 1, n
 	}
-	return min(n, max(4, min(16, segmentFloats/size)))
+	segments = 4
+	for segments < 16 && 2*segments*size <= segmentFloats && (n+2*segments-1)/(2*segments)*2*segments <= n*5/4 {
+		segments *= 2
+	}
+	return segments, (n + segments - 1) / segments * segments
 }
 
 // skipRows is up to how many rows of dy those are left out whose pixels lie in the halo: dy is packed once more for that.
@@ -131,9 +137,10 @@ type weightGrad struct {
 func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad int, fresh bool) {
 	g := &d.weightGrad
 	*g = weightGrad{d: d, x: *x, dy: *dy, kernel: kernel, stride: stride, pad: pad, rows: n * dy.h}
-	g.chunks = max(1, min(g.rows, (g.rows*dy.w+pixelsPerSum/2)/pixelsPerSum))
 	size := kernel * kernel * x.c * d.isa.padded(dy.c)
-	if segments := segmentsOf(g.chunks, size); segments > 1 {
+	segments, chunks := inParts(max(1, (g.rows*dy.w+pixelsPerSum/2)/pixelsPerSum), size)
+	g.chunks = min(g.rows, chunks)
+	if segments = min(segments, g.chunks); segments > 1 {
 		d.inSegments(dw, size, segments, fresh, g)
 		return
 	}
@@ -145,10 +152,8 @@ func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad i
 				run(d, &d.jobs.weightPanels, d.isa.panels(dy.c), weightPanels{b, packed})
 				run(d, &d.jobs.weightTiles, (b.to-kh)*g.tiles(), weightTiles{b, dw, packed, fresh && c == 0})
 			} else {
-				j := weightBlocks{band: b, dw: dw, fresh: fresh && c == 0, groups: b.groups(), parts: 1}
-				if d.pool.threads > 1 {
-					j.parts = min(d.isa.panels(dy.c), (4*d.pool.threads+j.groups-1)/j.groups)
-				}
+				j := weightBlocks{band: b, dw: dw, fresh: fresh && c == 0}
+				j.groups, j.parts = b.shares()
 				run(d, &d.jobs.weightBlocks, j.groups*j.parts, j)
 			}
 			kh = b.to
@@ -229,8 +234,9 @@ func (g *weightGrad) segment(sc *scratch, part []float32, segments, s int) {
 					b.tile(sc, part, packed, t, c == c0)
 				}
 			} else {
-				for k := range b.groups() {
-					b.group(sc, part, k, 0, np, c == c0)
+				groups := b.groups()
+				for k := range groups {
+					b.group(sc, part, k, groups, 0, np, c == c0)
 				}
 			}
 			kh = b.to
@@ -354,7 +360,7 @@ type weightBlocks struct {
 
 func (j *weightBlocks) do(d *Device, sc *scratch, k int) {
 	j0, j1 := span(d.isa.panels(j.dy.c), j.parts, k%j.parts)
-	j.group(sc, j.dw, k/j.parts, j0, j1, j.fresh)
+	j.group(sc, j.dw, k/j.parts, j.groups, j0, j1, j.fresh)
 }
 
 // tilePitch is how many floats apart packed tiles of x are.
@@ -367,11 +373,29 @@ func (b *band) groups() int {
 	return (tiles + most - 1) / most
 }
 
+// shares is into how many groups of tiles and parts of the panels a band is cut, so that every worker has equally much to do, twice,
+// and can help one that is held up. Each group packs the gradient again and each part x: whichever is less.
+func (b *band) shares() (groups, parts int) {
+	t, groups := b.d.pool.threads, b.groups()
+	if t == 1 {
+		return groups, 1
+	}
+	up := func(n int) int { return (n + t - 1) / t * t }
+	tiles, panels := (b.to-b.from)*b.tiles(), b.d.isa.panels(b.dy.c)
+	more := min(tiles, up(max(groups, 2*t)))
+	parts = min(panels, up((2*t+groups-1)/groups))
+	x, y := tiles*b.d.isa.mr, panels*b.d.isa.nr
+	if parts*x+groups*y < x+more*y {
+		return groups, parts
+	}
+	return more, min(panels, (2*t+more-1)/more)
+}
+
 // group adds to, or writes, group k of tiles of panels [j0,j1) of dw. A panel of dy is packed, then goes over all tiles.
-func (b *band) group(sc *scratch, dw []float32, k, j0, j1 int, fresh bool) {
+func (b *band) group(sc *scratch, dw []float32, k, groups, j0, j1 int, fresh bool) {
 	d, mr, nr := b.d, b.d.isa.mr, b.d.isa.nr
 	oc, run, pitch := b.dy.c, b.run(), b.tilePitch()
-	t0, t1 := span((b.to-b.from)*b.tiles(), b.groups(), k)
+	t0, t1 := span((b.to-b.from)*b.tiles(), groups, k)
 	a := grow32(&sc.a, (t1-t0)*pitch+slack)
 	for t := t0; t < t1; {
 		n := min(t1-t, b.tiles()-t%b.tiles()) // of one row of the window

@@ -312,9 +312,10 @@ type winoGrad struct {
 func (g *winograd) backWeight(d *Device, dw []float32, x, dy *image, n int, fresh bool) {
 	total := g.tiles(n, dy.h, dy.w)
 	b := &d.winoGrad
-	*b = winoGrad{g, d, *x, *dy, total, (total + winoGradBlock - 1) / winoGradBlock}
 	size := g.kernel * g.kernel * g.ic * d.isa.padded(g.oc)
-	if segments := segmentsOf(b.blocks, size); segments > 1 {
+	segments, blocks := inParts((total+winoGradBlock-1)/winoGradBlock, size)
+	*b = winoGrad{g, d, *x, *dy, total, blocks}
+	if segments > 1 {
 		d.inSegments(dw, size, segments, fresh, b)
 		return
 	}
