@@ -53,6 +53,7 @@ PYTHON ?= /usr/bin/python3
 
 bench-compare: build ## this machine against PyTorch, oneDNN and C, in turn; ROWS="cmc:alexnet:32:1" for some steps only
 	$(PYTHON) bench/compare.py step $(ROWS)
+	$(PYTHON) bench/compare.py scaling
 	$(PYTHON) bench/compare.py conv
 	$(PYTHON) bench/compare.py bank
 	sh bench/assemble

@@ -6,15 +6,16 @@ import (
 	"sync/atomic"
 )
 
-// crew shares the queries of a batch among all cores. Which core gets which is left to chance; what a query gives is not. Its
+// crew shares groups of queries of a batch among all cores. Which core gets which is left to chance; what a query gives is not. Its
 // workers are goroutines of one call, whose functions and memory are kept from call to call.
 type crew struct {
 	call    scoring
 	n       int // queries
+	groups  int // of queries
 	next    atomic.Int64
 	wait    sync.WaitGroup
 	workers []func()
-	sums    [][]float32 // [worker][D]
+	sums    [][]float32 // [worker][query of a group][D]
 }
 
 // run does every query that counts, and waits.
@@ -22,6 +23,7 @@ func (c *crew) run(call scoring, n int) {
 	c.call, c.n = call, n
 	c.next.Store(0)
 	threads := max(1, min(runtime.GOMAXPROCS(0), n))
+	c.groups = c.call.groups(n, threads)
 	for len(c.workers) < threads {
 		w := len(c.workers)
 		c.sums = append(c.sums, nil)
@@ -40,17 +42,16 @@ func (c *crew) run(call scoring, n int) {
 }
 
 func (c *crew) work(worker int) {
-	if len(c.sums[worker]) < c.call.D {
-		c.sums[worker] = make([]float32, c.call.D)
+	size := (c.n + c.groups - 1) / c.groups * c.call.D
+	if len(c.sums[worker]) < size {
+		c.sums[worker] = make([]float32, size)
 	}
-	sum := c.sums[worker][:c.call.D]
 	for {
-		q := int(c.next.Add(1)) - 1
-		if q >= c.n {
+		g := int(c.next.Add(1)) - 1
+		if g >= c.groups {
 			return
 		}
-		if c.call.counts(q) {
-			c.call.one(q, sum)
-		}
+		from, to := c.n*g/c.groups, c.n*(g+1)/c.groups
+		c.call.some(from, to, c.sums[worker][:(to-from)*c.call.D])
 	}
 }

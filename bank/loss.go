@@ -123,85 +123,108 @@ type scoring struct {
 	sums         bool
 }
 
-// one does a query; sum is memory for D values.
-func (c *scoring) one(q int, sum []float32) {
+// together is how many queries share a pass over rows that are the negatives of all: a block of them comes from memory once.
+const together = 16
+
+// groups is how many groups the queries are cut into, equally many for each thread.
+func (c *scoring) groups(n, threads int) int {
+	if c.Index != nil {
+		return n
+	}
+	return min(n, ((n+together-1)/together+threads-1)/threads*threads)
+}
+
+// some does queries [from,to), block by block; sums is memory for D values of each. What a query gives is what it gives alone.
+func (c *scoring) some(from, to int, sums []float32) {
 	width := c.K + 1
-	row := c.Loss.scores[q*width:][:width]
-	if !c.sums {
-		c.results[q] = c.query(&c.Batch, q, row, sum, c.grad[q*c.D:][:c.D], c.scores, c.scale)
-		return
+	for q := from; q < to; q++ {
+		c.results[q] = query{most: math.Inf(-1)}
 	}
-	var total float64
-	var e [blockRows]float64
-	for from := 0; from < width; from += blockRows {
-		block := row[from:min(width, from+blockRows)]
-		c.score(block, q, from)
-		for j, s := range block {
-			e[j] = float64(s) / c.T
-		}
-		exps(e[:len(block)])
-		for _, v := range e[:len(block)] {
-			total += v
+	clear(sums)
+	for at := 0; at < width; at += blockRows {
+		for q := from; q < to; q++ {
+			if c.counts(q) {
+				block := c.Loss.scores[q*width:][at:min(width, at+blockRows)]
+				c.block(&c.results[q], q, at, block, sums[(q-from)*c.D:][:c.D])
+			}
 		}
 	}
-	c.Loss.sums[q] = total
+	for q := from; q < to; q++ {
+		switch {
+		case !c.counts(q):
+		case c.sums:
+			c.Loss.sums[q] = c.results[q].total
+		default:
+			c.finish(&c.results[q], q, sums[(q-from)*c.D:][:c.D])
+		}
+	}
 }
 
 // query is what one query adds to the result.
-type query struct{ loss, prob float64 }
+type query struct {
+	loss, prob  float64
+	most, total float64 // of softmax: the largest logit so far, and the sum of exp(s/T - most)
+}
 
 // blockRows is how many rows are scored and summed while they are in the second-level cache.
 const blockRows = 512
 
-// query scores a query block by block: similarities, what the loss makes of them, and their part of the gradient. Softmax goes
-// with the largest logit so far; a larger one scales down what there is.
-func (l *Loss) query(b *Batch, q int, row, sum, grad, scores []float32, scale float64) (r query) {
-	width := len(row)
-	clear(sum)
-	most, total := math.Inf(-1), 0.0
+// block scores a query against the rows of a block of columns from at on: similarities, what the loss makes of them, and their part of
+// the gradient. Softmax goes with the largest logit so far; a larger one scales down what there is.
+func (c *scoring) block(r *query, q, at int, block, sum []float32) {
+	l := c.Loss
 	var e [blockRows]float64
-	for from := 0; from < width; from += blockRows {
-		to := min(width, from+blockRows)
-		block := row[from:to]
-		b.score(block, q, from)
-		if scores != nil {
-			l.outputs(scores[q*width+from:], block)
+	c.score(block, q, at)
+	if c.sums {
+		for j, s := range block {
+			e[j] = float64(s) / l.T
 		}
-		if from == 0 {
-			r.prob = l.probability(block[0])
+		exps(e[:len(block)])
+		for _, v := range e[:len(block)] {
+			r.total += v
 		}
-		if l.Softmax {
-			top := most
-			for _, s := range block {
-				top = max(top, float64(s)/l.T)
-			}
-			if top > most && from > 0 {
-				shrink := exp(most - top)
-				total *= shrink
-				for k := range sum {
-					sum[k] *= float32(shrink)
-				}
-			}
-			most = top
-			total += exponentials(block, e[:len(block)], l.T, most)
-		} else {
-			r.loss += l.nce(block, e[:len(block)], from == 0, b.K)
-		}
-		b.spread(sum, block, q, from, to)
+		return
 	}
-	factor := float32(scale / l.T)
-	if !l.Softmax {
+	if c.scores != nil {
+		l.outputs(c.scores[q*(c.K+1)+at:], block)
+	}
+	if at == 0 {
+		r.prob = l.probability(block[0])
+	}
+	if l.Softmax {
+		top := r.most
+		for _, s := range block {
+			top = max(top, float64(s)/l.T)
+		}
+		if top > r.most && at > 0 {
+			shrink := exp(r.most - top)
+			r.total *= shrink
+			for k := range sum {
+				sum[k] *= float32(shrink)
+			}
+		}
+		r.most = top
+		r.total += exponentials(block, e[:len(block)], l.T, r.most)
+	} else {
+		r.loss += l.nce(block, e[:len(block)], at == 0, c.K)
+	}
+	c.spread(sum, block, q, at, at+len(block))
+}
+
+// finish turns the sums of a query into its loss and gradient.
+func (c *scoring) finish(r *query, q int, sum []float32) {
+	grad, factor := c.grad[q*c.D:][:c.D], float32(c.scale/c.T)
+	if !c.Softmax {
 		for k, v := range sum {
 			grad[k] += factor * v
 		}
-		return r
+		return
 	}
-	r.loss = most + math.Log(total) - r.prob
-	norm := float32(1 / total)
-	for k, v := range b.row(q, 0) {
+	r.loss = r.most + math.Log(r.total) - r.prob
+	norm := float32(1 / r.total)
+	for k, v := range c.row(q, 0) {
 		grad[k] += factor * (norm*sum[k] - v)
 	}
-	return r
 }
 
 // probability is what the reference logs of column 0.

@@ -6,6 +6,10 @@ import (
 	"github.com/contraflow/contraflow/ops"
 )
 
+// settling is how long a peak is looked for: a core that has just woken takes a while to reach its clock, and the system to spread
+// threads over cores.
+const settling = time.Second
+
 // Peak measures what the device's threads can do at best: multiply-adds on data in the first-level cache, in
 // floating-point operations a second, and reads of memory that no cache holds, in bytes a second.
 func (d *Device) Peak() (flops, bandwidth float64) {
@@ -17,7 +21,7 @@ func (d *Device) Peak() (flops, bandwidth float64) {
 		work[w] = bench{aligned(k.mr * depth), aligned(depth * k.nr), aligned(k.mr * k.nr)}
 	}
 	best := time.Duration(1 << 62)
-	for range 5 {
+	for begin := time.Now(); time.Since(begin) < settling; {
 		t := time.Now()
 		d.pool.run(d.pool.threads, func(_, c int) {
 			b := &work[c]
@@ -40,7 +44,7 @@ func (d *Device) Peak() (flops, bandwidth float64) {
 		sums[i] = aligned(2048)
 	}
 	best = 1 << 62
-	for range 5 {
+	for begin := time.Now(); time.Since(begin) < settling; {
 		t := time.Now()
 		d.pool.run(64, func(_, c int) {
 			r0, r1 := span(n/1024, 64, c)

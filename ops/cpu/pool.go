@@ -22,7 +22,7 @@ type pool struct {
 
 	shares []share // of the chunks, one a worker
 
-	_     [64]byte // the counters lie on cache lines of their own
+	_     [64]byte      // the counters lie on cache lines of their own
 	state atomic.Uint64 // number of the run, whether it is open, workers in it
 	_     [64]byte
 

@@ -35,3 +35,20 @@ func TestPool(t *testing.T) {
 		p.close()
 	}
 }
+
+// A gradient's segments have equally many pieces, no fewer than it needs, and no more memory than four of it or the limit.
+func TestInParts(t *testing.T) {
+	for n := 1; n <= 200; n++ {
+		for _, size := range []int{1, 9 * 64 * 64, segmentFloats / 5, segmentFloats, segmentFloats + 1} {
+			segments, pieces := inParts(n, size)
+			switch {
+			case segments == 1:
+				if n > 1 && size <= segmentFloats || pieces != n {
+					t.Errorf("%d pieces of %d values: one segment of %d", n, size, pieces)
+				}
+			case segments&(segments-1) != 0, pieces%segments != 0, pieces < n, pieces >= n+segments, segments > 4 && segments*size > segmentFloats:
+				t.Errorf("%d pieces of %d values: %d segments of %d pieces in all", n, size, segments, pieces)
+			}
+		}
+	}
+}
