@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Measures contraflow and its peers in turn, A B A B …, and writes bench/results/{step,conv,bank}.md.
 
-    compare.py step [ROW…]   whole training steps against PyTorch (Debian: python3-torch); a row is FLOW:MODEL:BATCH:THREADS, and with :avx2
+    compare.py step [ROW…]   whole training steps against PyTorch (Debian: python3-torch, libjemalloc2); a row is FLOW:MODEL:BATCH:THREADS, and with :avx2
                              behind it both sides are held to AVX2
     compare.py more [ROW…]   more rounds of rows that were measured before
-    compare.py ceiling       how much faster the machine is on all cores than on one, beside the rows
+    compare.py scaling [ROW…] how much faster steps are on all cores than on one, and what the machine allows; a row is FLOW:MODEL:BATCH
     compare.py conv          ResNet-50's convolutions against oneDNN (libdnnl-dev, g++)
     compare.py bank          the memory's contrast against C (gcc) and plain Go
 
@@ -27,6 +27,7 @@ CORES = os.cpu_count()
 ROWS = [f"{r}:{t}" for r in ["moco:resnet50:8", "moco:resnet50:16", "cmc:resnet18v1:16", "cmc:resnet50v1:8", "cmc:alexnet:32"] for t in dict.fromkeys([1, CORES])]
 
 
+NAMES = {"moco": "MoCo's query step", "cmc": "CMC"}
 AVX2 = {"CONTRAFLOW_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "DNNL_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
 
@@ -50,7 +51,14 @@ def write(name, title, command, text):
     print(text)
 
 
+# PyTorch gives tensors back to glibc, which gives large ones back to the system: where fresh memory is slow, a step of ResNet-18 took four
+# times as long as under an allocator that keeps it, on huge pages as ours.
+JEMALLOC = next(pathlib.Path("/usr/lib").glob("*/libjemalloc.so.2"), None)
+KEEP = {"LD_PRELOAD": str(JEMALLOC), "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always"} if JEMALLOC else {}
+
+
 def torch(flow, model, batch, threads, steps, layout, env):
+    env = {**env, **KEEP}
     peer = "moco-query" if flow == "moco" else flow
     return json.loads(run(sys.executable, HERE / "step.py", peer, model, batch, threads, steps, layout, env=env))
 
@@ -66,9 +74,7 @@ def step(rows, more=False):
         else:
             layouts = {l: torch(flow, model, batch, threads, 1, l, env)["step_ms"] for l in ("channels_last", "contiguous")}
             layout = min(layouts, key=layouts.get)
-        args = [OURS, "bench", "step", "--flow", flow, "--model", model, "--batch", batch, "--image_size", 224, "--nce_k", 4096, "--n_data", 100000,
-                "--threads", threads, "--steps", 2, "--json"] + (["--query_only"] if flow == "moco" else [])
-        pairs = [(json.loads(run(*args, env=env)), torch(flow, model, batch, threads, 2, layout, env)) for _ in range(ROUNDS)]
+        pairs = [(ours(flow, model, batch, threads, 6, env=env), torch(flow, model, batch, threads, 4, layout, env)) for _ in range(ROUNDS)]
         before = done[row] if more else {"ours_ms": [], "torch_ms": [], "ours_mb": 0, "torch_mb": 0}
         done[row] = {"layout": layout, "torch": pairs[0][1]["torch"], "isa": pairs[0][0]["isa"],
                      "ours_ms": before["ours_ms"] + [a["step_ms"] for a, _ in pairs], "torch_ms": before["torch_ms"] + [b["step_ms"] for _, b in pairs],
@@ -80,49 +86,54 @@ def step(rows, more=False):
     table(done)
 
 
-def ceiling(_):
+def ours(flow, model, batch, threads, steps, *more, env=None):
+    return json.loads(run(OURS, "bench", "step", "--flow", flow, "--model", model, "--batch", batch, "--image_size", 224, "--nce_k", 4096, "--n_data", 100000,
+                          "--threads", threads, "--steps", steps, "--json", *(["--query_only"] if flow == "moco" else []), *more, env=env))
+
+
+def scaling(rows):
+    """scaling runs one thread and all of them in turn, and beside every pair the machine's multiply-adds and bandwidth on as many."""
     file = RESULTS / "step.json"
     done = json.loads(file.read_text()) if file.exists() else {}
-    rates = {1: [], CORES: []}
-    for _ in range(ROUNDS):
-        for threads, peaks in rates.items():
-            peaks.append(json.loads(run(OURS, "bench", "step", "--flow", "insdis", "--model", "resnet18", "--batch", 2, "--image_size", 32, "--nce_k", 64,
-                                        "--n_data", 1000, "--threads", threads, "--steps", 1, "--peak", "--json")))
-    done["ceiling"] = [statistics.median(b[k] / a[k] for a, b in zip(rates[1], rates[CORES])) for k in ("peak_gflops", "peak_gb_s")]
+    steps, peaks = done.setdefault("scaling", {}), {"peak_gflops": [], "peak_gb_s": []}
+    for row in rows or dict.fromkeys(r.rsplit(":", 1)[0] for r in ROWS):
+        steps[row] = []
+        for i in range(ROUNDS):
+            r = {t: ours(*row.split(":"), t, 4) for t in ((1, CORES), (CORES, 1))[i % 2]}
+            top = {t: ours("insdis", "resnet18", 2, t, 1, "--peak") for t in (1, CORES)}
+            steps[row].append(r[1]["step_ms"] / r[CORES]["step_ms"])
+            for k, v in peaks.items():
+                v.append(top[CORES][k] / top[1][k])
+        print(row, spread(steps[row]), *(spread(v) for v in peaks.values()), flush=True)
+    done["ceiling"] = peaks
     file.write_text(json.dumps(done, indent=1) + "\n")
     table(done)
 
 
 def table(done):
     """table writes step.md from what was measured."""
-    ceiling = done.pop("ceiling", None)
+    ceiling, neighbours = done.pop("ceiling", None), done.pop("scaling", {})
     wide, narrow = [r for r in ROWS if r in done], [r for r in done if r.endswith(":avx2")]
     wide += [r for r in done if r not in ROWS and r not in narrow]
-    scaling = []
-    for row in ROWS:
-        one, all_ = row.rsplit(":", 1)[0] + ":1", row.rsplit(":", 1)[0] + f":{CORES}"
-        if row == one != all_ and one in done and all_ in done:
-            both = [statistics.median(done[one][k]) / statistics.median(done[all_][k]) for k in ("ours_ms", "torch_ms")]
-            scaling.append(f"{one.rsplit(':', 1)[0]} {both[0]:.2f} (PyTorch {both[1]:.2f})")
     version, rounds = done[wide[0]], sorted({len(done[r]["ours_ms"]) for r in wide + narrow})
     write("step.md", "Whole training steps on the processor", "make bench-compare",
           f"Forward, loss with K = 4096, backward, SGD, memory update; 224 pixels, float32; kernels {version['isa']}, PyTorch {version['torch']} in the better of its "
-          f"two memory formats. Median of {' to '.join(str(r) for r in dict.fromkeys([rounds[0], rounds[-1]]))} interleaved processes a side.\n\n" + steps(done, wide)
-          + f"\n\nTimes as fast on {CORES} threads as on one: " + "; ".join(scaling) + "."
-          + (f" {CORES} threads of this machine that only multiply are {ceiling[0]:.2f} times as fast as one, and read memory {ceiling[1]:.2f} times as fast."
-             if ceiling else "")
+          f"two memory formats{' under jemalloc, which keeps its memory' if KEEP else ''}. Median of {' to '.join(str(r) for r in dict.fromkeys([rounds[0], rounds[-1]]))} interleaved processes a side.\n\n" + steps(done, wide)
+          + (f"\n\n`bench/compare.py scaling`: times as fast on {CORES} threads as on one, processes in turn, beside what the machine allows at the same "
+             f"time: {CORES} threads that only multiply are {spread(ceiling['peak_gflops'])} times as fast as one, and read memory "
+             f"{spread(ceiling['peak_gb_s'])} times as fast.\n\n| step | {CORES} threads ÷ one |\n|---|---|\n"
+             + "\n".join("| {}, {}, batch {} | ".format(NAMES[r.split(":")[0]], *r.split(":")[1:]) + spread(v) + " |" for r, v in neighbours.items()) if ceiling else "")
           + ("\n\nBoth sides held to AVX2:\n\n" + steps(done, narrow) if narrow else ""))
 
 
 def steps(done, rows):
     """steps is the table of rows."""
     lines = ["| step | threads | ours, images/s | PyTorch, images/s | ours ÷ PyTorch | peak memory, MB: ours, PyTorch |", "|---|---|---|---|---|---|"]
-    names = {"moco": "MoCo's query step", "cmc": "CMC"}
     for row in rows:
         flow, model, batch, threads = row.split(":")[:4]
         d = done[row]
         rate = lambda ms: f"{1000 * int(batch) / statistics.median(ms):.1f}"
-        lines.append(f"| {names.get(flow, flow)}, {model}, batch {batch} | {threads} | {rate(d['ours_ms'])} | {rate(d['torch_ms'])} ({d['layout']}) | "
+        lines.append(f"| {NAMES.get(flow, flow)}, {model}, batch {batch} | {threads} | {rate(d['ours_ms'])} | {rate(d['torch_ms'])} ({d['layout']}) | "
                      f"{spread([b / a for a, b in zip(d['ours_ms'], d['torch_ms'])])} | {d['ours_mb']:.0f}, {d['torch_mb']:.0f} |")
     return "\n".join(lines)
 
@@ -191,4 +202,4 @@ if __name__ == "__main__":
         del _
         step(rows or ROWS, what == "more")
     else:
-        {"conv": conv, "bank": bank, "ceiling": ceiling}[what](rows)
+        {"conv": conv, "bank": bank, "scaling": scaling}[what](rows)

@@ -110,7 +110,8 @@ def main():
                     b[ids] = F.normalize(b[ids] * 0.5 + o * 0.5)
         return 1000 * (time.perf_counter() - begin)
 
-    step()
+    for _ in range(3):  # its allocator needs some to have all memory it will want
+        step()
     times = [step() for _ in range(steps)]
     ms = statistics.median(times)
     print(json.dumps({"images_per_s": 1000 * batch / ms, "step_ms": ms, "step_ms_min": min(times), "step_ms_max": max(times),

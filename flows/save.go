@@ -42,8 +42,16 @@ func (r *Run) makeRoom() error {
 		return err
 	}
 	s.Bank = r.objective.State(nil)
-	r.spares <- s
+	r.keep(s)
 	return nil
+}
+
+// keep keeps the memory of a snapshot for the next one.
+func (r *Run) keep(s *stages.Snapshot) {
+	select {
+	case r.spares <- s:
+	default:
+	}
 }
 
 func (r *Run) savingOf(s *stages.Snapshot) (*saving, error) {
@@ -64,10 +72,7 @@ func (r *Run) write(_ context.Context, s *saving) error {
 		fs = checkpoint.Disk{}
 	}
 	_, err := checkpoint.Save(fs, r.Dir, s.state, checkpoint.Options{Keep: r.o.Run.Keep})
-	select {
-	case r.spares <- s.snapshot:
-	default:
-	}
+	r.keep(s.snapshot)
 	return err
 }
 

@@ -74,12 +74,19 @@ type maxPoolBack struct {
 
 func (j *maxPoolBack) do(_ *Device, _ *scratch, b int) {
 	dx, dy, at, c := &j.dx, &j.dy, j.at, j.dx.c
+	// A pixel lies as many pixels into its map as its number says, and the halos of the rows above it further.
+	skip := 2 * dx.halo * c
 	for i := range dy.h {
 		for k := range dy.w {
 			g := dy.data[dy.at(b, i, k):][:c]
 			idx := at[((b*dy.h+i)*dy.w+k)*c:][:c]
+			to := dx.data[dx.at(b, 0, 0):]
 			for e, v := range g {
-				dx.data[dx.at(b, int(idx[e])/dx.w, int(idx[e])%dx.w)+e] += v
+				place := int(idx[e])*c + e
+				if skip > 0 {
+					place += int(uint32(idx[e])/uint32(dx.w)) * skip
+				}
+				to[place] += v
 			}
 		}
 	}
