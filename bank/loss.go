@@ -163,7 +163,7 @@ func (c *scoring) some(from, to int, sums []float32) {
 // query is what one query adds to the result.
 type query struct {
 	loss, prob  float64
-	most, total float64 // of softmax: the largest logit so far, and the sum of exp(s/T - most)
+	most, total float64 // the largest logit so far, of softmax, and the sum of exp(s/T - most); of exp(s/T) where Z is looked for
 }
 
 // blockRows is how many rows are scored and summed while they are in the second-level cache.

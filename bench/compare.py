@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Measures contraflow and its peers in turn, A B A B …, and writes bench/results/{step,conv,bank}.md.
 
-    compare.py step [ROW…]   whole training steps against PyTorch (Debian: python3-torch, libjemalloc2); a row is FLOW:MODEL:BATCH:THREADS, and with :avx2
-                             behind it both sides are held to AVX2
+    compare.py step [ROW…]   whole training steps against PyTorch (Debian: python3-torch, libjemalloc2); a row is
+                             FLOW:MODEL:BATCH:THREADS, and with :avx2 behind it both sides are held to AVX2
     compare.py more [ROW…]   more rounds of rows that were measured before
-    compare.py scaling [ROW…] how much faster steps are on all cores than on one, and what the machine allows; a row is FLOW:MODEL:BATCH
+    compare.py scaling [ROW…]
+                             how much faster steps are on all cores than on one, and what the machine allows; a row is FLOW:MODEL:BATCH
     compare.py conv          ResNet-50's convolutions against oneDNN (libdnnl-dev, g++)
     compare.py bank          the memory's contrast against C (gcc) and plain Go
 
@@ -51,8 +52,8 @@ def write(name, title, command, text):
     print(text)
 
 
-# PyTorch gives tensors back to glibc, which gives large ones back to the system: where fresh memory is slow, a step of ResNet-18 took four
-# times as long as under an allocator that keeps it, on huge pages as ours.
+# PyTorch gives tensors back to glibc, which gives large ones back to the system. Where fresh memory is slow a step takes far longer then
+# (results/step_allocators.md) than under an allocator that keeps it, on huge pages as ours.
 JEMALLOC = next(pathlib.Path("/usr/lib").glob("*/libjemalloc.so.2"), None)
 KEEP = {"LD_PRELOAD": str(JEMALLOC), "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always"} if JEMALLOC else {}
 

@@ -9,8 +9,8 @@ import (
 )
 
 // Create makes or truncates a file. Of a large one, all whole pieces go past the page cache where the file system allows it: what
-// saves takes a core from what trains, and on a 2-core machine 200 MB took 0.5 s of it to find, fill and forget pages that nobody
-// reads, against 0.01 s. The pictures that a run reads again and again also stay cached.
+// saves takes a core from what trains, and much of what it takes is for finding, filling and forgetting pages that nobody reads. The
+// pictures that a run reads again and again also stay cached.
 func (Disk) Create(name string) (WriteFile, error) {
 	f, err := os.Create(name)
 	if err != nil {

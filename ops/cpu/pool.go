@@ -18,7 +18,6 @@ import (
 type pool struct {
 	threads int
 	job     func(worker, chunk int)
-	chunks  int
 
 	shares []share // of the chunks, one a worker
 
@@ -96,7 +95,7 @@ func (p *pool) run(chunks int, job func(worker, chunk int)) {
 		}
 		return
 	}
-	p.job, p.chunks = job, chunks
+	p.job = job
 	for w := range p.shares {
 		from, to := span(chunks, len(p.shares), w)
 		p.shares[w].left.Store(uint64(from) | uint64(to)<<32)
