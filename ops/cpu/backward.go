@@ -226,14 +226,13 @@ func (pr *program) backInput(s *step, dy *image, n int) {
 		pr.d.linearBack(dx.data, dy.data, w, n, dx.c, dy.c, add)
 		return
 	}
-	// The packed weights are used at once and never again before they change: one buffer serves all layers.
-	packed := grow32(&pr.d.packedWeights, s.backward+slack)
 	dy.clearHalo(n)
 	if s.winoBack != nil {
-		pr.d.packBackward(packed, turn{w, s.node.Kernel, s.phases[0].taps}, dx.c, dy.c)
-		s.winoBack.convolve(pr.d, packed, dy, dx, n, add)
+		s.winoBack.convolve(pr.d, turn{w, s.node.Kernel, s.phases[0].taps}, dy, dx, n, add)
 		return
 	}
+	// The packed weights are used at once and never again before they change: one buffer serves all layers.
+	packed := grow32(&pr.d.packedWeights, s.backward+slack)
 	pr.d.backData(dx, dy, n, w, packed, s.node.Kernel, s.phases, s.node.Stride, add)
 }
 

@@ -24,6 +24,7 @@ type scratch struct {
 
 	_ [128]byte // workers do not share cache lines
 
+	own                copied
 	tmp, edge, v, y, m []float32 // of Winograd: a tile in transit, a tile at the border, transformed tiles or weights, gradients, products
 }
 

@@ -25,9 +25,10 @@ type Device struct {
 	onSpan func(name string, start time.Time, d time.Duration)
 	coef   []float32
 
-	packedWeights       []float32 // of the layer whose input gradient is being computed
-	winoV, winoY, winoU []float32 // transformed tiles, gradients and weights
-	linearA, linearB    []float32
+	packedWeights    []float32 // of the layer whose input gradient is being computed
+	winoV, winoU     []float32 // transformed tiles and weights
+	copies           uint64    // the convolution of which workers make copies for themselves
+	linearA, linearB []float32
 }
 
 var _ ops.Device = (*Device)(nil)

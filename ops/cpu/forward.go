@@ -88,7 +88,7 @@ func (pr *program) forward(s *step, t *tape, n int) {
 		} else {
 			k, w := s.node.Kernel, pr.p.tensors[s.weight].value
 			if s.wino != nil {
-				s.wino.convolve(d, w, x, y, n, false)
+				s.wino.convolve(d, turn{w: w}, x, y, n, false)
 				break
 			}
 			d.convolve(x, y, n, w, window{kh: k, kw: k, s: s.node.Stride, h0: -s.node.Pad, w0: -s.node.Pad, oh: y.h, ow: y.w, ys: 1})

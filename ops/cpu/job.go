@@ -27,8 +27,7 @@ type jobs struct {
 	winoBlocks     winoBlocks
 	winoInputs     winoInputs
 	winoPanels     winoPanels
-	winoTiles      winoTiles
-	winoPieces     winoPieces
+	winoParts      winoParts
 	groupedForward groupedForward
 	groupedBack    groupedBack
 	linear         linear
@@ -77,6 +76,6 @@ func (d *Device) level() {
 	}
 }
 
-func (s *scratch) buffers() [7]*[]float32 {
-	return [...]*[]float32{&s.a, &s.tileSum, &s.tmp, &s.edge, &s.v, &s.y, &s.m}
+func (s *scratch) buffers() [8]*[]float32 {
+	return [...]*[]float32{&s.a, &s.tileSum, &s.tmp, &s.edge, &s.v, &s.y, &s.m, &s.own.data}
 }

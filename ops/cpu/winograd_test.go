@@ -4,26 +4,27 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/contraflow/contraflow/ops"
 )
 
 // Winograd gives what the direct sums give, on every set of kernels, whatever the shape: forward, input and weight gradients,
-// overwritten and added to.
+// overwritten and added to; and for any number of threads the same bits.
 func TestWinograd(t *testing.T) {
 	for _, k := range available() {
-		for _, c := range []struct{ ic, oc, h, w, n int }{{8, 8, 4, 4, 1}, {16, 40, 7, 7, 3}, {32, 32, 14, 14, 2}, {24, 48, 13, 9, 2}, {64, 16, 5, 6, 1}, {8, 72, 3, 3, 2}, {264, 80, 6, 5, 3}} {
+		for _, c := range []struct{ ic, oc, h, w, n int }{{8, 8, 4, 4, 1}, {16, 40, 7, 7, 3}, {32, 32, 14, 14, 2}, {24, 48, 13, 9, 2}, {64, 16, 5, 6, 1}, {8, 72, 3, 3, 2}, {264, 80, 6, 5, 3}, {16, 24, 20, 20, 6}, {168, 160, 12, 12, 13}} {
 			for _, kernel := range []int{3, 5} {
 				t.Run(fmt.Sprintf("%s/%d/%+v", k.name, kernel, c), func(t *testing.T) {
-					d := newDevice(2, k)
-					defer d.Close()
 					g := ops.NewGraph(ops.Shape{C: c.ic, H: c.h, W: c.w})
 					x := g.Input()
 					a := g.Conv(x, "a", ops.ConvOptions{Out: c.oc, Kernel: kernel, Pad: kernel / 2})
 					b := g.Conv(x, "b", ops.ConvOptions{Out: c.oc, Kernel: kernel, Pad: kernel / 2})
 					g.Mark("sum", g.Add(a, b)) // two readers of x: the second gradient is added
-					run := func(wino bool) (out [][]float32) {
+					run := func(wino bool, threads int) (out [][]float32) {
+						d := newDevice(threads, k)
+						defer d.Close()
 						p, err := d.NewParams(g)
 						if err != nil {
 							t.Fatal(err)
@@ -75,7 +76,14 @@ func TestWinograd(t *testing.T) {
 						}
 						return out
 					}
-					want, got := run(false), run(true)
+					want, got := run(false, 2), run(true, 1)
+					for _, threads := range []int{2, 3} { // bit for bit
+						for i, v := range run(true, threads) {
+							if !slices.Equal(v, got[i]) {
+								t.Errorf("%d threads give other values", threads)
+							}
+						}
+					}
 					for i, name := range []string{"output", "input gradient", "weight gradient", "weight gradient"} {
 						var worst, scale float64
 						for j, v := range want[i] {
