@@ -66,8 +66,8 @@ func (g *winoGrad) sum(sc *scratch, dw []float32, part, k0, k1 int, fresh bool) 
 	c0, c1 := span(units, g.ics, part/g.ocs)
 	c0, c1 = c0*grain, min(g.ic, c1*grain)
 	j0, j1 := span(g.d.isa.panels(g.oc), g.ocs, part%g.ocs)
-	grow32(&sc.v, points*most*(c1-c0+spread)+slack)
-	y := grow32(&sc.y, points*most*(j1-j0)*g.d.isa.nr+slack)
+	newTiles(&sc.v, most, c0, c1, c1-c0)
+	y := grow32(&sc.y, (j1-j0)*points*apart(most*g.d.isa.nr)+slack)
 	for k := k0; k < k1; k++ {
 		t0, t1 := span(g.total, g.blocks, k)
 		b := winoBlock{g, newTiles(&sc.v, t1-t0, c0, c1, c1-c0), y, t0, t1, j0, j1}
@@ -83,20 +83,21 @@ func (g *winoGrad) sum(sc *scratch, dw []float32, part, k0, k1 int, fresh bool) 
 type winoBlock struct {
 	*winoGrad
 	v              tileSet
-	y              []float32 // [panel of OC][36][tile][width]
+	y              []float32 // [panel of OC][36, apart][tile][width]
 	t0, t1, j0, j1 int       // tiles, panels
 }
 
 // transformGradient does the tiles of dy.
 func (b *winoBlock) transformGradient(sc *scratch) {
 	g, d, tb := b.winograd, b.d, b.t1-b.t0
-	edge, tmp := grow32(&sc.edge, points*max(g.ic, g.oc)+slack), sc.points()
+	edge, tmp, full := grow32(&sc.edge, points*max(g.ic, g.oc)+slack), sc.points(), apart(tb*d.isa.nr)
 	for t := range tb {
 		n, i, k := g.place(b.t0+t, b.dy.h, b.dy.w)
 		src := b.dy.patch(n, i, k, g.m, 0, edge)
 		for j := b.j0; j < b.j1; j++ { // columns beyond the last channel are never stored
 			width := d.isa.width(j, g.oc)
-			to := grid{b.y, (j-b.j0)*points*tb*d.isa.nr + t*width, 6 * tb * width, tb * width}
+			point := apart(tb * width)
+			to := grid{b.y, (j-b.j0)*points*full + t*width, 6 * point, point}
 			g.grad.apply(&d.isa, to, src.channel(j*d.isa.nr), min(width, g.oc-j*d.isa.nr), tmp)
 		}
 	}
@@ -114,25 +115,26 @@ func (b *winoBlock) products(sc *scratch, dw []float32, j int, fresh bool) {
 	}
 	p := &sc.args
 	*p = gemmArgs{ki: tb, ko: 1, csa: uintptr(4 * b.v.row), rsa: 4, ldc: uintptr(4 * width)}
-	y := b.y[(j-b.j0)*points*tb*nr:]
+	y, point := b.y[(j-b.j0)*points*apart(tb*nr):], apart(tb*width)
 	for tile := 0; tile < tiles; tile += 2 {
 		next := min(tile+2, tiles)
 		from, _ := span(n, tiles, tile)
 		_, to := span(n, tiles, next-1)
 		rows := to - from
-		du := grow32(&sc.m, points*rows*width+slack)
+		sum := apart(rows * width)
+		du := grow32(&sc.m, points*sum+slack)
 		for xi := range points {
-			p.b = ptr(y, xi*tb*width)
-			p.fetch(addr(y, min(xi+1, points-1)*tb*width))
+			p.b = ptr(y, xi*point)
+			p.fetch(addr(y, min(xi+1, points-1)*point))
 			for r := tile; r < next; r++ {
 				r0, r1 := span(n, tiles, r)
 				p.a = ptr(b.v.data, b.v.at(b.v.c0, xi, 0)+r0)
-				p.c = ptr(du, (xi*rows+r0-from)*width)
+				p.c = ptr(du, xi*sum+(r0-from)*width)
 				d.isa.kernel(r1-r0, width)(p)
 			}
 		}
 		for i := range rows {
-			src := grid{du, i * width, 6 * rows * width, rows * width}
+			src := grid{du, i * width, 6 * sum, sum}
 			dst := grid{dw, j*g.kernel*g.kernel*g.ic*nr + (b.v.c0+from+i)*width, g.kernel * g.ic * width, g.ic * width}
 			back.apply(&d.isa, dst, src, min(width, g.oc-j*nr), tmp)
 		}

@@ -20,7 +20,7 @@ func (g *winograd) convolve(d *Device, w turn, x, y *image, n int, add bool) {
 	np := d.isa.panels(g.oc)
 	total := g.tiles(n, y.h, y.w)
 	row := g.ic + spread
-	size := points * g.ic * d.isa.nr // of a panel's transformed weights
+	size := points * apart(g.ic*d.isa.nr) // of a panel's transformed weights
 	d.copies++
 	if u := 4 * np * size; u > winoKept || u > winoNear && total <= streamTiles {
 		g.streamed(d, w, x, y, n, add)
@@ -157,17 +157,18 @@ func (g *winoPanels) do(d *Device, sc *scratch, k int) {
 	m := g.sums(d, sc, t1-t0, j)
 	for i0 := 0; i0 < g.ic; i0 += g.depth {
 		i1 := min(g.ic, i0+g.depth)
-		u := grow32(&sc.v, points*(i1-i0)*m.row+slack)
+		u := grow32(&sc.v, points*apart((i1-i0)*m.row)+slack)
 		g.transformWeights(d, sc, &g.w, u, j, i0, i1)
 		g.products(d, sc, v, m, u, t0, i0, i1, true)
 	}
 	g.put(d, sc, m, &g.y, j, t0, t1, g.add)
 }
 
-// sums is room for the products of panel j, [36][tile][width].
+// sums is room for the products of panel j, [36, apart][tile][width].
 func (g *winograd) sums(d *Device, sc *scratch, tiles, j int) tileSet {
 	width := d.isa.width(j, g.oc)
-	return tileSet{grow32(&sc.m, points*tiles*width+slack), 0, width, tiles, width, width}
+	point := apart(tiles * width)
+	return tileSet{grow32(&sc.m, points*point+slack), 0, width, width, width, tiles, point}
 }
 
 // products are the 36 products of a panel over input channels [i0,i1), m = or, from the second piece on, += V·U, V's tiles
@@ -179,17 +180,17 @@ func (g *winograd) products(d *Device, sc *scratch, v, m tileSet, u []float32, f
 	if i0 > 0 {
 		p.acc = 1
 	}
-	cuts := (m.pitch + d.isa.mr - 1) / d.isa.mr
+	cuts, apart := (m.tiles+d.isa.mr-1)/d.isa.mr, apart(depth*width)
 	for xi := range points {
-		p.b = ptr(u, xi*depth*width)
+		p.b = ptr(u, xi*apart)
 		for c := range cuts {
-			r0, r1 := span(m.pitch, cuts, c)
+			r0, r1 := span(m.tiles, cuts, c)
 			at := v.at(i0, xi, from+r0)
 			p.a, p.c = ptr(v.data, at), ptr(m.data, m.at(0, xi, r0))
 			if far {
 				p.fetch(addr(v.data, at+(r1-r0)*v.row))
 			} else {
-				p.fetch(addr(u, min(xi+1, points-1)*depth*width))
+				p.fetch(addr(u, min(xi+1, points-1)*apart))
 			}
 			d.isa.kernel(r1-r0, width)(p)
 		}
@@ -203,7 +204,7 @@ func (g *winograd) put(d *Device, sc *scratch, m tileSet, y *image, j, t0, t1 in
 	edge, tmp := grow32(&sc.edge, points*max(c, g.ic)+slack), sc.points()
 	for t := t0; t < t1; t++ {
 		b, i, k := g.place(t, y.h, y.w)
-		src := grid{m.data, (t - t0) * m.row, 6 * m.pitch * m.row, m.pitch * m.row}
+		src := grid{m.data, (t - t0) * m.row, 6 * m.point, m.point}
 		if !add && i+g.m <= y.h && k+g.m <= y.w {
 			g.output.apply(&d.isa, grid{y.data, y.at(b, i, k) + first, (y.w + 2*y.halo) * y.c, y.c}, src, c, tmp)
 			continue

@@ -58,6 +58,10 @@ func (g *winograd) place(t, h, w int) (n, i, j int) {
 // spread keeps rows that are a power of two apart out of one set of the cache.
 const spread = 16
 
+// apart is how many floats from one another the 36 points of n floats are kept: an odd number of cache lines, so that what a transform
+// writes at a time falls into as many sets of the first-level cache.
+func apart(n int) int { return ((n+line-1)/line | 1) * line }
+
 // tmp is room for one tile of one vector.
 func (s *scratch) points() []float32 { return grow32(&s.tmp, points*16) }
 
@@ -78,22 +82,26 @@ func (x *image) patch(n, i, j, size, halo int, buf []float32) grid {
 	return grid{buf, 0, line, x.c}
 }
 
-// tileSet is transformed tiles of channels [c0,c1), [piece of depth channels][36][pitch][row].
+// tileSet is transformed tiles of channels [c0,c1), [piece of depth channels][36][tiles][row].
 type tileSet struct {
-	data              []float32
-	c0, c1            int
-	pitch, row, depth int
+	data       []float32
+	c0, c1     int
+	row, depth int
+	tiles      int // room
+	point      int // floats from one point to the next
 }
 
-// newTiles is room in memory for pitch tiles of channels [c0,c1) in pieces of depth.
-func newTiles(memory *[]float32, pitch, c0, c1, depth int) tileSet {
-	row := depth + spread
-	return tileSet{grow32(memory, (c1-c0+depth-1)/depth*points*pitch*row+slack), c0, c1, pitch, row, depth}
+// newTiles is room in memory for tiles of channels [c0,c1) in pieces of depth.
+func newTiles(memory *[]float32, tiles, c0, c1, depth int) tileSet {
+	v := tileSet{c0: c0, c1: c1, row: depth + spread, depth: depth, tiles: tiles}
+	v.point = apart(tiles * v.row)
+	v.data = grow32(memory, (c1-c0+depth-1)/depth*points*v.point+slack)
+	return v
 }
 
 // at is where channel c, the first one of a piece, of tile t of a point begins.
 func (v *tileSet) at(c, point, t int) int {
-	return (((c-v.c0)/v.depth*points+point)*v.pitch + t) * v.row
+	return ((c-v.c0)/v.depth*points+point)*v.point + t*v.row
 }
 
 // transformInput fills tile slots from on with tiles [t0,t1).
@@ -104,17 +112,17 @@ func (g *winograd) transformInput(d *Device, sc *scratch, x *image, v tileSet, f
 		b, i, j := g.place(t, h, w)
 		src := x.patch(b, i-pad, j-pad, 6, x.halo, edge)
 		for c := v.c0; c < v.c1; c += v.depth {
-			to := grid{v.data, v.at(c, 0, from+t-t0), 6 * v.pitch * v.row, v.pitch * v.row}
+			to := grid{v.data, v.at(c, 0, from+t-t0), 6 * v.point, v.point}
 			g.input.apply(&d.isa, to, src.channel(c), min(v.depth, v.c1-c), tmp)
 		}
 	}
 }
 
-// transformWeights fills u [36][rows][width] with rows [i0,i1), i0 a multiple of a panel's width, of panel j of the weights
+// transformWeights fills u [36, apart][rows][width] with rows [i0,i1), i0 a multiple of a panel's width, of panel j of the weights
 // [panel][taps·IC][width]: w's, or w's turned.
 func (g *winograd) transformWeights(d *Device, sc *scratch, w *turn, u []float32, j, i0, i1 int) {
 	nr, width, taps, tmp := d.isa.nr, d.isa.width(j, g.oc), g.kernel*g.kernel, sc.points()
-	rows := i1 - i0
+	point := apart((i1 - i0) * width)
 	for from := i0; from < i1; {
 		to, src := i1, grid{w.w, j*taps*g.ic*nr + i0*width, g.kernel * g.ic * width, g.ic * width}
 		if w.taps != nil {
@@ -125,7 +133,7 @@ func (g *winograd) transformWeights(d *Device, sc *scratch, w *turn, u []float32
 			src = grid{packed, 0, g.kernel * n * width, n * width}
 		}
 		for i := range to - from {
-			g.weight.apply(&d.isa, grid{u, (from - i0 + i) * width, 6 * rows * width, rows * width}, src.channel(i*width), width, tmp)
+			g.weight.apply(&d.isa, grid{u, (from - i0 + i) * width, 6 * point, point}, src.channel(i*width), width, tmp)
 		}
 		from = to
 	}
