@@ -215,8 +215,8 @@ func TestKernelTransforms(t *testing.T) {
 					randomise(r, src, dst)
 					copy(want, dst)
 					tmp := make([]float32, points*16)
-					tr.apply(&d.isa, grid{dst, 0, m*c + 5, c}, grid{src, 0, row, col}, c, tmp)
-					tr.apply(&generic, grid{want, 0, m*c + 5, c}, grid{src, 0, row, col}, c, tmp)
+					tr.apply(&d.isa, &grid{dst, 0, m*c + 5, c}, &grid{src, 0, row, col}, c, tmp)
+					tr.apply(&generic, &grid{want, 0, m*c + 5, c}, &grid{src, 0, row, col}, c, tmp)
 					near(t, fmt.Sprintf("kernel %d, transform %d, %d channels", a.kernel, i, c), dst, want, 200)
 				}
 			}

@@ -32,12 +32,11 @@ type grid struct {
 	at, row, col int
 }
 
-func (g grid) ptr() unsafe.Pointer { return ptr(g.data, g.at) }
+func (g *grid) ptr() unsafe.Pointer { return ptr(g.data, g.at) }
 
 // channel is the grid from channel c on.
-func (g grid) channel(c int) grid {
-	g.at += c
-	return g
+func (g *grid) channel(c int) *grid {
+	return &grid{g.data, g.at + c, g.row, g.col}
 }
 
 type transformAsm func(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
@@ -49,8 +48,9 @@ type transform struct {
 	avx512, av transformAsm
 }
 
-// apply transforms c channels, a multiple of 8. tmp holds 36 vectors.
-func (t *transform) apply(k *isa, dst, src grid, c int, tmp []float32) {
+// apply transforms c channels, a multiple of 8. tmp holds 36 vectors. Grids go by address: copied, their fields would be read, two at
+// a time, just after they were written one at a time, for which a core waits.
+func (t *transform) apply(k *isa, dst, src *grid, c int, tmp []float32) {
 	if k.vector {
 		f := t.av
 		if k.packs16 && c%16 == 0 {

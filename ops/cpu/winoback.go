@@ -97,7 +97,7 @@ func (b *winoBlock) transformGradient(sc *scratch) {
 		for j := b.j0; j < b.j1; j++ { // columns beyond the last channel are never stored
 			width := d.isa.width(j, g.oc)
 			point := apart(tb * width)
-			to := grid{b.y, (j-b.j0)*points*full + t*width, 6 * point, point}
+			to := &grid{b.y, (j-b.j0)*points*full + t*width, 6 * point, point}
 			g.grad.apply(&d.isa, to, src.channel(j*d.isa.nr), min(width, g.oc-j*d.isa.nr), tmp)
 		}
 	}
@@ -134,8 +134,8 @@ func (b *winoBlock) products(sc *scratch, dw []float32, j int, fresh bool) {
 			}
 		}
 		for i := range rows {
-			src := grid{du, i * width, 6 * sum, sum}
-			dst := grid{dw, j*g.kernel*g.kernel*g.ic*nr + (b.v.c0+from+i)*width, g.kernel * g.ic * width, g.ic * width}
+			src := &grid{du, i * width, 6 * sum, sum}
+			dst := &grid{dw, j*g.kernel*g.kernel*g.ic*nr + (b.v.c0+from+i)*width, g.kernel * g.ic * width, g.ic * width}
 			back.apply(&d.isa, dst, src, min(width, g.oc-j*nr), tmp)
 		}
 	}

@@ -204,12 +204,12 @@ func (g *winograd) put(d *Device, sc *scratch, m tileSet, y *image, j, t0, t1 in
 	edge, tmp := grow32(&sc.edge, points*max(c, g.ic)+slack), sc.points()
 	for t := t0; t < t1; t++ {
 		b, i, k := g.place(t, y.h, y.w)
-		src := grid{m.data, (t - t0) * m.row, 6 * m.point, m.point}
+		src := &grid{m.data, (t - t0) * m.row, 6 * m.point, m.point}
 		if !add && i+g.m <= y.h && k+g.m <= y.w {
-			g.output.apply(&d.isa, grid{y.data, y.at(b, i, k) + first, (y.w + 2*y.halo) * y.c, y.c}, src, c, tmp)
+			g.output.apply(&d.isa, &grid{y.data, y.at(b, i, k) + first, (y.w + 2*y.halo) * y.c, y.c}, src, c, tmp)
 			continue
 		}
-		g.output.apply(&d.isa, grid{edge, 0, g.m * c, c}, src, c, tmp)
+		g.output.apply(&d.isa, &grid{edge, 0, g.m * c, c}, src, c, tmp)
 		for p := range min(g.m, y.h-i) {
 			for q := range min(g.m, y.w-k) {
 				to, from := y.data[y.at(b, i+p, k+q)+first:][:c], edge[(p*g.m+q)*c:][:c]

@@ -112,7 +112,7 @@ func (g *winograd) transformInput(d *Device, sc *scratch, x *image, v tileSet, f
 		b, i, j := g.place(t, h, w)
 		src := x.patch(b, i-pad, j-pad, 6, x.halo, edge)
 		for c := v.c0; c < v.c1; c += v.depth {
-			to := grid{v.data, v.at(c, 0, from+t-t0), 6 * v.point, v.point}
+			to := &grid{v.data, v.at(c, 0, from+t-t0), 6 * v.point, v.point}
 			g.input.apply(&d.isa, to, src.channel(c), min(v.depth, v.c1-c), tmp)
 		}
 	}
@@ -124,16 +124,16 @@ func (g *winograd) transformWeights(d *Device, sc *scratch, w *turn, u []float32
 	nr, width, taps, tmp := d.isa.nr, d.isa.width(j, g.oc), g.kernel*g.kernel, sc.points()
 	point := apart((i1 - i0) * width)
 	for from := i0; from < i1; {
-		to, src := i1, grid{w.w, j*taps*g.ic*nr + i0*width, g.kernel * g.ic * width, g.ic * width}
+		to, src := i1, &grid{w.w, j*taps*g.ic*nr + i0*width, g.kernel * g.ic * width, g.ic * width}
 		if w.taps != nil {
 			to = min(i1, from+nr)
 			n := to - from
 			packed := grow32(&sc.a, taps*n*width+slack)
 			d.turnPanel(packed, w, g.oc, g.ic, j, 0, taps, from, to)
-			src = grid{packed, 0, g.kernel * n * width, n * width}
+			src = &grid{packed, 0, g.kernel * n * width, n * width}
 		}
 		for i := range to - from {
-			g.weight.apply(&d.isa, grid{u, (from - i0 + i) * width, 6 * point, point}, src.channel(i*width), width, tmp)
+			g.weight.apply(&d.isa, &grid{u, (from - i0 + i) * width, 6 * point, point}, src.channel(i*width), width, tmp)
 		}
 		from = to
 	}

@@ -94,6 +94,18 @@ func (v stream) blocks(a *asm, name string, body func(label string, vectors int)
 	a.p("\tVZEROUPPER\n\tRET\n")
 }
 
+// fetched is how many bytes ahead a pass that only reads fetches, which by itself does not keep the memory busy.
+const fetched = 4096
+
+// ahead fetches what n vectors at the given places will be.
+func (v stream) ahead(a *asm, n int, places ...string) {
+	for _, place := range places {
+		for at := 0; at < n*v.bytes; at += 64 {
+			a.p("\tPREFETCHT0 %d(%s)", fetched+at, place)
+		}
+	}
+}
+
 // sums: sum and sum of squares of x - shift over pixels.
 func (v stream) sums(a, d *asm) {
 	n := v.head(a, d, "bnSums", "sum[k] = Σ (x[p][k]-shift[k]), sq[k] = Σ (x[p][k]-shift[k])², pixels being stride bytes apart.", "sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr", 56)
@@ -110,6 +122,7 @@ func (v stream) sums(a, d *asm) {
 			t := v.r(12 + i%2)
 			a.p("\tVMOVUPS %d(SI), %s\n\tVSUBPS %s, %s, %s\n\tVADDPS %s, %s, %s\n\tVFMADD231PS %s, %s, %s", i*v.bytes, t, v.r(8+i), t, t, t, v.r(i), v.r(i), t, t, v.r(4+i))
 		}
+		v.ahead(a, nv, "SI")
 		a.p("\tADDQ R10, SI\n\tSUBQ $1, CX\n\tJNZ %s_p", l)
 		for i := range nv {
 			a.p("\tVMOVUPS %s, %d(DI)(BX*1)\n\tVMOVUPS %s, %d(R8)(BX*1)", v.r(i), i*v.bytes, v.r(4+i), i*v.bytes)
@@ -144,6 +157,7 @@ func (v stream) backSums(a, d *asm) {
 				}
 				a.p("\tVMOVUPS %d(SI), %s\n\tVSUBPS %s, %s, %s\n\tVADDPS %s, %s, %s\n\tVFMADD231PS %s, %s, %s", i*v.bytes, v.r(13), v.r(8+i), v.r(13), v.r(13), v.r(12), v.r(i), v.r(i), v.r(13), v.r(12), v.r(4+i))
 			}
+			v.ahead(a, nv, "R11", "SI")
 			a.p("\tADDQ DX, R11\n\tADDQ DX, SI")
 			if masked {
 				a.p("\tADDQ R12, R10")
