@@ -105,8 +105,9 @@ func (pr *program) backward(s *step, t *tape, n int) {
 			}
 		}
 	case ops.MaxPool, ops.AdaptiveMax:
-		if dx, _ := pr.into(s, 0, n, true); dx != nil {
-			run(d, &d.jobs.maxPoolBack, n, maxPoolBack{*dx, *dy, t.wins[s.index]})
+		if dx, add := pr.into(s, 0, n, false); dx != nil {
+			rows, cols := s.bins(x)
+			run(d, &d.jobs.maxPoolBack, n, maxPoolBack{*dx, *dy, rows, cols, t.wins[s.index], !add})
 		}
 	case ops.AvgPool, ops.AdaptiveAvg:
 		if dx, _ := pr.into(s, 0, n, true); dx != nil {

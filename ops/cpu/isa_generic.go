@@ -59,6 +59,15 @@ func gatherDot512(out, x, rows, index unsafe.Pointer, n, indices, c int) { panic
 func gatherDot2(out, x, rows, index unsafe.Pointer, n, indices, c int)   { panic("ops: no assembly") }
 func gatherSum512(sum, coef, rows, index unsafe.Pointer, n, c int)       { panic("ops: no assembly") }
 func gatherSum2(sum, coef, rows, index unsafe.Pointer, n, c int)         { panic("ops: no assembly") }
-func maxPoolAsm(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
+func maxPool512(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
+	panic("ops: no assembly")
+}
+func maxPool2(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
+	panic("ops: no assembly")
+}
+func maxPoolBack512(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
+	panic("ops: no assembly")
+}
+func maxPoolBack2(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
 	panic("ops: no assembly")
 }

@@ -323,8 +323,24 @@ func gatherDot2(out, x, rows, index unsafe.Pointer, n, indices, c int)
 //go:noescape
 func gatherSum2(sum, coef, rows, index unsafe.Pointer, n, c int)
 
-// maxPoolAsm is the maximum over rows×cols pixels rs and 4·c bytes apart, and the place of the first: at + row·w + col. A NaN wins
-// over every number. c is a multiple of 8.
+// maxPool512 is the maximum over rows×cols pixels rs and 4·c bytes apart, and the place of the first: at + row·w + col. A NaN wins
+// over every number.
 //
 //go:noescape
-func maxPoolAsm(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
+func maxPool512(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
+
+// maxPoolBack512 is dx += dy where the pixel, numbered as for maxPool512, is the one in where.
+//
+//go:noescape
+func maxPoolBack512(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
+
+// maxPool2 is the maximum over rows×cols pixels rs and 4·c bytes apart, and the place of the first: at + row·w + col. A NaN wins
+// over every number.
+//
+//go:noescape
+func maxPool2(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
+
+// maxPoolBack2 is dx += dy where the pixel, numbered as for maxPool2, is the one in where.
+//
+//go:noescape
+func maxPoolBack2(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)

@@ -14913,27 +14913,112 @@ gatherSum2_j:
 	VZEROUPPER
 	RET
 
-// func maxPoolAsm(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
-TEXT ·maxPoolAsm(SB), NOSPLIT, $0-72
+// func maxPool512(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
+TEXT ·maxPool512(SB), NOSPLIT, $0-72
 	MOVQ out+0(FP), DI
 	MOVQ where+8(FP), SI
+	MOVQ x+16(FP), R15
 	MOVQ rs+24(FP), R8
 	MOVQ c+48(FP), DX
 	SHLQ $2, DX
 	XORQ BX, BX
-mp_c:
-	MOVQ x+16(FP), R9
-	ADDQ BX, R9
-	VMOVUPS (R9), Y0
+maxPool512_c:
+	LEAQ (R15)(BX*1), R9
 	MOVQ at+56(FP), R12
-	MOVQ R12, X1
-	VPBROADCASTD X1, Y1
 	MOVQ rows+32(FP), R10
-mp_r:
+	VMOVUPS (R9), Z0
+	VPBROADCASTD R12, Z1
+maxPool512_r:
 	MOVQ R9, R13
 	MOVQ R12, R14
 	MOVQ cols+40(FP), R11
-mp_q:
+maxPool512_q:
+	VMOVUPS (R13), Z2
+	VCMPPS $30, Z0, Z2, K1
+	VCMPPS $3, Z2, Z2, K2
+	KORW K1, K2, K1
+	VMOVAPS Z2, K1, Z0
+	VPBROADCASTD R14, K1, Z1
+	ADDQ DX, R13
+	ADDQ $1, R14
+	SUBQ $1, R11
+	JNZ maxPool512_q
+	ADDQ R8, R9
+	ADDQ w+64(FP), R12
+	SUBQ $1, R10
+	JNZ maxPool512_r
+	VMOVUPS Z0, (DI)(BX*1)
+	TESTQ SI, SI
+	JZ maxPool512_n
+	VMOVUPS Z1, (SI)(BX*1)
+maxPool512_n:
+	ADDQ $64, BX
+	CMPQ BX, DX
+	JLT maxPool512_c
+	VZEROUPPER
+	RET
+
+// func maxPoolBack512(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
+TEXT ·maxPoolBack512(SB), NOSPLIT, $0-72
+	MOVQ dy+0(FP), DI
+	MOVQ where+8(FP), SI
+	MOVQ dx+16(FP), R15
+	MOVQ rs+24(FP), R8
+	MOVQ c+48(FP), DX
+	SHLQ $2, DX
+	XORQ BX, BX
+maxPoolBack512_c:
+	LEAQ (R15)(BX*1), R9
+	MOVQ at+56(FP), R12
+	MOVQ rows+32(FP), R10
+	VMOVUPS (DI)(BX*1), Z0
+	VMOVUPS (SI)(BX*1), Z1
+maxPoolBack512_r:
+	MOVQ R9, R13
+	MOVQ R12, R14
+	MOVQ cols+40(FP), R11
+maxPoolBack512_q:
+	VPBROADCASTD R14, Z3
+	VPCMPEQD Z3, Z1, K1
+	VMOVUPS (R13), Z2
+	VADDPS Z0, Z2, K1, Z2
+	VMOVUPS Z2, (R13)
+	ADDQ DX, R13
+	ADDQ $1, R14
+	SUBQ $1, R11
+	JNZ maxPoolBack512_q
+	ADDQ R8, R9
+	ADDQ w+64(FP), R12
+	SUBQ $1, R10
+	JNZ maxPoolBack512_r
+
+	ADDQ $64, BX
+	CMPQ BX, DX
+	JLT maxPoolBack512_c
+	VZEROUPPER
+	RET
+
+// func maxPool2(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
+TEXT ·maxPool2(SB), NOSPLIT, $0-72
+	MOVQ out+0(FP), DI
+	MOVQ where+8(FP), SI
+	MOVQ x+16(FP), R15
+	MOVQ rs+24(FP), R8
+	MOVQ c+48(FP), DX
+	SHLQ $2, DX
+	XORQ BX, BX
+maxPool2_c:
+	LEAQ (R15)(BX*1), R9
+	MOVQ at+56(FP), R12
+	MOVQ rows+32(FP), R10
+	VMOVUPS (R9), Y0
+	MOVQ R12, X1
+	VPBROADCASTD X1, Y1
+maxPool2_r:
+	MOVQ R9, R13
+	MOVQ R12, R14
+	MOVQ cols+40(FP), R11
+maxPool2_q:
 	VMOVUPS (R13), Y2
 	MOVQ R14, X3
 	VPBROADCASTD X3, Y3
@@ -14945,19 +15030,60 @@ mp_q:
 	ADDQ DX, R13
 	ADDQ $1, R14
 	SUBQ $1, R11
-	JNZ mp_q
+	JNZ maxPool2_q
 	ADDQ R8, R9
 	ADDQ w+64(FP), R12
 	SUBQ $1, R10
-	JNZ mp_r
+	JNZ maxPool2_r
 	VMOVUPS Y0, (DI)(BX*1)
 	TESTQ SI, SI
-	JZ mp_n
+	JZ maxPool2_n
 	VMOVUPS Y1, (SI)(BX*1)
-mp_n:
+maxPool2_n:
 	ADDQ $32, BX
 	CMPQ BX, DX
-	JLT mp_c
+	JLT maxPool2_c
+	VZEROUPPER
+	RET
+
+// func maxPoolBack2(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
+TEXT ·maxPoolBack2(SB), NOSPLIT, $0-72
+	MOVQ dy+0(FP), DI
+	MOVQ where+8(FP), SI
+	MOVQ dx+16(FP), R15
+	MOVQ rs+24(FP), R8
+	MOVQ c+48(FP), DX
+	SHLQ $2, DX
+	XORQ BX, BX
+maxPoolBack2_c:
+	LEAQ (R15)(BX*1), R9
+	MOVQ at+56(FP), R12
+	MOVQ rows+32(FP), R10
+	VMOVUPS (DI)(BX*1), Y0
+	VMOVUPS (SI)(BX*1), Y1
+maxPoolBack2_r:
+	MOVQ R9, R13
+	MOVQ R12, R14
+	MOVQ cols+40(FP), R11
+maxPoolBack2_q:
+	MOVQ R14, X3
+	VPBROADCASTD X3, Y3
+	VPCMPEQD Y1, Y3, Y3
+	VANDPS Y0, Y3, Y3
+	VADDPS (R13), Y3, Y3
+	VMOVUPS Y3, (R13)
+	ADDQ DX, R13
+	ADDQ $1, R14
+	SUBQ $1, R11
+	JNZ maxPoolBack2_q
+	ADDQ R8, R9
+	ADDQ w+64(FP), R12
+	SUBQ $1, R10
+	JNZ maxPoolBack2_r
+
+	ADDQ $32, BX
+	CMPQ BX, DX
+	JLT maxPoolBack2_c
 	VZEROUPPER
 	RET
 

@@ -16,8 +16,6 @@ func (d *Device) lanes(c int) int {
 	return 1
 }
 
-func (d *Device) vectors(c int) bool { return d.lanes(c) > 1 }
-
 func maskBytes(c int) int { return (c + 7) / 8 }
 
 // maybe is the address of a slice's first element, nil without any.

@@ -1,6 +1,9 @@
 package cpu
 
-import "math"
+import (
+	"math"
+	"unsafe"
+)
 
 // bins are the half-open ranges of inputs behind the outputs of a pool along one axis.
 type bins struct {
@@ -36,8 +39,8 @@ func (j *maxPool) do(d *Device, _ *scratch, b int) {
 			if at != nil {
 				idx = at[((b*y.h+i)*y.w+k)*c:][:c]
 			}
-			if d.vectors(c) {
-				maxPoolAsm(ptr(out, 0), maybe(idx), ptr(x.data, x.at(b, r0, c0)), uintptr(4*(x.w+2*x.halo)*c), r1-r0, c1-c0, c, r0*x.w+c0, x.w)
+			if kernel := d.pooling(c); kernel != nil {
+				kernel.forward(ptr(out, 0), maybe(idx), ptr(x.data, x.at(b, r0, c0)), uintptr(4*(x.w+2*x.halo)*c), r1-r0, c1-c0, c, r0*x.w+c0, x.w)
 				continue
 			}
 			for e := range out {
@@ -66,30 +69,60 @@ func (j *maxPool) do(d *Device, _ *scratch, b int) {
 	}
 }
 
-// maxPoolBack adds each gradient to the pixel that won.
+// maxPoolBack adds each gradient to the pixel that won, with fresh over zeros.
 type maxPoolBack struct {
-	dx, dy image
-	at     []int32
+	dx, dy     image
+	rows, cols bins
+	at         []int32
+	fresh      bool
 }
 
-func (j *maxPoolBack) do(_ *Device, _ *scratch, b int) {
-	dx, dy, at, c := &j.dx, &j.dy, j.at, j.dx.c
-	// A pixel lies as many pixels into its map as its number says, and the halos of the rows above it further.
-	skip := 2 * dx.halo * c
+func (j *maxPoolBack) do(d *Device, _ *scratch, b int) {
+	dx, dy, c := &j.dx, &j.dy, j.dx.c
+	kernel := d.pooling(c)
+	zeroed := dx.h
+	if j.fresh {
+		zeroed = 0
+	}
 	for i := range dy.h {
+		r0, r1 := j.rows.of(i)
+		for ; zeroed < r1; zeroed++ {
+			clear(dx.row(b, zeroed))
+		}
 		for k := range dy.w {
-			g := dy.data[dy.at(b, i, k):][:c]
-			idx := at[((b*dy.h+i)*dy.w+k)*c:][:c]
-			to := dx.data[dx.at(b, 0, 0):]
+			g, idx := dy.data[dy.at(b, i, k):][:c], j.at[((b*dy.h+i)*dy.w+k)*c:][:c]
+			if kernel != nil {
+				c0, c1 := j.cols.of(k)
+				kernel.back(ptr(g, 0), unsafe.Pointer(&idx[0]), ptr(dx.data, dx.at(b, r0, c0)), uintptr(4*(dx.w+2*dx.halo)*c), r1-r0, c1-c0, c, r0*dx.w+c0, dx.w)
+				continue
+			}
 			for e, v := range g {
-				place := int(idx[e])*c + e
-				if skip > 0 {
-					place += int(uint32(idx[e])/uint32(dx.w)) * skip
-				}
-				to[place] += v
+				p := int(idx[e])
+				dx.data[dx.at(b, p/dx.w, p%dx.w)+e] += v
 			}
 		}
 	}
+	for ; zeroed < dx.h; zeroed++ {
+		clear(dx.row(b, zeroed))
+	}
+}
+
+// poolKernel is the assembly of max pooling over one window.
+type poolKernel struct {
+	forward, back func(y, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
+}
+
+var pooling512, pooling2 = poolKernel{maxPool512, maxPoolBack512}, poolKernel{maxPool2, maxPoolBack2}
+
+// pooling is the kernels for c channels, nil where the Go loops do it.
+func (d *Device) pooling(c int) *poolKernel {
+	switch d.lanes(c) {
+	case 16:
+		return &pooling512
+	case 8:
+		return &pooling2
+	}
+	return nil
 }
 
 // meanPool writes the mean of every bin.

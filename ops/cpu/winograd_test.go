@@ -99,37 +99,3 @@ func TestWinograd(t *testing.T) {
 		}
 	}
 }
-
-// The vector kernels equal the Go loops on every length, and leave what lies beside untouched.
-func TestMaxPoolKernel(t *testing.T) {
-	for _, k := range available() {
-		if !k.vector {
-			continue
-		}
-		fast, slow := newDevice(1, k), newDevice(1, generic)
-		for _, c := range []int{8, 16, 40} {
-			r := rand.New(rand.NewPCG(3, uint64(c)))
-			x := &image{n: 2, h: 9, w: 7, c: c, halo: 1}
-			x.data = aligned(x.size())
-			for i := range x.data {
-				x.data[i] = float32(r.IntN(9)) - 4 // many ties
-			}
-			x.data[x.at(1, 3, 3)+2] = float32(math.NaN())
-			pool := func(d *Device) (*image, []int32) {
-				y := &image{n: 2, h: 5, w: 4, c: c}
-				y.data = aligned(y.size())
-				at := make([]int32, 2*5*4*c)
-				run(d, &d.jobs.maxPool, 2, maxPool{*y, *x, bins{9, 0, 3, 2, 1}, bins{7, 0, 3, 2, 1}, at})
-				return y, at
-			}
-			y, at := pool(fast)
-			wantY, wantAt := pool(slow)
-			for i := range at {
-				same := y.data[i] == wantY.data[i] || y.data[i] != y.data[i] && wantY.data[i] != wantY.data[i]
-				if !same || at[i] != wantAt[i] {
-					t.Fatalf("%s: %d channels: value %d is %v at %d, want %v at %d", k.name, c, i, y.data[i], at[i], wantY.data[i], wantAt[i])
-				}
-			}
-		}
-	}
-}
