@@ -190,9 +190,10 @@ func (pr *program) backwardConv(s *step, x, dy *image, n int) {
 	}
 	pr.backWeights(s, x, dy, n)
 	pr.backInput(s, dy, n)
+	pr.d.sumUp()
 }
 
-// backWeights adds to the gradient of a convolution's weights.
+// backWeights adds to the gradient of a convolution's weights, which is complete after sumUp.
 func (pr *program) backWeights(s *step, x, dy *image, n int) {
 	t := &pr.p.tensors[s.weight]
 	dw, fresh := t.grad, t.stale

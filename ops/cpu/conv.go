@@ -70,7 +70,7 @@ func (d *Device) convolve(x, y *image, n int, wp []float32, q window) {
 			j.groups, j.parts = j.groups/t*t, t
 		}
 	}
-	run(d, &d.jobs.windowRows, j.blocks*j.groups, j)
+	runAlong(d, &d.jobs.windowRows, j.blocks*j.groups, j)
 }
 
 // windowRows does a block of a window's panels for a group of its rows or, flat, of the tiles of its one row. Blocks come first: their

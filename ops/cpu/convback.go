@@ -149,13 +149,14 @@ func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad i
 		for kh := 0; kh < kernel; {
 			b := g.band(c, kh)
 			if b.direct() {
+				d.catchUp() // packed is about to change
 				packed := grow32(&d.packed, b.px*d.isa.padded(dy.c)+slack)
 				run(d, &d.jobs.weightPanels, d.isa.panels(dy.c), weightPanels{b, packed})
-				run(d, &d.jobs.weightTiles, (b.to-kh)*g.tiles(), weightTiles{b, dw, packed, fresh && c == 0})
+				postpone(d, &d.jobs.weightTiles, (b.to-kh)*g.tiles(), weightTiles{b, dw, packed, fresh && c == 0})
 			} else {
 				j := weightBlocks{band: b, dw: dw, fresh: fresh && c == 0}
 				j.groups, j.parts = b.shares()
-				run(d, &d.jobs.weightBlocks, j.groups*j.parts, j)
+				postpone(d, &d.jobs.weightBlocks, j.groups*j.parts, j)
 			}
 			kh = b.to
 		}
@@ -250,13 +251,21 @@ type segmented interface {
 	segment(sc *scratch, part []float32, segments, s int)
 }
 
-// inSegments lets g write the part of every segment into a gradient of its own, and adds them to dw in order, or with fresh
+// inSegments lets g write the part of every segment into a gradient of its own; sumUp then adds them to dw in order, or with fresh
 // writes them.
 func (d *Device) inSegments(dw []float32, size, segments int, fresh bool, g segmented) {
 	parts := grow32(&d.parts, segments*size+slack)
-	run(d, &d.jobs.segmentPart, segments, segmentPart{g, parts, size, segments})
-	pieces := pieces(size, 1<<12, 64)
-	run(d, &d.jobs.segmentSum, pieces, segmentSum{dw, parts, size, segments, pieces, fresh})
+	postpone(d, &d.jobs.segmentPart, segments, segmentPart{g, parts, size, segments})
+	d.sum = segmentSum{dw, parts, size, segments, pieces(size, 1<<12, 64), fresh}
+}
+
+// sumUp completes the gradient of weights that was computed last.
+func (d *Device) sumUp() {
+	d.catchUp()
+	if d.sum.pieces > 0 {
+		run(d, &d.jobs.segmentSum, d.sum.pieces, d.sum)
+		d.sum.pieces = 0
+	}
 }
 
 // segmentPart writes the part of one segment.

@@ -13,14 +13,18 @@ type Device struct {
 	pool    *pool
 	chunk   func(worker, chunk int) // d.do
 	job     job                     // that runs
+	waiting job                     // that was postponed
 	jobs    jobs
 	scratch []scratch
+
+	waitingChunks int
 
 	weightGrad weightGrad // that is being computed
 	winoGrad   winoGrad
 
-	packed []float32 // the packed gradient chunk of backWeight
-	parts  []float32 // of backWeight: gradients of segments
+	packed []float32  // the packed gradient chunk of backWeight
+	parts  []float32  // of backWeight: gradients of segments
+	sum    segmentSum // of them, to be done
 	sums   []float64
 	onSpan func(name string, start time.Time, d time.Duration)
 	coef   []float32

@@ -21,6 +21,7 @@ type jobs struct {
 	weightPanels   weightPanels
 	weightTiles    weightTiles
 	weightBlocks   weightBlocks
+	both           both
 	segmentPart    segmentPart
 	segmentSum     segmentSum
 	winoWeights    winoWeights
@@ -49,6 +50,9 @@ type jobs struct {
 }
 
 // run puts a job in its place and lets the threads do its chunks.
+//
+// A layer's gradients of weights and of input depend on nothing of each other. The one loop is postponed until the other comes along:
+// who is done with its part of the few large chunks of the first goes on with the many small ones of the second.
 func run[J any, P interface {
 	*J
 	job
@@ -57,6 +61,59 @@ func run[J any, P interface {
 	d.job = place
 	d.pool.run(chunks, d.chunk)
 	d.level()
+}
+
+// postpone puts a job in its place and leaves it to the next runAlong, or to catchUp.
+func postpone[J any, P interface {
+	*J
+	job
+}](d *Device, place P, chunks int, j J) {
+	d.catchUp()
+	*place = j
+	d.waiting, d.waitingChunks = place, chunks
+}
+
+// runAlong is run, with the job that was postponed.
+func runAlong[J any, P interface {
+	*J
+	job
+}](d *Device, place P, chunks int, j J) {
+	if d.waiting == nil || chunks < d.pool.threads {
+		run(d, place, chunks, j)
+		return
+	}
+	*place = j
+	b := both{d.waiting, place, d.waitingChunks, chunks}
+	d.waiting = nil
+	run(d, &d.jobs.both, b.a+b.b, b)
+}
+
+// catchUp does the job that was postponed, if nothing came along.
+func (d *Device) catchUp() {
+	if d.waiting != nil {
+		d.job, d.waiting = d.waiting, nil
+		d.pool.run(d.waitingChunks, d.chunk)
+		d.level()
+	}
+}
+
+// both is two jobs of a and b chunks, b being at least the threads: of the chunks a worker begins with, first those of the first job,
+// then those of the second.
+type both struct {
+	first, second job
+	a, b          int
+}
+
+func (j *both) do(d *Device, sc *scratch, p int) {
+	n, t := j.a+j.b, d.pool.threads
+	w := ((p+1)*t - 1) / n // whose share p is in
+	from, _ := span(n, t, w)
+	a0, a1 := span(j.a, t, w)
+	if i := p - from; i < a1-a0 {
+		j.first.do(d, sc, a0+i)
+	} else {
+		j.second.do(d, sc, p-a1)
+	}
 }
 
 // do is a chunk of the job that runs.

@@ -81,7 +81,7 @@ func (d *Device) linearBack(dx, dy, w []float32, n, ic, oc int, add bool) {
 	d.panelsOf(b, dy, n, oc)
 	out := grow32(&d.linearB, ic*d.isa.padded(n)+slack) // dxᵀ [panel of samples][IC][width]
 	chunks := pieces(ic, 8*d.isa.mr, 64)
-	run(d, &d.jobs.linearBack, chunks, linearBack{out, b, w, n, ic, oc, chunks})
+	runAlong(d, &d.jobs.linearBack, chunks, linearBack{out, b, w, n, ic, oc, chunks})
 	run(d, &d.jobs.linearRows, n, linearRows{dx, out, n, ic, add})
 }
 

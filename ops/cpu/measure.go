@@ -89,6 +89,7 @@ func (d *Device) TimeConv(in ops.Shape, c ops.ConvOptions, batch, runs int, dire
 		pr.forward(s, t, batch)
 		a := time.Now()
 		pr.backWeights(s, &t.maps[s.in[0]], pr.grads[s.out], batch)
+		d.sumUp()
 		b := time.Now()
 		pr.has[s.in[0]] = false
 		pr.backInput(s, pr.grads[s.out], batch)

@@ -24,7 +24,7 @@ func (g *winograd) backWeight(d *Device, dw []float32, x, dy *image, n int, fres
 		return
 	}
 	b.cut(d.pool.threads)
-	run(d, &d.jobs.winoParts, b.ics*b.ocs, winoParts{b, dw, fresh})
+	postpone(d, &d.jobs.winoParts, b.ics*b.ocs, winoParts{b, dw, fresh})
 }
 
 // grain is of how many input channels a part is a multiple.

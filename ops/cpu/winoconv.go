@@ -37,7 +37,7 @@ func (g *winograd) convolve(d *Device, w turn, x, y *image, n int, add bool) {
 		block = max(1, winoCache/(4*points*(row+d.isa.nr))/tw) * tw
 	}
 	blocks := (total + block - 1) / block
-	run(d, &d.jobs.winoBlocks, blocks, winoBlocks{winoWeights{g, w, u, size}, *x, *y, total, blocks, add})
+	runAlong(d, &d.jobs.winoBlocks, blocks, winoBlocks{winoWeights{g, w, u, size}, *x, *y, total, blocks, add})
 }
 
 // copied is a worker's own copy of what all of them need, and of which convolution.
@@ -117,7 +117,7 @@ func (g *winograd) streamed(d *Device, w turn, x, y *image, n int, add bool) {
 		j.chunks = pieces(total, 4, 64)
 		run(d, &d.jobs.winoInputs, j.chunks, j.winoInputs)
 	}
-	run(d, &d.jobs.winoPanels, d.isa.panels(g.oc)*groups, j)
+	runAlong(d, &d.jobs.winoPanels, d.isa.panels(g.oc)*groups, j)
 }
 
 // winoInputs transforms a share of all tiles of x.
