@@ -57,7 +57,7 @@ func (d *Device) convolve(x, y *image, n int, wp []float32, q window) {
 		units = (j.cols + j.mr - 1) / j.mr
 	}
 	work := float64(q.kh*q.kw*x.c*y.c) * float64(j.rows*j.cols)
-	chunks := max(1, min(64, int(work/2e6)))
+	chunks := max(1, min(128, int(work/2e6)))
 	np := d.isa.panels(y.c)
 	block := min(np, max(1, l2Panels/(4*j.depth*d.isa.nr)))
 	if q.turn.w != nil {

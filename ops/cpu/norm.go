@@ -156,7 +156,7 @@ func (d *Device) normalise(b *norm, out, x, res *image, mask relu, n int, s *sta
 		}
 	}
 	rows := n * x.h
-	chunks := pieces(rows*x.w*c, 1<<15, min(rows, 32))
+	chunks := pieces(rows*x.w*c, 1<<14, min(rows, 128))
 	j := normApply{out: *out, x: *x, coef: coef, mask: mask, low: low, per: max((n+b.groups-1)/b.groups, 1), rows: rows, chunks: chunks}
 	if res != nil {
 		j.res, j.both = *res, true
@@ -230,7 +230,7 @@ func (d *Device) back(b *norm, dx, dres, dout *image, mask relu, x *image, n int
 		}
 	}
 	rows := n * x.h
-	chunks := pieces(rows*x.w*c, 1<<15, min(rows, 32))
+	chunks := pieces(rows*x.w*c, 1<<14, min(rows, 128))
 	j := normBack{dx: *dx, dout: *dout, x: *x, coef: coef, mask: mask, add: addRes, per: max((n+b.groups-1)/b.groups, 1), rows: rows, chunks: chunks}
 	if dres != nil {
 		j.dres, j.both = *dres, true
