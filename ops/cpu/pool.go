@@ -12,9 +12,9 @@ import (
 // it. As chunks follow the data, a worker mostly reads what it wrote itself in the operation before, which its own caches hold: from
 // those of a core with another third-level cache data comes no faster than from memory.
 //
-// A worker that has nothing to do looks for work for some 20 µs, which is about what waking it costs, then sleeps; so does the caller
-// when the last chunks take longer elsewhere. A worker that comes late, because the machine is busy with something else, finds the run closed: nobody waits for one
-// that has not begun.
+// A worker that has nothing to do looks for work for some 100 µs, a few times what waking it costs, then sleeps; so does the caller
+// when the last chunks take longer elsewhere. A worker that comes late, because the machine is busy with something else, finds the
+// run closed: nobody waits for one that has not begun.
 type pool struct {
 	threads int
 	job     func(worker, chunk int)
@@ -69,7 +69,7 @@ type worker struct {
 
 // looks is how often a worker looks for work before it sleeps, and polite after how many looks it lets others run.
 const (
-	looks  = 40000
+	looks  = 200000
 	polite = 500
 )
 

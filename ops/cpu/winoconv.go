@@ -10,8 +10,8 @@ const (
 	winoNear = 1 << 20
 )
 
-// ownCopies is up to how many workers transform for themselves what all of them need: to transform it once more takes a third of the
-// time in which a core writes its part where another one has read and reads the other's.
+// ownCopies is up to how many workers transform for themselves what all of them need. For few, to do it once more costs less than to
+// write where another core has read and to read what it wrote.
 const ownCopies = 2
 
 // convolve writes, or adds, the convolution of n maps x, whose halo is at least half the kernel, with weights [panel of
