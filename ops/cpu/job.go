@@ -50,9 +50,6 @@ type jobs struct {
 }
 
 // run puts a job in its place and lets the threads do its chunks.
-//
-// A layer's gradients of weights and of input depend on nothing of each other. The one loop is postponed until the other comes along:
-// who is done with its part of the few large chunks of the first goes on with the many small ones of the second.
 func run[J any, P interface {
 	*J
 	job
@@ -64,6 +61,9 @@ func run[J any, P interface {
 }
 
 // postpone puts a job in its place and leaves it to the next runAlong, or to catchUp.
+//
+// A layer's gradients of weights and of input depend on nothing of each other. The one loop is postponed until the other comes along:
+// who is done with its part of the few large chunks of the first goes on with the many small ones of the second.
 func postpone[J any, P interface {
 	*J
 	job
