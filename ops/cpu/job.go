@@ -55,7 +55,11 @@ func run[J any, P interface {
 	job
 }](d *Device, place P, chunks int, j J) {
 	*place = j
-	d.job = place
+	d.loop(place, chunks)
+}
+
+func (d *Device) loop(j job, chunks int) {
+	d.job = j
 	d.pool.run(chunks, d.chunk)
 	d.level()
 }
@@ -90,10 +94,9 @@ func runAlong[J any, P interface {
 
 // catchUp does the job that was postponed, if nothing came along.
 func (d *Device) catchUp() {
-	if d.waiting != nil {
-		d.job, d.waiting = d.waiting, nil
-		d.pool.run(d.waitingChunks, d.chunk)
-		d.level()
+	if j := d.waiting; j != nil {
+		d.waiting = nil
+		d.loop(j, d.waitingChunks)
 	}
 }
 

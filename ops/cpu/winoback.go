@@ -66,7 +66,7 @@ func (g *winoGrad) sum(sc *scratch, dw []float32, part, k0, k1 int, fresh bool) 
 	c0, c1 := span(units, g.ics, part/g.ocs)
 	c0, c1 = c0*grain, min(g.ic, c1*grain)
 	j0, j1 := span(g.d.isa.panels(g.oc), g.ocs, part%g.ocs)
-	newTiles(&sc.v, most, c0, c1, c1-c0)
+	newTiles(&sc.v, most, c0, c1, c1-c0) // room for the largest block at once
 	y := grow32(&sc.y, (j1-j0)*points*apart(most*g.d.isa.nr)+slack)
 	for k := k0; k < k1; k++ {
 		t0, t1 := span(g.total, g.blocks, k)
