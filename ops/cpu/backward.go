@@ -29,16 +29,16 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 		return nil, errReleased
 	}
 	defer t.Release()
-	if !pr.keeps() {
+	if !pr.Keeps() {
 		return nil, errors.New("ops: backward of a program compiled for evaluation: compile it with Train and without NoGrad")
 	}
-	if len(grads) != len(pr.outs) {
-		return nil, fmt.Errorf("ops: %d output gradients for %d outputs", len(grads), len(pr.outs))
+	if len(grads) != len(pr.Outs) {
+		return nil, fmt.Errorf("ops: %d output gradients for %d outputs", len(grads), len(pr.Outs))
 	}
 	clear(pr.has)
 	for i, g := range grads {
-		v := pr.outs[i]
-		if g == nil || !pr.needs[v] {
+		v := pr.Outs[i]
+		if g == nil || !pr.Needs[v] {
 			continue
 		}
 		if want := n * pr.OutputShape(i).Len(); len(g) != want {
@@ -48,16 +48,16 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 		pr.has[v] = true
 	}
 	for i := len(pr.steps) - 1; i >= 0; i-- {
-		if s := &pr.steps[i]; pr.needs[s.out] && pr.has[s.out] {
+		if s := &pr.steps[i]; pr.Needs[s.Out] && pr.has[s.Out] {
 			begin := pr.d.clock()
 			pr.backward(s, t, n)
 			pr.d.tell(begin, s, " backward")
 		}
 	}
-	if !pr.o.InputGrad || !pr.has[0] {
+	if !pr.Options.InputGrad || !pr.has[0] {
 		return nil, nil
 	}
-	pr.result = grow32(&pr.result, n*pr.graph.Nodes[0].Out.Len())
+	pr.result = grow32(&pr.result, n*pr.Graph.Nodes[0].Out.Len())
 	run(pr.d, &pr.d.jobs.unload, n, unload{pr.result, *pr.grads[0]})
 	return pr.result, nil
 }
@@ -65,8 +65,8 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 // into is the gradient map of input k of a step, nil when nobody wants it, and whether it already holds a part that must
 // be added to. With zero it is cleared when it holds none.
 func (pr *program) into(s *step, k, n int, zero bool) (m *image, add bool) {
-	v := s.in[k]
-	if !pr.needs[v] {
+	v := s.In[k]
+	if !pr.Needs[v] {
 		return nil, false
 	}
 	m, add = pr.grads[v], pr.has[v]
@@ -88,8 +88,8 @@ func (j *blank) do(_ *Device, _ *scratch, b int) {
 
 // backward runs one step in reverse.
 func (pr *program) backward(s *step, t *tape, n int) {
-	d, x, y, dy := pr.d, &t.maps[s.in[0]], &t.maps[s.out], pr.grads[s.out]
-	switch s.kind {
+	d, x, y, dy := pr.d, &t.maps[s.In[0]], &t.maps[s.Out], pr.grads[s.Out]
+	switch s.Kind {
 	case ops.Conv, ops.Linear:
 		pr.backwardConv(s, x, dy, n)
 	case ops.BatchNorm:
@@ -99,7 +99,7 @@ func (pr *program) backward(s *step, t *tape, n int) {
 			d.zip(n, dx, y, dy, add, passPositive)
 		}
 	case ops.Add:
-		for k := range s.in {
+		for k := range s.In {
 			if dx, add := pr.into(s, k, n, false); dx != nil {
 				d.zip(n, dx, dy, nil, add, pass)
 			}
@@ -120,7 +120,7 @@ func (pr *program) backward(s *step, t *tape, n int) {
 		}
 	case ops.Dropout:
 		if dx, add := pr.into(s, 0, n, false); dx != nil {
-			run(d, &d.jobs.backDropout, n, backDropout{*dx, *dy, t.masks[s.out], add, pr.o.RunningStats})
+			run(d, &d.jobs.backDropout, n, backDropout{*dx, *dy, t.masks[s.Out], add, pr.Options.RunningStats})
 		}
 	case ops.L2Norm:
 		if dx, add := pr.into(s, 0, n, false); dx != nil {
@@ -176,8 +176,8 @@ func (j *backL2) do(_ *Device, _ *scratch, b int) {
 }
 
 func (pr *program) backwardConv(s *step, x, dy *image, n int) {
-	if s.bias >= 0 {
-		t := &pr.p.tensors[s.bias]
+	if s.Bias >= 0 {
+		t := &pr.p.tensors[s.Bias]
 		t.settle()
 		db := t.grad
 		for b := range n {
@@ -195,27 +195,27 @@ func (pr *program) backwardConv(s *step, x, dy *image, n int) {
 
 // backWeights adds to the gradient of a convolution's weights, which is complete after sumUp.
 func (pr *program) backWeights(s *step, x, dy *image, n int) {
-	t := &pr.p.tensors[s.weight]
+	t := &pr.p.tensors[s.Weight]
 	dw, fresh := t.grad, t.stale
 	switch {
-	case s.kind == ops.Linear:
+	case s.Kind == ops.Linear:
 		pr.d.backWeight(dw, asPixels(x, n), asPixels(dy, n), 1, 1, 1, 0, fresh)
-	case s.node.Groups > 1:
+	case s.Node.Groups > 1:
 		t.settle()
-		pr.d.groupedBackWeight(dw, x, dy, n, s.node)
+		pr.d.groupedBackWeight(dw, x, dy, n, s.Node)
 	case s.wino != nil:
 		s.wino.backWeight(pr.d, dw, x, dy, n, fresh)
 	default:
-		pr.d.backWeight(dw, x, dy, n, s.node.Kernel, s.node.Stride, s.node.Pad, fresh)
+		pr.d.backWeight(dw, x, dy, n, s.Node.Kernel, s.Node.Stride, s.Node.Pad, fresh)
 	}
 	t.stale = false
 }
 
 // backInput writes, or adds, the gradient of a convolution's input.
 func (pr *program) backInput(s *step, dy *image, n int) {
-	if s.kind == ops.Conv && s.node.Groups > 1 {
+	if s.Kind == ops.Conv && s.Node.Groups > 1 {
 		if dx, _ := pr.into(s, 0, n, true); dx != nil {
-			run(pr.d, &pr.d.jobs.groupedBack, n, groupedBack{*dx, *dy, pr.p.tensors[s.weight].value, s.node})
+			run(pr.d, &pr.d.jobs.groupedBack, n, groupedBack{*dx, *dy, pr.p.tensors[s.Weight].value, s.Node})
 		}
 		return
 	}
@@ -223,32 +223,32 @@ func (pr *program) backInput(s *step, dy *image, n int) {
 	if dx == nil {
 		return
 	}
-	w := pr.p.tensors[s.weight].value
-	if s.kind == ops.Linear {
+	w := pr.p.tensors[s.Weight].value
+	if s.Kind == ops.Linear {
 		pr.d.linearBack(dx.data, dy.data, w, n, dx.c, dy.c, add)
 		return
 	}
 	dy.clearHalo(n)
 	if s.winoBack != nil {
-		s.winoBack.convolve(pr.d, turn{w, s.node.Kernel, s.phases[0].taps}, dy, dx, n, add)
+		s.winoBack.convolve(pr.d, turn{w, s.Node.Kernel, s.phases[0].taps}, dy, dx, n, add)
 		return
 	}
 	// The packed weights are used at once and never again before they change: one buffer serves all layers.
 	packed := grow32(&pr.d.packedWeights, s.backward+slack)
-	pr.d.backData(dx, dy, n, w, packed, s.node.Kernel, s.phases, s.node.Stride, add)
+	pr.d.backData(dx, dy, n, w, packed, s.Node.Kernel, s.phases, s.Node.Stride, add)
 }
 
 // backwardNorm gives the norm's input its gradient, and the other summand the gradient of the sum.
 func (pr *program) backwardNorm(s *step, t *tape, n int) {
-	x, dy, mask := &t.maps[s.in[0]], pr.grads[s.out], t.relus[s.index]
+	x, dy, mask := &t.maps[s.In[0]], pr.grads[s.Out], t.relus[s.index]
 	var res *image
 	var addRes bool
-	if len(s.in) > 1 {
+	if len(s.In) > 1 {
 		res, addRes = pr.into(s, 1, n, false)
 	}
 	dx, add := pr.into(s, 0, n, false)
 	if dx == nil || add { // a private map: nobody wants it, or it must be added
-		o := s.node.Out
+		o := s.Node.Out
 		private := &image{n: n, h: o.H, w: o.W, c: o.C}
 		private.data = grow32(&pr.export, private.size())
 		pr.d.back(s.norm, private, res, dy, mask, x, n, &t.stats[s.index], addRes)

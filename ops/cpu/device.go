@@ -84,9 +84,9 @@ func (d *Device) tell(begin time.Time, s *step, suffix string) {
 	if d.onSpan == nil {
 		return
 	}
-	name := s.node.Name
+	name := s.Node.Name
 	if name == "" {
-		name = s.kind.String()
+		name = s.Kind.String()
 	}
 	d.onSpan(name+suffix, begin, time.Since(begin))
 }

@@ -9,9 +9,9 @@ import (
 
 // Forward runs n samples [n,C,H,W].
 func (pr *program) Forward(x []float32, n int) (ops.Tape, error) {
-	in := pr.graph.Nodes[0].Out
-	if n < 1 || n > pr.o.Batch || len(x) != n*in.Len() {
-		return nil, fmt.Errorf("ops: forward of %d samples with %d values: the program takes 1 to %d samples of %v", n, len(x), pr.o.Batch, in)
+	in := pr.Graph.Nodes[0].Out
+	if n < 1 || n > pr.Options.Batch || len(x) != n*in.Len() {
+		return nil, fmt.Errorf("ops: forward of %d samples with %d values: the program takes 1 to %d samples of %v", n, len(x), pr.Options.Batch, in)
 	}
 	t := pr.take()
 	t.n, t.active = n, true
@@ -22,7 +22,7 @@ func (pr *program) Forward(x []float32, n int) (ops.Tape, error) {
 		pr.forward(&pr.steps[i], t, n)
 		pr.d.tell(begin, &pr.steps[i], "")
 	}
-	for i, v := range pr.outs {
+	for i, v := range pr.Outs {
 		run(pr.d, &pr.d.jobs.unload, n, unload{t.outs[i], t.maps[v]})
 	}
 	return t, nil
@@ -77,46 +77,46 @@ func (j *unload) do(_ *Device, _ *scratch, b int) {
 
 // forward runs one step.
 func (pr *program) forward(s *step, t *tape, n int) {
-	d, x, y := pr.d, &t.maps[s.in[0]], &t.maps[s.out]
-	if !pr.keeps() {
+	d, x, y := pr.d, &t.maps[s.In[0]], &t.maps[s.Out]
+	if !pr.Keeps() {
 		y.clearHalo(n) // the buffer may have held a map of another shape
 	}
-	switch s.kind {
+	switch s.Kind {
 	case ops.Conv:
-		if s.node.Groups > 1 {
-			run(d, &d.jobs.groupedForward, n, groupedForward{*y, *x, pr.p.tensors[s.weight].value, s.node})
+		if s.Node.Groups > 1 {
+			run(d, &d.jobs.groupedForward, n, groupedForward{*y, *x, pr.p.tensors[s.Weight].value, s.Node})
 		} else {
-			k, w := s.node.Kernel, pr.p.tensors[s.weight].value
+			k, w := s.Node.Kernel, pr.p.tensors[s.Weight].value
 			if s.wino != nil {
 				s.wino.convolve(d, turn{w: w}, x, y, n, false)
 				break
 			}
-			d.convolve(x, y, n, w, window{kh: k, kw: k, s: s.node.Stride, h0: -s.node.Pad, w0: -s.node.Pad, oh: y.h, ow: y.w, ys: 1})
+			d.convolve(x, y, n, w, window{kh: k, kw: k, s: s.Node.Stride, h0: -s.Node.Pad, w0: -s.Node.Pad, oh: y.h, ow: y.w, ys: 1})
 		}
 		pr.addBias(s, y, n)
 	case ops.Linear:
-		d.linear(y.data, x.data, pr.p.tensors[s.weight].value, n, x.c, y.c, pr.o.Direct)
+		d.linear(y.data, x.data, pr.p.tensors[s.Weight].value, n, x.c, y.c, pr.Options.Direct)
 		pr.addBias(s, y, n)
 	case ops.BatchNorm:
 		st := &t.stats[s.index]
-		if s.norm.batch {
+		if s.norm.Batch {
 			d.measure(s.norm, x, n, st)
 		} else {
 			s.norm.running(st)
 		}
 		var res *image
-		if len(s.in) > 1 {
-			res = &t.maps[s.in[1]]
+		if len(s.In) > 1 {
+			res = &t.maps[s.In[1]]
 		}
 		d.normalise(s.norm, y, x, res, t.relus[s.index], n, st)
 	case ops.ReLU:
 		d.zip(n, y, x, nil, false, positive)
 	case ops.Add:
-		d.zip(n, y, x, &t.maps[s.in[1]], false, sum)
+		d.zip(n, y, x, &t.maps[s.In[1]], false, sum)
 	case ops.MaxPool, ops.AdaptiveMax:
 		rows, cols := s.bins(x)
 		var wins []int32
-		if pr.keeps() {
+		if pr.Keeps() {
 			wins = t.wins[s.index]
 		}
 		run(d, &d.jobs.maxPool, n, maxPool{*y, *x, rows, cols, wins})
@@ -140,13 +140,13 @@ func (pr *program) forward(s *step, t *tape, n int) {
 	case ops.L2Norm:
 		d.zip(n, y, x, nil, false, unit)
 	default:
-		panic("ops: cpu cannot run " + s.kind.String())
+		panic("ops: cpu cannot run " + s.Kind.String())
 	}
 }
 
 // bins are the windows of a pooling step along rows and columns of x.
 func (s *step) bins(x *image) (rows, cols bins) {
-	n := s.node
+	n := s.Node
 	if n.Kind == ops.AdaptiveMax || n.Kind == ops.AdaptiveAvg {
 		return bins{size: x.h, count: n.Bins}, bins{size: x.w, count: n.Bins}
 	}
@@ -154,10 +154,10 @@ func (s *step) bins(x *image) (rows, cols bins) {
 }
 
 func (pr *program) addBias(s *step, y *image, n int) {
-	if s.bias < 0 {
+	if s.Bias < 0 {
 		return
 	}
-	bias := pr.p.tensors[s.bias].value
+	bias := pr.p.tensors[s.Bias].value
 	for b := range n {
 		for h := range y.h {
 			row := y.row(b, h)
@@ -260,15 +260,15 @@ func inverseNorm(a []float32) float32 {
 
 // dropout draws a mask that depends on the seed, the call and the node alone.
 func (pr *program) dropout(s *step, t *tape, n int) {
-	x, y := &t.maps[s.in[0]], &t.maps[s.out]
-	if !pr.o.Train || pr.o.RunningStats {
+	x, y := &t.maps[s.In[0]], &t.maps[s.Out]
+	if !pr.Options.Train || pr.Options.RunningStats {
 		pr.d.zip(n, y, x, nil, false, pass)
 		return
 	}
-	keep := 1 - s.node.Rate
+	keep := 1 - s.Node.Rate
 	scale := float32(1 / keep)
-	pr.source.Seed(pr.o.Seed^0xD1B54A32D192ED03, pr.calls<<20|uint64(s.out))
-	mask := t.masks[s.out]
+	pr.source.Seed(pr.Options.Seed^0xD1B54A32D192ED03, pr.calls<<20|uint64(s.Out))
+	mask := t.masks[s.Out]
 	at := 0
 	for b := range n {
 		for h := range y.h {

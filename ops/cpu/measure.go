@@ -80,19 +80,19 @@ func (d *Device) TimeConv(in ops.Shape, c ops.ConvOptions, batch, runs int, dire
 	pr := compiled.(*program)
 	t := pr.take()
 	s := &pr.steps[0]
-	out := ConvTime{FLOPs: pr.flops[0], Forward: 1 << 62, Data: 1 << 62, Weight: 1 << 62}
-	fill(t.maps[s.in[0]].data)
-	fill(pr.grads[s.out].data)
+	out := ConvTime{FLOPs: pr.FLOPs[0], Forward: 1 << 62, Data: 1 << 62, Weight: 1 << 62}
+	fill(t.maps[s.In[0]].data)
+	fill(pr.grads[s.Out].data)
 	for range runs {
 		pr.p.version++
 		begin := time.Now()
 		pr.forward(s, t, batch)
 		a := time.Now()
-		pr.backWeights(s, &t.maps[s.in[0]], pr.grads[s.out], batch)
+		pr.backWeights(s, &t.maps[s.In[0]], pr.grads[s.Out], batch)
 		d.sumUp()
 		b := time.Now()
-		pr.has[s.in[0]] = false
-		pr.backInput(s, pr.grads[s.out], batch)
+		pr.has[s.In[0]] = false
+		pr.backInput(s, pr.grads[s.Out], batch)
 		c := time.Now()
 		out.Forward, out.Weight, out.Data = min(out.Forward, a.Sub(begin)), min(out.Weight, b.Sub(a)), min(out.Data, c.Sub(b))
 	}

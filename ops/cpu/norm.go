@@ -14,12 +14,8 @@ type stats struct {
 
 // norm is one fused unit: out = act(bn(x) + res).
 type norm struct {
-	c             int
-	groups        int
-	eps, momentum float64
-	batch         bool // statistics of the batch, not the running ones
-	relu          bool
-
+	ops.Norm
+	c                                     int
 	gamma, beta, runMean, runVar, batches *tensorData // nil without affine or tracking
 }
 
@@ -50,8 +46,8 @@ func runs(m *image, r0, r1, limit int, f func(at, pixels int)) {
 // first pixel against cancellation, then added in float64 in a fixed order.
 func (d *Device) measure(b *norm, x *image, n int, s *stats) {
 	c := b.c
-	for g := range b.groups {
-		from, to := groupOf(n, b.groups, g)
+	for g := range b.Groups {
+		from, to := groupOf(n, b.Groups, g)
 		rows := (to - from) * x.h
 		s.count[g] = rows * x.w
 		if rows == 0 {
@@ -72,11 +68,11 @@ func (d *Device) measure(b *norm, x *image, n int, s *stats) {
 			variance := max(part[c+i]/m-mean*mean, 0)
 			mean += float64(shift[i])
 			s.mean[g*c+i] = float32(mean)
-			s.istd[g*c+i] = float32(1 / math.Sqrt(variance+b.eps))
+			s.istd[g*c+i] = float32(1 / math.Sqrt(variance+b.Eps))
 			if g == 0 && b.runMean != nil {
 				unbiased := variance * m / max(m-1, 1)
-				b.runMean.value[i] = float32((1-b.momentum)*float64(b.runMean.value[i]) + b.momentum*mean)
-				b.runVar.value[i] = float32((1-b.momentum)*float64(b.runVar.value[i]) + b.momentum*unbiased)
+				b.runMean.value[i] = float32((1-b.Momentum)*float64(b.runMean.value[i]) + b.Momentum*mean)
+				b.runVar.value[i] = float32((1-b.Momentum)*float64(b.runVar.value[i]) + b.Momentum*unbiased)
 			}
 		}
 	}
@@ -111,10 +107,10 @@ func (j *normSums) do(d *Device, sc *scratch, k int) {
 
 // running fills s with the running statistics, the same for every group.
 func (b *norm) running(s *stats) {
-	for g := range b.groups {
+	for g := range b.Groups {
 		copy(s.mean[g*b.c:][:b.c], b.runMean.value)
 		for i, v := range b.runVar.value[:b.c] {
-			s.istd[g*b.c+i] = float32(1 / math.Sqrt(float64(v)+b.eps))
+			s.istd[g*b.c+i] = float32(1 / math.Sqrt(float64(v)+b.Eps))
 		}
 	}
 }
@@ -141,11 +137,11 @@ func (m relu) row(r int) []byte {
 func (d *Device) normalise(b *norm, out, x, res *image, mask relu, n int, s *stats) {
 	c := b.c
 	low := float32(math.Inf(-1))
-	if b.relu {
+	if b.ReLU {
 		low = 0
 	}
-	coef := grow32(&d.coef, 3*c*b.groups)
-	for g := range b.groups {
+	coef := grow32(&d.coef, 3*c*b.Groups)
+	for g := range b.Groups {
 		co := coef[g*3*c:]
 		for i := range c {
 			gamma, beta := float32(1), float32(0)
@@ -157,7 +153,7 @@ func (d *Device) normalise(b *norm, out, x, res *image, mask relu, n int, s *sta
 	}
 	rows := n * x.h
 	chunks := pieces(rows*x.w*c, 1<<14, min(rows, 128))
-	j := normApply{out: *out, x: *x, coef: coef, mask: mask, low: low, per: max((n+b.groups-1)/b.groups, 1), rows: rows, chunks: chunks}
+	j := normApply{out: *out, x: *x, coef: coef, mask: mask, low: low, per: max((n+b.Groups-1)/b.Groups, 1), rows: rows, chunks: chunks}
 	if res != nil {
 		j.res, j.both = *res, true
 	}
@@ -196,9 +192,9 @@ func (d *Device) back(b *norm, dx, dres, dout *image, mask relu, x *image, n int
 		b.gamma.settle()
 		b.beta.settle()
 	}
-	coef := grow32(&d.coef, 4*c*b.groups)
-	for g := range b.groups {
-		from, to := groupOf(n, b.groups, g)
+	coef := grow32(&d.coef, 4*c*b.Groups)
+	for g := range b.Groups {
+		from, to := groupOf(n, b.Groups, g)
 		rows := (to - from) * x.h
 		if rows == 0 {
 			continue
@@ -224,14 +220,14 @@ func (d *Device) back(b *norm, dx, dres, dout *image, mask relu, x *image, n int
 			a := gamma * inv
 			co := coef[g*4*c:]
 			co[i], co[c+i], co[2*c+i], co[3*c+i] = float32(a), 0, 0, mean[i]
-			if b.batch {
+			if b.Batch {
 				co[c+i], co[2*c+i] = float32(sum/m), float32(-a*dot/m*inv*inv)
 			}
 		}
 	}
 	rows := n * x.h
 	chunks := pieces(rows*x.w*c, 1<<14, min(rows, 128))
-	j := normBack{dx: *dx, dout: *dout, x: *x, coef: coef, mask: mask, add: addRes, per: max((n+b.groups-1)/b.groups, 1), rows: rows, chunks: chunks}
+	j := normBack{dx: *dx, dout: *dout, x: *x, coef: coef, mask: mask, add: addRes, per: max((n+b.Groups-1)/b.Groups, 1), rows: rows, chunks: chunks}
 	if dres != nil {
 		j.dres, j.both = *dres, true
 	}

@@ -29,17 +29,17 @@ type layout struct {
 
 // planTape lays a tape out. Without a Backward values share slabs as soon as nothing reads them.
 func (pr *program) planTape() {
-	nodes := pr.graph.Nodes
+	nodes := pr.Graph.Nodes
 	l := &pr.layout
 	l.maps, l.masks = make([]int, len(nodes)), make([]int, len(nodes))
 	l.stats, l.relus, l.wins = make([]int, pr.norms), make([]int, pr.norms), make([]int, pr.pools)
 	lastRead := make([]int, len(nodes))
 	for i, s := range pr.steps {
-		for _, v := range s.in {
+		for _, v := range s.In {
 			lastRead[v] = i
 		}
 	}
-	for _, v := range pr.outs {
+	for _, v := range pr.Outs {
 		lastRead[v] = math.MaxInt
 	}
 	place := func(v ops.Value) {
@@ -48,38 +48,38 @@ func (pr *program) planTape() {
 	}
 	place(0)
 	for i, s := range pr.steps {
-		place(s.out)
+		place(s.Out)
 		if s.norm != nil {
-			l.stats[s.index] = l.own(2 * s.norm.groups * s.norm.c)
-			if s.norm.relu && pr.keeps() {
-				l.relus[s.index] = l.own((pr.o.Batch*nodes[s.out].Out.H*maskLine(nodes[s.out].Out) + 3) / 4)
+			l.stats[s.index] = l.own(2 * s.norm.Groups * s.norm.c)
+			if s.norm.ReLU && pr.Keeps() {
+				l.relus[s.index] = l.own((pr.Options.Batch*nodes[s.Out].Out.H*maskLine(nodes[s.Out].Out) + 3) / 4)
 			}
 		}
-		if pr.o.Train && s.kind == ops.Dropout {
-			l.masks[s.out] = l.own(pr.o.Batch * s.node.Out.Len())
+		if pr.Options.Train && s.Kind == ops.Dropout {
+			l.masks[s.Out] = l.own(pr.Options.Batch * s.Node.Out.Len())
 		}
-		if pr.keeps() {
-			if s.kind == ops.MaxPool || s.kind == ops.AdaptiveMax {
-				l.wins[s.index] = l.own(pr.o.Batch * s.node.Out.Len())
+		if pr.Keeps() {
+			if s.Kind == ops.MaxPool || s.Kind == ops.AdaptiveMax {
+				l.wins[s.index] = l.own(pr.Options.Batch * s.Node.Out.Len())
 			}
 			continue
 		}
-		for k, v := range s.in {
-			if lastRead[v] == i && (k == 0 || v != s.in[0]) {
+		for k, v := range s.In {
+			if lastRead[v] == i && (k == 0 || v != s.In[0]) {
 				l.idle = append(l.idle, l.maps[v])
 			}
 		}
 	}
-	for _, v := range pr.outs {
-		l.outs = append(l.outs, l.own(pr.o.Batch*nodes[v].Out.Len()))
+	for _, v := range pr.Outs {
+		l.outs = append(l.outs, l.own(pr.Options.Batch*nodes[v].Out.Len()))
 	}
 	pr.bytes += l.bytes()
 }
 
 // mapOf is the map of a value, without memory.
 func (pr *program) mapOf(v ops.Value) image {
-	o := pr.graph.Nodes[v].Out
-	return image{n: pr.o.Batch, h: o.H, w: o.W, c: o.C, halo: pr.halo[v]}
+	o := pr.Graph.Nodes[v].Out
+	return image{n: pr.Options.Batch, h: o.H, w: o.W, c: o.C, halo: pr.halo[v]}
 }
 
 // take returns an idle tape, or makes one.
@@ -89,9 +89,9 @@ func (pr *program) take() *tape {
 		pr.free = pr.free[:k-1]
 		return t
 	}
-	nodes, l := pr.graph.Nodes, &pr.layout
+	nodes, l := pr.Graph.Nodes, &pr.layout
 	t := &tape{pr: pr, maps: make([]image, len(nodes)), stats: make([]stats, pr.norms), relus: make([]relu, pr.norms), wins: make([][]int32, pr.pools),
-		masks: make([][]float32, len(nodes)), outs: make([][]float32, len(pr.outs))}
+		masks: make([][]float32, len(nodes)), outs: make([][]float32, len(pr.Outs))}
 	memory := newArena(l.sizes)
 	place := func(v ops.Value) {
 		t.maps[v] = pr.mapOf(v)
@@ -99,25 +99,25 @@ func (pr *program) take() *tape {
 	}
 	place(0)
 	for _, s := range pr.steps {
-		place(s.out)
+		place(s.Out)
 		if s.norm != nil {
 			m := memory[l.stats[s.index]]
 			k := len(m) / 2
-			t.stats[s.index] = stats{mean: m[:k], istd: m[k:], count: make([]int, s.norm.groups)}
-			if s.norm.relu && pr.keeps() {
+			t.stats[s.index] = stats{mean: m[:k], istd: m[k:], count: make([]int, s.norm.Groups)}
+			if s.norm.ReLU && pr.Keeps() {
 				m := memory[l.relus[s.index]]
-				t.relus[s.index] = relu{unsafe.Slice((*byte)(ptr(m, 0)), 4*len(m)), maskLine(nodes[s.out].Out)}
+				t.relus[s.index] = relu{unsafe.Slice((*byte)(ptr(m, 0)), 4*len(m)), maskLine(nodes[s.Out].Out)}
 			}
 		}
-		if pr.o.Train && s.kind == ops.Dropout {
-			t.masks[s.out] = memory[l.masks[s.out]]
+		if pr.Options.Train && s.Kind == ops.Dropout {
+			t.masks[s.Out] = memory[l.masks[s.Out]]
 		}
-		if pr.keeps() && (s.kind == ops.MaxPool || s.kind == ops.AdaptiveMax) {
+		if pr.Keeps() && (s.Kind == ops.MaxPool || s.Kind == ops.AdaptiveMax) {
 			m := memory[l.wins[s.index]]
 			t.wins[s.index] = unsafe.Slice((*int32)(ptr(m, 0)), len(m))
 		}
 	}
-	for i := range pr.outs {
+	for i := range pr.Outs {
 		t.outs[i] = memory[l.outs[i]]
 	}
 	return t

@@ -48,7 +48,7 @@ func TestWinograd(t *testing.T) {
 						}
 						pr := compiled.(*program)
 						for i := range pr.steps {
-							if s := &pr.steps[i]; wino && s.kind == ops.Conv {
+							if s := &pr.steps[i]; wino && s.Kind == ops.Conv {
 								s.wino = &winograd{algorithm: &wino3, ic: c.ic, oc: c.oc, block: c.n * k.mr}
 								if kernel == 5 {
 									s.wino.algorithm = &wino5

@@ -25,11 +25,11 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 		return nil, errReleased
 	}
 	defer t.Release()
-	if !pr.keeps() {
+	if !pr.Keeps() {
 		return nil, errors.New("ops: backward of a program compiled for evaluation: compile it with Train and without NoGrad")
 	}
-	if len(grads) != len(pr.outs) {
-		return nil, fmt.Errorf("ops: %d output gradients for %d outputs", len(grads), len(pr.outs))
+	if len(grads) != len(pr.Outs) {
+		return nil, fmt.Errorf("ops: %d output gradients for %d outputs", len(grads), len(pr.Outs))
 	}
 	for i, g := range grads {
 		if want := n * pr.OutputShape(i).Len(); g != nil && len(g) != want {
@@ -50,10 +50,10 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 		if err := pr.p.square(); err != nil {
 			return err
 		}
-		if !pr.o.InputGrad || !pr.has[0] {
+		if !pr.Options.InputGrad || !pr.has[0] {
 			return nil
 		}
-		dx = pr.inGrad.floats()[:n*pr.graph.Nodes[0].Out.Len()]
+		dx = pr.inGrad.floats()[:n*pr.Graph.Nodes[0].Out.Len()]
 		return pr.inputGradient(n)
 	})
 	return dx, err
@@ -70,12 +70,12 @@ func (pr *program) retreat(t *tape, n int) error {
 	replayed, err := pr.d.record(r, n, func() error {
 		for i := len(pr.steps) - 1; i >= 0; i-- {
 			s := &pr.steps[i]
-			if !pr.needs[s.out] || !pr.has[s.out] {
+			if !pr.Needs[s.Out] || !pr.has[s.Out] {
 				continue
 			}
 			done := pr.d.span(s.gradient)
 			if err := pr.backward(s, t, n); err != nil {
-				return fmt.Errorf("%s %s: %w", s.gradient, s.node.Name, err)
+				return fmt.Errorf("%s %s: %w", s.gradient, s.Node.Name, err)
 			}
 			done()
 		}
@@ -100,11 +100,11 @@ func (pr *program) receive(grads [][]float32, n int) error {
 		return err
 	}
 	for i, g := range grads {
-		v := pr.outs[i]
-		if g == nil || !pr.needs[v] {
+		v := pr.Outs[i]
+		if g == nil || !pr.Needs[v] {
 			continue
 		}
-		if err := pr.pack(at(pr.gradIn.dev, pr.offset(i)), pr.grad(v), pr.graph.Nodes[v].Out, n, pr.has[v]); err != nil {
+		if err := pr.pack(at(pr.gradIn.dev, pr.offset(i)), pr.grad(v), pr.Graph.Nodes[v].Out, n, pr.has[v]); err != nil {
 			return err
 		}
 		pr.has[v] = true
@@ -131,7 +131,7 @@ func (pr *program) collect() error {
 
 // inputGradient brings the gradient of the input to the host.
 func (pr *program) inputGradient(n int) error {
-	shape := pr.graph.Nodes[0].Out
+	shape := pr.Graph.Nodes[0].Out
 	if err := pr.unpack(pr.grad(0), pr.gradIn.dev, shape, n); err != nil {
 		return err
 	}
@@ -150,8 +150,8 @@ func (pr *program) grad(v ops.Value) cu.DevicePtr { return at(pr.gradAt, pr.grad
 // into is where the gradient of input k of a step goes, null when nobody wants it, and whether it already holds a part that
 // must be added to.
 func (pr *program) into(s *step, k int) (p cu.DevicePtr, add bool) {
-	v := s.in[k]
-	if !pr.needs[v] {
+	v := s.In[k]
+	if !pr.Needs[v] {
 		return 0, false
 	}
 	add = pr.has[v]
@@ -161,16 +161,16 @@ func (pr *program) into(s *step, k int) (p cu.DevicePtr, add bool) {
 
 // backward runs one step in reverse.
 func (pr *program) backward(s *step, t *tape, n int) error {
-	d, in, out := pr.d, pr.graph.Nodes[s.in[0]].Out, s.node.Out
-	x, dy := t.value(s.in[0]), pr.grad(s.out)
+	d, in, out := pr.d, pr.Graph.Nodes[s.In[0]].Out, s.Node.Out
+	x, dy := t.value(s.In[0]), pr.grad(s.Out)
 	total := elements(out, n)
-	switch s.kind {
+	switch s.Kind {
 	case ops.Conv, ops.Linear:
 		if err := pr.backBias(s, dy, n); err != nil {
 			return err
 		}
-		pr.reached[s.weight] = true
-		if s.kind == ops.Linear {
+		pr.reached[s.Weight] = true
+		if s.Kind == ops.Linear {
 			return pr.backLinear(s, x, dy, n)
 		}
 		if s.blocks != nil {
@@ -180,8 +180,8 @@ func (pr *program) backward(s *step, t *tape, n int) error {
 	case ops.BatchNorm:
 		return pr.backNorm(s, t, n)
 	}
-	if s.kind == ops.Add {
-		for k := range s.in {
+	if s.Kind == ops.Add {
+		for k := range s.In {
 			dx, add := pr.into(s, k)
 			var err error
 			switch {
@@ -201,11 +201,11 @@ func (pr *program) backward(s *step, t *tape, n int) error {
 	if dx == 0 {
 		return nil
 	}
-	switch s.kind {
+	switch s.Kind {
 	case ops.ReLU:
-		return d.each("relu_back", total/8, 1, d.args().Ptr(t.value(s.out)).Ptr(dy).Ptr(dx).Long(total/8).Int(flag(add)))
+		return d.each("relu_back", total/8, 1, d.args().Ptr(t.value(s.Out)).Ptr(dy).Ptr(dx).Long(total/8).Int(flag(add)))
 	case ops.MaxPool, ops.AdaptiveMax:
-		if k := s.node; s.kind == ops.MaxPool && k.Kernel == 3 && k.Stride == 2 && k.Pad <= 1 {
+		if k := s.Node; s.Kind == ops.MaxPool && k.Kernel == 3 && k.Stride == 2 && k.Pad <= 1 {
 			h, w := (in.H+2-k.Pad)/2, (in.W+2-k.Pad)/2
 			return d.each("max_pool_back_3_2", int64(n*h*w*padded(in.C)/8), 1, d.args().Ptr(dy).Ptr(t.at(s.extra)).Ptr(dx).Int(n).Int(in.H).Int(in.W).
 				Int(out.H).Int(out.W).Int(padded(in.C)).Int(k.Pad).Int(h).Int(w).Int(flag(add)))
@@ -226,20 +226,20 @@ func (pr *program) backward(s *step, t *tape, n int) error {
 	case ops.L2Norm:
 		return d.launch("l2_norm_back", driver.Dim{n, 1, 1}, driver.Dim{32, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(dx).Int(padded(out.C)).Int(flag(add)))
 	}
-	return fmt.Errorf("ops: cuda cannot run %v", s.kind)
+	return fmt.Errorf("ops: cuda cannot run %v", s.Kind)
 }
 
 func (pr *program) backBias(s *step, dy cu.DevicePtr, n int) error {
-	if s.bias < 0 {
+	if s.Bias < 0 {
 		return nil
 	}
-	d, out := pr.d, s.node.Out
+	d, out := pr.d, s.Node.Out
 	p, rows := padded(out.C), n*out.H*out.W
 	parts := normParts(rows, p, 1, forwardBlocks)
 	if err := d.launch("bias_sums", driver.Dim{normColumns(p), parts, 1}, driver.Dim{threads, 1, 1}, d.args().Ptr(dy).Ptr(d.scratch.p).Long(int64(rows)).Int(p)); err != nil {
 		return err
 	}
-	return d.launch("bias_add", driver.Dim{(p + 31) / 32, 1, 1}, driver.Dim{32, folders, 1}, d.args().Ptr(d.scratch.p).Ptr(pr.p.gradient(s.bias)).Int(p).Int(parts))
+	return d.launch("bias_add", driver.Dim{(p + 31) / 32, 1, 1}, driver.Dim{32, folders, 1}, d.args().Ptr(d.scratch.p).Ptr(pr.p.gradient(s.Bias)).Int(p).Int(parts))
 }
 
 // newGradient is where this pass leaves the gradient of a weight.
@@ -248,12 +248,12 @@ func (pr *program) newGradient(i int) cu.DevicePtr {
 }
 
 func (pr *program) backConv(s *step, x, dy cu.DevicePtr, n int) error {
-	d, in, k := pr.d, pr.graph.Nodes[s.in[0]].Out, s.node
+	d, in, k := pr.d, pr.Graph.Nodes[s.In[0]].Out, s.Node
 	plan, err := pr.convolution(s, n, cudnn.BackWeight, false)
 	if err != nil {
 		return err
 	}
-	dw := pr.newGradient(s.weight)
+	dw := pr.newGradient(s.Weight)
 	if err := plan.Run(uintptr(x), uintptr(dw), uintptr(dy), uintptr(d.space.p)); err != nil {
 		return err
 	}
@@ -272,7 +272,7 @@ func (pr *program) backConv(s *step, x, dy cu.DevicePtr, n int) error {
 	if dx == 0 {
 		return nil
 	}
-	w := uintptr(pr.p.weight(s.weight))
+	w := uintptr(pr.p.weight(s.Weight))
 	if b := s.blocks; b != nil {
 		if plan, err = pr.convolution(s, n, cudnn.BackData, false); err != nil {
 			return err
@@ -307,14 +307,14 @@ func (pr *program) backConv(s *step, x, dy cu.DevicePtr, n int) error {
 }
 
 func (pr *program) backLinear(s *step, x, dy cu.DevicePtr, n int) error {
-	d, in, out := pr.d, padded(pr.graph.Nodes[s.in[0]].Out.C), padded(s.node.Out.C)
+	d, in, out := pr.d, padded(pr.Graph.Nodes[s.In[0]].Out.C), padded(s.Node.Out.C)
 	stream := driver.StreamHandle(d.compute)
 	// dw [out,in] = dyᵀ [out,n] · x [n,in]
 	plan, err := d.product(cublaslt.Product{M: out, N: in, K: n, LDA: out, LDB: in, LDD: in, TransA: true})
 	if err != nil {
 		return err
 	}
-	if err := plan.Run(uintptr(dy), uintptr(x), uintptr(pr.newGradient(s.weight)), 0, uintptr(d.space.p), stream); err != nil {
+	if err := plan.Run(uintptr(dy), uintptr(x), uintptr(pr.newGradient(s.Weight)), 0, uintptr(d.space.p), stream); err != nil {
 		return err
 	}
 	dx, add := pr.into(s, 0)
@@ -325,33 +325,33 @@ func (pr *program) backLinear(s *step, x, dy cu.DevicePtr, n int) error {
 	if plan, err = d.product(cublaslt.Product{M: n, N: in, K: out, LDA: out, LDB: in, LDD: in, Add: add}); err != nil {
 		return err
 	}
-	return plan.Run(uintptr(dy), uintptr(pr.p.weight(s.weight)), uintptr(dx), 0, uintptr(d.space.p), stream)
+	return plan.Run(uintptr(dy), uintptr(pr.p.weight(s.Weight)), uintptr(dx), 0, uintptr(d.space.p), stream)
 }
 
 // backNorm is the gradient through batch normalisation and what is fused behind it.
 func (pr *program) backNorm(s *step, t *tape, n int) error {
-	d, b, out := pr.d, s.norm, s.node.Out
-	p, area, per := padded(out.C), out.H*out.W, (n+b.groups-1)/b.groups
-	x, dy, stat, mask, beta := t.value(s.in[0]), pr.grad(s.out), t.at(b.stat), t.at(b.mask), pr.p.master(b.beta)
+	d, b, out := pr.d, s.norm, s.Node.Out
+	p, area, per := padded(out.C), out.H*out.W, (n+b.Groups-1)/b.Groups
+	x, dy, stat, mask, beta := t.value(s.In[0]), pr.grad(s.Out), t.at(b.stat), t.at(b.mask), pr.p.master(b.Beta)
 	part := d.scratch.p
-	coef := at(part, int64(8*b.groups*b.back*p))
+	coef := at(part, int64(8*b.Groups*b.back*p))
 	var dx, dres cu.DevicePtr
 	var addX, addRes bool
-	if len(s.in) > 1 {
+	if len(s.In) > 1 {
 		dres, addRes = pr.into(s, 1)
 	}
 	dx, addX = pr.into(s, 0)
-	if err := d.launch("norm_back_sums", driver.Dim{normColumns(p), b.back, b.groups}, driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(beta).Ptr(part).
+	if err := d.launch("norm_back_sums", driver.Dim{normColumns(p), b.back, b.Groups}, driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(beta).Ptr(part).
 		Int(n).Int(per).Int(area).Int(p).Int(b.relu)); err != nil {
 		return err
 	}
 	if err := d.launch("norm_back_stats", driver.Dim{(p + 31) / 32, 1, 1}, driver.Dim{32, folders, 1}, d.args().Ptr(part).Ptr(stat).Ptr(coef).
-		Ptr(pr.p.gradient(b.gamma)).Ptr(pr.p.gradient(b.beta)).Int(n).Int(per).Int(area).Int(p).Int(b.back).Int(b.groups).Int(flag(b.batch))); err != nil {
+		Ptr(pr.p.gradient(b.Gamma)).Ptr(pr.p.gradient(b.Beta)).Int(n).Int(per).Int(area).Int(p).Int(b.back).Int(b.Groups).Int(flag(b.Batch))); err != nil {
 		return err
 	}
 	if dx == 0 && dres == 0 {
 		return nil
 	}
-	return d.launch("norm_back_apply", normGrid(per*area, p, b.groups, backwardBlocks), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(coef).Ptr(beta).Ptr(dx).Ptr(dres).
+	return d.launch("norm_back_apply", normGrid(per*area, p, b.Groups, backwardBlocks), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(dy).Ptr(mask).Ptr(stat).Ptr(coef).Ptr(beta).Ptr(dx).Ptr(dres).
 		Int(n).Int(per).Int(area).Int(p).Int(b.relu).Int(flag(addX)).Int(flag(addRes)))
 }

@@ -17,9 +17,9 @@ import (
 
 // Forward puts n samples [n,C,H,W] and their way through the network on the streams. x may be changed when it returns.
 func (pr *program) Forward(x []float32, n int) (ops.Tape, error) {
-	in := pr.graph.Nodes[0].Out
-	if n < 1 || n > pr.o.Batch || len(x) != n*in.Len() {
-		return nil, fmt.Errorf("ops: forward of %d samples with %d values: the program takes 1 to %d samples of %v", n, len(x), pr.o.Batch, in)
+	in := pr.Graph.Nodes[0].Out
+	if n < 1 || n > pr.Options.Batch || len(x) != n*in.Len() {
+		return nil, fmt.Errorf("ops: forward of %d samples with %d values: the program takes 1 to %d samples of %v", n, len(x), pr.Options.Batch, in)
 	}
 	return pr.start(n, func(t *tape) error {
 		s := pr.ring[pr.turn]
@@ -37,9 +37,9 @@ func (pr *program) Forward(x []float32, n int) (ops.Tape, error) {
 
 // Hold keeps a batch on the device and returns a Forward of it that uploads nothing: for measuring steps.
 func (pr *program) Hold(x []float32, n int) (forward func() (ops.Tape, error), err error) {
-	in := pr.graph.Nodes[0].Out
-	if n < 1 || n > pr.o.Batch || len(x) != n*in.Len() {
-		return nil, fmt.Errorf("ops: hold %d samples with %d values: the program takes 1 to %d samples of %v", n, len(x), pr.o.Batch, in)
+	in := pr.Graph.Nodes[0].Out
+	if n < 1 || n > pr.Options.Batch || len(x) != n*in.Len() {
+		return nil, fmt.Errorf("ops: hold %d samples with %d values: the program takes 1 to %d samples of %v", n, len(x), pr.Options.Batch, in)
 	}
 	var held cu.DevicePtr
 	size := int64(pr.d.actSize()) * elements(in, n)
@@ -90,9 +90,9 @@ func (pr *program) advance(t *tape, n int) error {
 	work := func() error {
 		for i := range pr.steps {
 			s := &pr.steps[i]
-			done := pr.d.span(s.kind.String())
+			done := pr.d.span(s.Kind.String())
 			if err := pr.forward(s, t, n); err != nil {
-				return fmt.Errorf("%v %s: %w", s.kind, s.node.Name, err)
+				return fmt.Errorf("%v %s: %w", s.Kind, s.Node.Name, err)
 			}
 			done()
 		}
@@ -104,8 +104,8 @@ func (pr *program) advance(t *tape, n int) error {
 	replayed, err := pr.d.record(t.forward, n, work)
 	if err == nil && replayed {
 		for i := range pr.steps {
-			if b := pr.steps[i].norm; b != nil && b.batch && b.batches >= 0 {
-				pr.p.tensors[b.batches].batches++
+			if b := pr.steps[i].norm; b != nil && b.Batch && b.Batches >= 0 {
+				pr.p.tensors[b.Batches].batches++
 			}
 		}
 	}
@@ -114,8 +114,8 @@ func (pr *program) advance(t *tape, n int) error {
 
 // fetch sends the outputs to the host.
 func (pr *program) fetch(t *tape, n int) error {
-	for i, v := range pr.outs {
-		shape := pr.graph.Nodes[v].Out
+	for i, v := range pr.Outs {
+		shape := pr.Graph.Nodes[v].Out
 		dst := at(t.outs, pr.offset(i))
 		if err := pr.unpack(t.value(v), dst, shape, n); err != nil {
 			return err
@@ -164,10 +164,10 @@ func (p *params) gradient(i int) cu.DevicePtr {
 
 // forward runs one step.
 func (pr *program) forward(s *step, t *tape, n int) error {
-	d, in, out := pr.d, pr.graph.Nodes[s.in[0]].Out, s.node.Out
-	x, y := t.value(s.in[0]), t.value(s.out)
+	d, in, out := pr.d, pr.Graph.Nodes[s.In[0]].Out, s.Node.Out
+	x, y := t.value(s.In[0]), t.value(s.Out)
 	total := elements(out, n)
-	switch s.kind {
+	switch s.Kind {
 	case ops.Conv:
 		plan, err := pr.convolution(s, n, cudnn.Forward, false)
 		if err != nil {
@@ -179,27 +179,27 @@ func (pr *program) forward(s *step, t *tape, n int) error {
 			}
 			x = t.at(s.extra)
 		}
-		if err := plan.Run(uintptr(x), uintptr(pr.p.weight(s.weight)), uintptr(y), uintptr(d.space.p)); err != nil || s.bias < 0 {
+		if err := plan.Run(uintptr(x), uintptr(pr.p.weight(s.Weight)), uintptr(y), uintptr(d.space.p)); err != nil || s.Bias < 0 {
 			return err
 		}
-		return d.each("add_bias", total/8, 1, d.args().Ptr(y).Ptr(pr.p.master(s.bias)).Long(total/8).Int(padded(out.C)))
+		return d.each("add_bias", total/8, 1, d.args().Ptr(y).Ptr(pr.p.master(s.Bias)).Long(total/8).Int(padded(out.C)))
 	case ops.Linear:
 		k, m := padded(in.C), padded(out.C)
-		plan, err := d.product(cublaslt.Product{M: n, N: m, K: k, LDA: k, LDB: k, LDD: m, TransB: true, Bias: s.bias >= 0})
+		plan, err := d.product(cublaslt.Product{M: n, N: m, K: k, LDA: k, LDB: k, LDD: m, TransB: true, Bias: s.Bias >= 0})
 		if err != nil {
 			return err
 		}
 		bias := uintptr(0)
-		if s.bias >= 0 {
-			bias = uintptr(pr.p.weight(s.bias))
+		if s.Bias >= 0 {
+			bias = uintptr(pr.p.weight(s.Bias))
 		}
-		return plan.Run(uintptr(x), uintptr(pr.p.weight(s.weight)), uintptr(y), bias, uintptr(d.space.p), driver.StreamHandle(d.compute))
+		return plan.Run(uintptr(x), uintptr(pr.p.weight(s.Weight)), uintptr(y), bias, uintptr(d.space.p), driver.StreamHandle(d.compute))
 	case ops.BatchNorm:
 		return pr.normalise(s, t, n)
 	case ops.ReLU:
 		return d.each("relu", total/8, 1, d.args().Ptr(x).Ptr(y).Long(total/8))
 	case ops.Add:
-		return d.each("sum", total/8, 1, d.args().Ptr(x).Ptr(t.value(s.in[1])).Ptr(y).Long(total/8))
+		return d.each("sum", total/8, 1, d.args().Ptr(x).Ptr(t.value(s.In[1])).Ptr(y).Long(total/8))
 	case ops.MaxPool, ops.AdaptiveMax:
 		return d.each("max_pool", total/8, 1, pr.pooling(s, n, d.args().Ptr(x).Ptr(y).Ptr(t.at(s.extra))))
 	case ops.AvgPool, ops.AdaptiveAvg:
@@ -211,39 +211,39 @@ func (pr *program) forward(s *step, t *tape, n int) error {
 	case ops.L2Norm:
 		return d.launch("l2_norm", driver.Dim{n, 1, 1}, driver.Dim{32, 1, 1}, d.args().Ptr(x).Ptr(y).Int(padded(out.C)))
 	}
-	return fmt.Errorf("ops: cuda cannot run %v", s.kind)
+	return fmt.Errorf("ops: cuda cannot run %v", s.Kind)
 }
 
 // pooling adds the sizes of a pool to a kernel's arguments.
 func (pr *program) pooling(s *step, n int, a *driver.Args) *driver.Args {
-	in, k := pr.graph.Nodes[s.in[0]].Out, s.node
+	in, k := pr.Graph.Nodes[s.In[0]].Out, s.Node
 	return a.Int(n).Int(in.H).Int(in.W).Int(k.Out.H).Int(k.Out.W).Int(padded(in.C)).Int(k.Kernel).Int(k.Stride).Int(k.Pad).Int(k.Bins)
 }
 
 // normalise is batch normalisation with what is fused behind it: sums, statistics, values.
 func (pr *program) normalise(s *step, t *tape, n int) error {
-	d, b, out := pr.d, s.norm, s.node.Out
-	p, area, per := padded(out.C), out.H*out.W, (n+b.groups-1)/b.groups
-	x, stat := t.value(s.in[0]), t.at(b.stat)
-	if b.batch {
-		if err := d.launch("norm_sums", driver.Dim{normColumns(p), b.parts, b.groups}, driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(d.scratch.p).Int(n).Int(per).Int(area).Int(p)); err != nil {
+	d, b, out := pr.d, s.norm, s.Node.Out
+	p, area, per := padded(out.C), out.H*out.W, (n+b.Groups-1)/b.Groups
+	x, stat := t.value(s.In[0]), t.at(b.stat)
+	if b.Batch {
+		if err := d.launch("norm_sums", driver.Dim{normColumns(p), b.parts, b.Groups}, driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(d.scratch.p).Int(n).Int(per).Int(area).Int(p)); err != nil {
 			return err
 		}
-		if err := d.launch("norm_stats", driver.Dim{(p + 31) / 32, b.groups, 1}, driver.Dim{32, folders, 1}, d.args().Ptr(x).Ptr(d.scratch.p).Ptr(stat).
-			Ptr(pr.p.master(b.gamma)).Ptr(pr.p.master(b.mean)).Ptr(pr.p.master(b.variance)).Int(n).Int(per).Int(area).Int(p).Int(b.parts).Double(b.eps).Double(b.momentum)); err != nil {
+		if err := d.launch("norm_stats", driver.Dim{(p + 31) / 32, b.Groups, 1}, driver.Dim{32, folders, 1}, d.args().Ptr(x).Ptr(d.scratch.p).Ptr(stat).
+			Ptr(pr.p.master(b.Gamma)).Ptr(pr.p.master(b.Mean)).Ptr(pr.p.master(b.Var)).Int(n).Int(per).Int(area).Int(p).Int(b.parts).Double(b.Eps).Double(b.Momentum)); err != nil {
 			return err
 		}
-		if b.batches >= 0 {
-			pr.p.tensors[b.batches].batches++
+		if b.Batches >= 0 {
+			pr.p.tensors[b.Batches].batches++
 		}
-	} else if err := d.each("norm_running", int64(p), 1, d.args().Ptr(pr.p.master(b.mean)).Ptr(pr.p.master(b.variance)).Ptr(pr.p.master(b.gamma)).Ptr(stat).Int(p).Double(b.eps)); err != nil {
+	} else if err := d.each("norm_running", int64(p), 1, d.args().Ptr(pr.p.master(b.Mean)).Ptr(pr.p.master(b.Var)).Ptr(pr.p.master(b.Gamma)).Ptr(stat).Int(p).Double(b.Eps)); err != nil {
 		return err
 	}
 	res := cu.DevicePtr(0)
-	if len(s.in) > 1 {
-		res = t.value(s.in[1])
+	if len(s.In) > 1 {
+		res = t.value(s.In[1])
 	}
-	return d.launch("norm_apply", normGrid(per*area, p, b.groups, forwardBlocks), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(res).Ptr(stat).Ptr(pr.p.master(b.beta)).Ptr(t.value(s.out)).
+	return d.launch("norm_apply", normGrid(per*area, p, b.Groups, forwardBlocks), driver.Dim{threads, 1, 1}, d.args().Ptr(x).Ptr(res).Ptr(stat).Ptr(pr.p.master(b.Beta)).Ptr(t.value(s.Out)).
 		Ptr(t.at(b.mask)).Int(n).Int(per).Int(area).Int(p).Int(b.relu))
 }
 
@@ -257,13 +257,13 @@ func normGrid(rows, p, groups, blocks int) driver.Dim {
 
 // dropout draws the mask on the host, so that every device drops the same values.
 func (pr *program) dropout(s *step, t *tape, n int) error {
-	d, out := pr.d, s.node.Out
+	d, out := pr.d, s.Node.Out
 	if s.extra == nil {
-		return cu.MemcpyDtoDAsync(t.value(s.out), t.value(s.in[0]), int64(d.actSize())*elements(out, n), d.compute)
+		return cu.MemcpyDtoDAsync(t.value(s.Out), t.value(s.In[0]), int64(d.actSize())*elements(out, n), d.compute)
 	}
-	keep := 1 - s.node.Rate
+	keep := 1 - s.Node.Rate
 	scale := float32(1 / keep)
-	r := rand.New(rand.NewPCG(pr.o.Seed^0xD1B54A32D192ED03, pr.calls<<20|uint64(s.out)))
+	r := rand.New(rand.NewPCG(pr.Options.Seed^0xD1B54A32D192ED03, pr.calls<<20|uint64(s.Out)))
 	mask := make([]float32, n*out.Len())
 	for i := range mask {
 		if r.Float64() < keep {
@@ -273,6 +273,6 @@ func (pr *program) dropout(s *step, t *tape, n int) error {
 	if err := pr.p.upload(t.at(s.extra), mask); err != nil {
 		return err
 	}
-	return d.each("scale_mask", elements(out, n), 1, d.args().Ptr(t.value(s.in[0])).Ptr(t.at(s.extra)).Ptr(t.value(s.out)).
+	return d.each("scale_mask", elements(out, n), 1, d.args().Ptr(t.value(s.In[0])).Ptr(t.at(s.extra)).Ptr(t.value(s.Out)).
 		Long(int64(n*out.H*out.W)).Int(out.C).Int(padded(out.C)).Int(0))
 }

@@ -17,14 +17,14 @@ var _ ops.PixelProgram = (*program)(nil)
 
 // ForwardPixels implements ops.PixelProgram.
 func (pr *program) ForwardPixels(p ops.Pictures, r *ops.Rendering) (ops.Tape, error) {
-	in := pr.graph.Nodes[0].Out
+	in := pr.Graph.Nodes[0].Out
 	area := in.H * in.W
 	m, err := composition(p, area)
 	if err != nil {
 		return nil, err
 	}
-	if p.N < 1 || p.N > pr.o.Batch || len(r.Channels) != in.C || in.C > 3 {
-		return nil, fmt.Errorf("ops: forward of %d pictures and %d channels: the program takes 1 to %d samples of %v", p.N, len(r.Channels), pr.o.Batch, in)
+	if p.N < 1 || p.N > pr.Options.Batch || len(r.Channels) != in.C || in.C > 3 {
+		return nil, fmt.Errorf("ops: forward of %d pictures and %d channels: the program takes 1 to %d samples of %v", p.N, len(r.Channels), pr.Options.Batch, in)
 	}
 	return pr.start(p.N, func(t *tape) error {
 		table, err := pr.d.rendering(r)

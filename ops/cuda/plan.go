@@ -12,43 +12,30 @@ import (
 	"github.com/contraflow/contraflow/ops/cuda/cudnn"
 )
 
-// step is one unit of a plan: what runs, which values it reads and which one it writes.
+// step is one unit of a plan, with what this device adds to it.
 type step struct {
-	kind     ops.Kind
-	node     ops.Node
-	in       []ops.Value // x, and for a fused norm with a sum the other summand
-	out      ops.Value
+	ops.Step
 	gradient string // "gradient of conv", for spans and errors
-	weight   int    // index of the weight tensor, -1 without
-	bias     int
 	norm     *norm
 	blocks   *blocks // a first convolution runs on these
 	extra    *life   // on the tape: a max pool's winners, a dropout's mask, blocks of pixels
 }
 
-// norm is batch normalisation with what is fused behind it.
+// norm is batch normalisation on the tape.
 type norm struct {
-	groups         int
-	parts, back    int  // pieces of a group, for sums forward and backward
-	batch          bool // statistics of the batch, not the running ones
-	relu           int  // 0 none, 1 its sign is found again from x, 2 from bits on the tape
-	gamma, beta    int  // tensors, -1 without
-	mean, variance int
-	batches        int
-	stat, mask     *life
-	eps, momentum  float64
+	ops.Norm
+	parts, back int // pieces of a group, for sums forward and backward
+	relu        int // 0 none, 1 its sign is found again from x, 2 from bits on the tape
+	stat, mask  *life
 }
 
 // program is a compiled graph.
 type program struct {
+	*ops.Plan
 	d     *Device
 	own   *estate
 	p     *params
-	o     ops.Options
-	graph *ops.Graph
 	steps []step
-	outs  []ops.Value
-	needs []bool // values whose gradient is wanted
 	has   []bool // gradients that hold something, during Backward
 
 	values   []*life // activations on a tape, by value
@@ -64,7 +51,6 @@ type program struct {
 	outSize int64 // bytes of all outputs, as floats
 	inGrad  *pinned
 	gradIn  *slot // of output gradients
-	flops   [2]float64
 	calls   uint64
 	reached []bool // weights, during Backward
 	draws   bool   // a dropout is active
@@ -72,140 +58,44 @@ type program struct {
 
 // Compile plans a graph: fusion, buffers, engines.
 func (d *Device) Compile(g *ops.Graph, p ops.Params, o ops.Options) (ops.Program, error) {
-	if err := g.Err(); err != nil {
-		return nil, err
-	}
 	own, ok := p.(*params)
 	if !ok || own.d != d {
 		return nil, fmt.Errorf("ops: parameters were not made by this device (%s)", d.Name())
 	}
-	if len(own.specs) != len(g.Params) {
-		return nil, fmt.Errorf("ops: the graph has %d parameters, the set %d", len(g.Params), len(own.specs))
-	}
-	for i, s := range g.Params {
-		if t := own.specs[i]; t.Name != s.Name || t.Len() != s.Len() {
-			return nil, fmt.Errorf("ops: parameter %d is %q %v in the graph and %q %v in the set", i, s.Name, s.Shape, t.Name, t.Shape)
-		}
-	}
-	if o.Batch < 1 || o.BNGroups < 0 || o.BNGroups > o.Batch {
-		return nil, fmt.Errorf("ops: batch %d with %d batch-norm groups: both must be at least 1, groups at most the batch", o.Batch, o.BNGroups)
-	}
-	o.BNGroups = max(o.BNGroups, 1)
-	pr := &program{d: d, p: own, o: o, graph: g, reached: make([]bool, len(g.Params))}
-	if err := pr.outputs(); err != nil {
+	plan, err := ops.NewPlan(g, own.specs, o)
+	if err != nil {
 		return nil, err
 	}
-	pr.fuse()
+	pr := &program{Plan: plan, d: d, p: own, reached: make([]bool, len(g.Params))}
+	for _, s := range plan.Steps {
+		pr.steps = append(pr.steps, pr.newStep(s))
+	}
 	pr.placeTape()
 	pr.placeGradients()
 	return pr, d.do(func() error { pr.own = newEstate(d, pr); return pr.prepare() })
 }
 
-// keeps says that a Backward may follow, for which activations stay.
-func (pr *program) keeps() bool { return pr.o.Train && !pr.o.NoGrad }
-
-// outputs resolves the marks to return.
-func (pr *program) outputs() error {
-	if len(pr.o.Outputs) == 0 {
-		pr.outs = []ops.Value{ops.Value(len(pr.graph.Nodes) - 1)}
-		return nil
-	}
-	for _, name := range pr.o.Outputs {
-		v, ok := pr.graph.Marked(name)
-		if !ok {
-			var names []string
-			for _, m := range pr.graph.Marks() {
-				names = append(names, m.Name)
-			}
-			return fmt.Errorf("ops: the graph has no value %q: it has %v", name, names)
+func (pr *program) newStep(of ops.Step) step {
+	s := step{Step: of, gradient: "gradient of " + of.Kind.String()}
+	switch of.Kind {
+	case ops.BatchNorm:
+		s.norm = newNorm(of, pr.Options.Batch)
+	case ops.Conv, ops.Linear:
+		if b, ok := blocksOf(pr.Graph.Nodes[of.In[0]].Out, of.Node); ok {
+			s.blocks = &b
 		}
-		pr.outs = append(pr.outs, v)
 	}
-	return nil
+	return s
 }
 
-// fuse turns nodes into steps. A batch norm takes in a sum and a ReLU that only it feeds.
-func (pr *program) fuse() {
-	nodes := pr.graph.Nodes
-	uses, reader := make([]int, len(nodes)), make([]int, len(nodes))
-	for i, n := range nodes {
-		for _, v := range n.In {
-			uses[v]++
-			reader[v] = i
-		}
+func newNorm(s ops.Step, batch int) *norm {
+	b := &norm{Norm: s.Norm}
+	if b.ReLU {
+		b.relu = len(s.In)
 	}
-	last := ops.Value(0) // nothing after the last output matters
-	for _, v := range pr.outs {
-		uses[v] += 2 // an output keeps its own buffer
-		last = max(last, v)
-	}
-	only := func(v ops.Value, k ops.Kind) (int, bool) {
-		r := reader[v]
-		return r, uses[v] == 1 && ops.Value(r) <= last && nodes[r].Kind == k
-	}
-	swallowed := make([]bool, len(nodes))
-	fused := make([]*step, len(nodes)) // the norm that runs in place of a node
-	for i, n := range nodes[:last+1] {
-		if n.Kind != ops.BatchNorm {
-			continue
-		}
-		s := &step{kind: ops.BatchNorm, node: n, in: []ops.Value{n.In[0]}, out: ops.Value(i), norm: pr.newNorm(n)}
-		if r, ok := only(s.out, ops.Add); ok && !swallowed[r] {
-			other := nodes[r].In[0]
-			if other == s.out {
-				other = nodes[r].In[1]
-			}
-			if other != s.out {
-				swallowed[r] = true
-				s.in, s.out = append(s.in, other), ops.Value(r)
-			}
-		}
-		if r, ok := only(s.out, ops.ReLU); ok {
-			swallowed[r] = true
-			s.out, s.norm.relu = ops.Value(r), len(s.in)
-		}
-		fused[s.out] = s
-	}
-	for i, n := range nodes[:last+1] {
-		s := fused[i]
-		if s == nil {
-			if n.Kind == ops.Input || n.Kind == ops.BatchNorm || swallowed[i] {
-				continue
-			}
-			s = &step{kind: n.Kind, node: n, in: n.In, out: ops.Value(i)}
-		}
-		s.weight, s.bias, s.gradient = -1, -1, "gradient of "+s.kind.String()
-		if n := s.node; n.Kind == ops.Conv || n.Kind == ops.Linear {
-			s.weight = n.Params[0]
-			if n.Bias {
-				s.bias = n.Params[1]
-			}
-			in := nodes[s.in[0]].Out
-			if b, ok := blocksOf(in, n); ok {
-				s.blocks = &b
-			}
-			f := 2 * float64(pr.o.Batch) * float64(max(n.Kernel, 1)*max(n.Kernel, 1)*in.C/max(n.Groups, 1)) * float64(n.Out.Len())
-			pr.flops[0] += f
-			pr.flops[1] += 2 * f
-		}
-		pr.steps = append(pr.steps, *s)
-	}
-}
-
-func (pr *program) newNorm(n ops.Node) *norm {
-	b := &norm{groups: pr.o.BNGroups, eps: n.Eps, momentum: n.Momentum, gamma: -1, beta: -1, mean: -1, variance: -1, batches: -1,
-		batch: !n.Track || (pr.o.Train && !pr.o.RunningStats)}
-	if n.Affine {
-		b.gamma, b.beta = n.Params[0], n.Params[1]
-	}
-	if k := len(n.Params) - 3; n.Track {
-		b.mean, b.variance, b.batches = n.Params[k], n.Params[k+1], n.Params[k+2]
-	}
-	if !b.batch {
-		b.groups = 1
-	}
-	rows, p := (pr.o.Batch+b.groups-1)/b.groups*n.Out.H*n.Out.W, padded(n.Out.C)
-	b.parts, b.back = normParts(rows, p, b.groups, forwardBlocks), normParts(rows, p, b.groups, backwardBlocks)
+	out := s.Node.Out
+	rows, p := (batch+b.Groups-1)/b.Groups*out.H*out.W, padded(out.C)
+	b.parts, b.back = normParts(rows, p, b.Groups, forwardBlocks), normParts(rows, p, b.Groups, backwardBlocks)
 	return b
 }
 
@@ -235,7 +125,7 @@ func elements(s ops.Shape, n int) int64 { return int64(n) * int64(s.H*s.W*padded
 
 // placeTape gives every activation a place on the tape. In evaluation, values share memory as soon as nothing reads them.
 func (pr *program) placeTape() {
-	nodes := pr.graph.Nodes
+	nodes := pr.Graph.Nodes
 	end := len(pr.steps)
 	pr.values = make([]*life, len(nodes))
 	put := func(bytes int64, from int) *life {
@@ -244,40 +134,40 @@ func (pr *program) placeTape() {
 		return l
 	}
 	value := func(v ops.Value, from int) {
-		pr.values[v] = put(int64(pr.d.actSize())*elements(nodes[v].Out, pr.o.Batch), from)
+		pr.values[v] = put(int64(pr.d.actSize())*elements(nodes[v].Out, pr.Options.Batch), from)
 		pr.values[v].to = from
 	}
 	value(0, -1)
 	for i := range pr.steps {
 		s := &pr.steps[i]
-		value(s.out, i)
-		for _, v := range s.in {
+		value(s.Out, i)
+		for _, v := range s.In {
 			pr.values[v].to = i
 		}
-		out := elements(s.node.Out, pr.o.Batch)
+		out := elements(s.Node.Out, pr.Options.Batch)
 		switch {
 		case s.blocks != nil:
-			s.extra = put(int64(pr.d.actSize())*elements(s.blocks.shape(), pr.o.Batch), i)
-			if !pr.keeps() {
+			s.extra = put(int64(pr.d.actSize())*elements(s.blocks.shape(), pr.Options.Batch), i)
+			if !pr.Keeps() {
 				s.extra.to = i
 			}
 		case s.norm != nil:
-			s.norm.stat = put(int64(12*s.norm.groups*padded(s.node.Out.C)), i)
-			if s.norm.relu == 2 && pr.keeps() {
+			s.norm.stat = put(int64(12*s.norm.Groups*padded(s.Node.Out.C)), i)
+			if s.norm.relu == 2 && pr.Keeps() {
 				s.norm.mask = put(out/8, i)
 			}
-		case pr.keeps() && (s.kind == ops.MaxPool || s.kind == ops.AdaptiveMax):
+		case pr.Keeps() && (s.Kind == ops.MaxPool || s.Kind == ops.AdaptiveMax):
 			s.extra = put(2*out, i)
-		case s.kind == ops.Dropout && pr.o.Train && !pr.o.RunningStats:
-			s.extra = put(int64(4*pr.o.Batch*s.node.Out.Len()), i)
+		case s.Kind == ops.Dropout && pr.Options.Train && !pr.Options.RunningStats:
+			s.extra = put(int64(4*pr.Options.Batch*s.Node.Out.Len()), i)
 			pr.draws = true
 		}
 	}
-	for _, v := range pr.outs {
+	for _, v := range pr.Outs {
 		pr.values[v].to = end
-		pr.outSize += roundUp(int64(4*pr.o.Batch*nodes[v].Out.Len()), 256)
+		pr.outSize += roundUp(int64(4*pr.Options.Batch*nodes[v].Out.Len()), 256)
 	}
-	if pr.keeps() {
+	if pr.Keeps() {
 		for _, l := range pr.values {
 			if l != nil {
 				l.to = end
@@ -287,40 +177,32 @@ func (pr *program) placeTape() {
 	pr.tapeSize = arrange(pr.lives)
 }
 
-// placeGradients finds which values need a gradient and gives each memory for as long as it lives: from the first step,
-// backwards, that writes it to the step that made the value.
+// placeGradients gives every gradient memory for as long as it lives: from the first step, backwards, that writes it to the step
+// that made the value.
 func (pr *program) placeGradients() {
-	if !pr.keeps() {
+	if !pr.Keeps() {
 		return
 	}
-	nodes := pr.graph.Nodes
-	pr.needs, pr.has, pr.grads = make([]bool, len(nodes)), make([]bool, len(nodes)), make([]*life, len(nodes))
-	pr.needs[0] = pr.o.InputGrad
-	for _, s := range pr.steps {
-		need := s.weight >= 0 || (s.norm != nil && s.norm.gamma >= 0)
-		for _, v := range s.in {
-			need = need || pr.needs[v]
-		}
-		pr.needs[s.out] = need
-	}
+	nodes := pr.Graph.Nodes
+	pr.has, pr.grads = make([]bool, len(nodes)), make([]*life, len(nodes))
 	var lives []*life
 	touch := func(v ops.Value, when int) {
-		if !pr.needs[v] {
+		if !pr.Needs[v] {
 			return
 		}
 		if pr.grads[v] == nil {
-			pr.grads[v] = &life{bytes: int64(pr.d.actSize()) * elements(nodes[v].Out, pr.o.Batch), from: when}
+			pr.grads[v] = &life{bytes: int64(pr.d.actSize()) * elements(nodes[v].Out, pr.Options.Batch), from: when}
 			lives = append(lives, pr.grads[v])
 		}
 		pr.grads[v].to = when
 	}
-	for _, v := range pr.outs {
+	for _, v := range pr.Outs {
 		touch(v, -1)
 	}
 	for i := len(pr.steps) - 1; i >= 0; i-- {
 		s, when := &pr.steps[i], len(pr.steps)-1-i
-		touch(s.out, when)
-		for _, v := range s.in {
+		touch(s.Out, when)
+		for _, v := range s.In {
 			touch(v, when)
 		}
 	}
@@ -330,30 +212,30 @@ func (pr *program) placeGradients() {
 
 // prepare allocates what the program needs and chooses engines for its full batch.
 func (pr *program) prepare() (err error) {
-	d, nodes := pr.d, pr.graph.Nodes
+	d, nodes := pr.d, pr.Graph.Nodes
 	scratch := int64(256)
 	for i := range pr.steps {
 		s := &pr.steps[i]
-		p := padded(s.node.Out.C)
+		p := padded(s.Node.Out.C)
 		switch {
 		case s.norm != nil:
-			scratch = max(scratch, int64(s.norm.groups*p*(max(s.norm.parts, s.norm.back)*8+8)))
-		case s.bias >= 0:
-			scratch = max(scratch, int64(8*p*normParts(pr.o.Batch*s.node.Out.H*s.node.Out.W, p, 1, forwardBlocks)))
+			scratch = max(scratch, int64(s.norm.Groups*p*(max(s.norm.parts, s.norm.back)*8+8)))
+		case s.Bias >= 0:
+			scratch = max(scratch, int64(8*p*normParts(pr.Options.Batch*s.Node.Out.H*s.Node.Out.W, p, 1, forwardBlocks)))
 		}
-		switch s.kind {
+		switch s.Kind {
 		case ops.Conv:
-			if _, err = pr.convolution(s, pr.o.Batch, cudnn.Forward, false); err != nil {
+			if _, err = pr.convolution(s, pr.Options.Batch, cudnn.Forward, false); err != nil {
 				return err
 			}
-			if !pr.keeps() {
+			if !pr.Keeps() {
 				continue
 			}
-			if _, err = pr.convolution(s, pr.o.Batch, cudnn.BackWeight, false); err != nil {
+			if _, err = pr.convolution(s, pr.Options.Batch, cudnn.BackWeight, false); err != nil {
 				return err
 			}
-			if pr.needs[s.in[0]] {
-				if _, err = pr.convolution(s, pr.o.Batch, cudnn.BackData, false); err != nil {
+			if pr.Needs[s.In[0]] {
+				if _, err = pr.convolution(s, pr.Options.Batch, cudnn.BackData, false); err != nil {
 					return err
 				}
 			}
@@ -365,19 +247,19 @@ func (pr *program) prepare() (err error) {
 	if err = d.grow(&d.space, blasWorkspace, "the workspace of products"); err != nil {
 		return err
 	}
-	input := 4 * pr.o.Batch * nodes[0].Out.Len()
+	input := 4 * pr.Options.Batch * nodes[0].Out.Len()
 	for i := range pr.ring {
 		if pr.ring[i], err = pr.own.slot(input, "the input of a batch"); err != nil {
 			return err
 		}
 	}
-	if !pr.keeps() {
+	if !pr.Keeps() {
 		return nil
 	}
-	if pr.gradAt, err = pr.own.alloc(pr.gradSize, fmt.Sprintf("the gradients of a batch of %d", pr.o.Batch), lowerBatch); err != nil {
+	if pr.gradAt, err = pr.own.alloc(pr.gradSize, fmt.Sprintf("the gradients of a batch of %d", pr.Options.Batch), lowerBatch); err != nil {
 		return err
 	}
-	if pr.o.InputGrad {
+	if pr.Options.InputGrad {
 		if pr.inGrad, err = pr.own.pin(input); err != nil {
 			return err
 		}
@@ -393,12 +275,12 @@ const (
 
 // convolution is the engine for a step and n samples.
 func (pr *program) convolution(s *step, n int, op cudnn.Op, add bool) (*cudnn.Plan, error) {
-	in, k := pr.graph.Nodes[s.in[0]].Out, s.node
+	in, k := pr.Graph.Nodes[s.In[0]].Out, s.Node
 	c := cudnn.Conv{Op: op, N: n, C: padded(in.C), H: in.H, W: in.W, K: padded(k.Out.C), R: k.Kernel, S: k.Kernel, Stride: k.Stride, Pad: k.Pad, Add: add}
 	if s.blocks != nil {
 		c = s.blocks.convolve(c)
 	}
-	return pr.d.plan(c, pr.o.Direct)
+	return pr.d.plan(c, pr.Options.Direct)
 }
 
 // product is a plan for a matrix product.
@@ -414,10 +296,7 @@ func (d *Device) product(p cublaslt.Product) (*cublaslt.Plan, error) {
 	return x, err
 }
 
-// OutputShape is the shape of one sample of output i.
-func (pr *program) OutputShape(i int) ops.Shape { return pr.graph.Nodes[pr.outs[i]].Out }
-
 // Stats are the plan's costs, with one tape.
 func (pr *program) Stats() ops.ProgramStats {
-	return ops.ProgramStats{ForwardFLOPs: pr.flops[0], BackwardFLOPs: pr.flops[1], ArenaBytes: pr.tapeSize + pr.gradSize + 2*pr.outSize}
+	return ops.ProgramStats{ForwardFLOPs: pr.FLOPs[0], BackwardFLOPs: pr.FLOPs[1], ArenaBytes: pr.tapeSize + pr.gradSize + 2*pr.outSize}
 }

@@ -33,7 +33,7 @@ func (pr *program) take() (*tape, error) {
 	}
 	t := &tape{pr: pr, forward: pr.own.recording(), backward: pr.own.recording()}
 	var err error
-	if t.memory, err = pr.own.alloc(pr.tapeSize, fmt.Sprintf("the activations of a batch of %d", pr.o.Batch), lowerBatch); err != nil {
+	if t.memory, err = pr.own.alloc(pr.tapeSize, fmt.Sprintf("the activations of a batch of %d", pr.Options.Batch), lowerBatch); err != nil {
 		return nil, err
 	}
 	if t.outs, err = pr.own.alloc(pr.outSize, "outputs", lowerBatch); err != nil {
@@ -59,7 +59,7 @@ func (t *tape) value(v ops.Value) cu.DevicePtr { return t.at(t.pr.values[v]) }
 // offset is where output i begins, in bytes.
 func (pr *program) offset(i int) (n int64) {
 	for k := range i {
-		n += roundUp(int64(4*pr.o.Batch*pr.OutputShape(k).Len()), 256)
+		n += roundUp(int64(4*pr.Options.Batch*pr.OutputShape(k).Len()), 256)
 	}
 	return n
 }
