@@ -106,6 +106,7 @@ type edge struct {
 	ch       chan any
 	from, to *node
 	site     string
+	inline   func(ctx context.Context, v any) error // of a chained reader: takes an item on the sender's goroutine
 
 	items, occupancy, full, empty atomic.Int64
 }
@@ -120,6 +121,9 @@ func (e *edge) send(ctx context.Context, v any) error {
 		e.empty.Add(1)
 	case int64(cap(e.ch)):
 		e.full.Add(1)
+	}
+	if e.inline != nil {
+		return e.inline(ctx, v)
 	}
 	select {
 	case e.ch <- v:

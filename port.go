@@ -13,7 +13,7 @@ type StageOption func(*settings)
 
 type settings struct {
 	workers, most, depth, holds int
-	scales                      bool
+	scales, chained             bool
 	finish                      func(context.Context) error
 	given                       taken
 	at                          string // of the user's line, when it is not the caller's
@@ -27,9 +27,10 @@ const (
 	takesDepth
 	takesHolds
 	takesFinish
+	takesChained
 )
 
-var optionNames = map[taken]string{takesWorkers: "Workers", takesDepth: "Depth", takesHolds: "Holds", takesFinish: "Finish"}
+var optionNames = map[taken]string{takesWorkers: "Workers", takesDepth: "Depth", takesHolds: "Holds", takesFinish: "Finish", takesChained: "Chained"}
 
 // Workers lets a Step run on n items at once; its output keeps the order of its input. At most 2n items are inside
 // the stage.
@@ -64,7 +65,7 @@ func (g *Graph) add(kind, name, at string, opts []StageOption, takes taken) (*no
 	if s.at != "" {
 		at = s.at
 	}
-	for o := takesWorkers; o <= takesFinish; o <<= 1 {
+	for o := takesWorkers; o <= takesChained; o <<= 1 {
 		if s.given&o&^takes != 0 {
 			g.mistake(at, "stage %q: %s means nothing to a %s: leave it out", name, optionNames[o], kind)
 		}

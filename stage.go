@@ -57,7 +57,7 @@ func Finish(f func(ctx context.Context) error) StageOption {
 // output always has the order of the input. A returned error, or a panic, ends the run with the stage's name.
 func Step[I, O any](p Port[I], name string, fn func(context.Context, I) (O, error), opts ...StageOption) Port[O] {
 	g, at := graphOf(p), site(1)
-	n, s := g.add("step", name, at, opts, takesDepth|takesWorkers|takesFinish)
+	n, s := g.add("step", name, at, opts, takesDepth|takesWorkers|takesFinish|takesChained)
 	if fn == nil {
 		g.mistake(at, "step %q has no function", name)
 	}
@@ -70,6 +70,10 @@ func Step[I, O any](p Port[I], name string, fn func(context.Context, I) (O, erro
 		}
 		err = n.call(worker, seq, then, func() error { o, err = fn(ctx, i); return err })
 		return o, err
+	}
+	if s.chained {
+		n.loops = append(n.loops, chain(n, in, out, s.finish, apply))
+		return Port[O]{out}
 	}
 	if s.most == 1 {
 		n.loops = append(n.loops, func(ctx context.Context) error {

@@ -62,28 +62,44 @@ func (m *Memory) Negatives(s Sampler, index *[]int32, ids []int, k, step int) ([
 	return *index, nil
 }
 
-// Score scores queries against the memory, wherever its rows are. b.Rows and b.D are its own.
-func (m *Memory) Score(l *Loss, b Batch, grad []float32) (Result, error) {
+// Pending is a Score that may be under way on a device.
+type Pending struct {
+	result Result
+	wait   func() (Result, error) // nil: result it is
+}
+
+// Wait is the result. The gradient is complete when it returns.
+func (p Pending) Wait() (Result, error) {
+	if p.wait == nil {
+		return p.result, nil
+	}
+	return p.wait()
+}
+
+// Begin begins to score queries against the memory, wherever its rows are and as they are now: an Update may follow before Wait.
+// b.Rows and b.D are its own.
+func (m *Memory) Begin(l *Loss, b Batch, grad []float32) Pending {
 	b.D = m.D
 	if m.device != nil {
-		return l.scoreOn(m.device, b, grad)
+		return l.beginOn(m.device, b, grad)
 	}
 	b.Rows = m.rows
-	return l.Score(b, grad, nil), nil
+	return Pending{result: l.Score(b, grad, nil)}
 }
 
-// Score scores queries against their positives and the queue, wherever its rows are. b.Rows, b.D and b.K are its own.
-func (q *Queue) Score(l *Loss, b Batch, grad []float32) (Result, error) {
+// Begin begins to score queries against their positives and the queue, wherever its rows are and as they are now: a Push may follow
+// before Wait. b.Rows, b.D and b.K are its own.
+func (q *Queue) Begin(l *Loss, b Batch, grad []float32) Pending {
 	b.D, b.K = q.D, q.K
 	if q.device != nil {
-		return l.scoreOn(q.device, b, grad)
+		return l.beginOn(q.device, b, grad)
 	}
 	b.Rows = q.rows
-	return l.Score(b, grad, nil), nil
+	return Pending{result: l.Score(b, grad, nil)}
 }
 
-// scoreOn is Score by a device.
-func (l *Loss) scoreOn(device ops.Bank, b Batch, grad []float32) (r Result, err error) {
+// beginOn begins Score on a device.
+func (l *Loss) beginOn(device ops.Bank, b Batch, grad []float32) Pending {
 	n := len(b.Queries) / b.D
 	count := 0
 	for q := range n {
@@ -92,7 +108,7 @@ func (l *Loss) scoreOn(device ops.Bank, b Batch, grad []float32) (r Result, err 
 		}
 	}
 	if count == 0 {
-		return r, nil
+		return Pending{}
 	}
 	s := ops.Scoring{Queries: b.Queries, K: b.K, Index: b.Index, Positives: b.Positives, Present: b.Present, T: l.T}
 	if d := b.Draw; d != nil {
@@ -102,9 +118,9 @@ func (l *Loss) scoreOn(device ops.Bank, b Batch, grad []float32) (r Result, err 
 		}
 	}
 	if !l.Softmax && (l.Z < 0 || l.ZDecay > 0) { // Z needs every score first
-		sums, err := device.Score(s, grad)
+		sums, err := device.Score(s, grad)()
 		if err != nil {
-			return r, err
+			return Pending{wait: func() (Result, error) { return Result{}, err }}
 		}
 		l.setZ(sums.Sum, count*(b.K+1))
 	}
@@ -117,15 +133,18 @@ func (l *Loss) scoreOn(device ops.Bank, b Batch, grad []float32) (r Result, err 
 		s.Mode, s.Z, s.C0 = ops.ScoreNCE, l.Z, float64(b.K)/float64(l.N)
 	}
 	s.Factor = w / float64(count) / l.T
-	scored, err := device.Score(s, grad)
-	if err != nil {
-		return r, err
-	}
-	for q := range n {
-		if b.counts(q) {
-			r.Loss += scored.Loss[q] * w / float64(count)
-			r.Prob += l.probability(float32(scored.First[q])) / float64(count)
+	finish := device.Score(s, grad)
+	return Pending{wait: func() (r Result, err error) {
+		scored, err := finish()
+		if err != nil {
+			return r, err
 		}
-	}
-	return r, nil
+		for q := range n {
+			if b.counts(q) {
+				r.Loss += scored.Loss[q] * w / float64(count)
+				r.Prob += l.probability(float32(scored.First[q])) / float64(count)
+			}
+		}
+		return r, nil
+	}}
 }

@@ -22,6 +22,7 @@ type CMC struct {
 
 	index   []int32
 	grads   [][]float32
+	pending []bank.Pending // one a direction
 	results []viewResult
 }
 
@@ -72,6 +73,7 @@ func NewCMC(o Options, names []string, n, d int) (*CMC, error) {
 		}
 		l.ZDecay = o.Loss.ZDecay
 		c.Losses = append(c.Losses, l)
+		c.pending = append(c.pending, bank.Pending{})
 	}
 	return c, nil
 }
@@ -95,23 +97,26 @@ func (c *CMC) score(s *stages.Scores, index []int32, draw *bank.Drawing) error {
 	for p, pair := range c.Pairs {
 		for dir := range 2 {
 			query, key := pair[dir], pair[1-dir]
-			r, err := c.Memories[key].Score(c.Losses[2*p+dir], bank.Batch{
+			c.pending[2*p+dir] = c.Memories[key].Begin(c.Losses[2*p+dir], bank.Batch{
 				Queries: s.Out[query], K: c.K, Index: index, Draw: draw, Present: both(s.Batch, query, key),
 			}, c.grads[query])
-			if err != nil {
-				return err
-			}
-			s.Loss += r.Loss
-			sum := &c.results[query]
-			sum.loss += r.Loss
-			sum.prob += r.Prob
-			sum.uses++
 		}
 	}
-	for v, m := range c.Memories {
+	for v, m := range c.Memories { // a device has all its work before the first result is waited for
 		if err := m.Update(s.Index, s.Out[v], present(s.Batch, v)); err != nil {
 			return err
 		}
+	}
+	for i := range c.pending {
+		r, err := c.pending[i].Wait()
+		if err != nil {
+			return err
+		}
+		s.Loss += r.Loss
+		sum := &c.results[c.Pairs[i/2][i%2]]
+		sum.loss += r.Loss
+		sum.prob += r.Prob
+		sum.uses++
 	}
 	for _, r := range c.results {
 		s.Values = append(s.Values, stages.Value{Name: r.lossName, V: r.loss}, stages.Value{Name: r.probName, V: r.prob / float64(max(r.uses, 1))})

@@ -43,11 +43,12 @@ func (c *InsDis) ScoreWith(s *stages.Scores, index []int32) error { return c.sco
 
 func (c *InsDis) score(s *stages.Scores, index []int32, draw *bank.Drawing) error {
 	c.grads[0] = fresh(c.grads[0], len(s.Out[0]))
-	r, err := c.Memory.Score(c.Loss, bank.Batch{Queries: s.Out[0], K: c.K, Index: index, Draw: draw}, c.grads[0])
-	if err != nil {
+	scoring := c.Memory.Begin(c.Loss, bank.Batch{Queries: s.Out[0], K: c.K, Index: index, Draw: draw}, c.grads[0])
+	if err := c.Memory.Update(s.Index, s.Out[0], nil); err != nil {
 		return err
 	}
-	if err := c.Memory.Update(s.Index, s.Out[0], nil); err != nil {
+	r, err := scoring.Wait()
+	if err != nil {
 		return err
 	}
 	s.Loss = r.Loss

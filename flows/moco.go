@@ -14,6 +14,7 @@ type MoCo struct {
 
 	grads    [3][]float32 // of queries, keys, which have none, and mixed queries
 	reversed []float32
+	pending  []bank.Pending
 }
 
 // NewMoCo makes the queue. With NCE the constant Z is truncated to an integer, as the reference's tensor does.
@@ -35,25 +36,33 @@ func NewMoCo(o Options, n, d int) (*MoCo, error) {
 func (c *MoCo) Score(s *stages.Scores) error {
 	queries, keys := s.Out[0], s.Out[1]
 	c.grads[0] = fresh(c.grads[0], len(queries))
-	r, err := c.Queue.Score(c.Loss, bank.Batch{Queries: queries, Positives: keys}, c.grads[0])
+	parts := append(c.pending[:0], c.Queue.Begin(c.Loss, bank.Batch{Queries: queries, Positives: keys}, c.grads[0]))
+	s.D = c.grads[:len(s.Out)]
+	if len(s.Out) == 3 {
+		parts = c.unmix(s, parts)
+	}
+	c.pending = parts
+	if err := c.Queue.Push(keys); err != nil {
+		return err
+	}
+	r, err := parts[0].Wait()
 	if err != nil {
 		return err
 	}
 	s.Loss = r.Loss
-	s.D = c.grads[:len(s.Out)]
-	if len(s.Out) == 3 {
-		if err := c.unmix(s); err != nil {
+	for _, p := range parts[1:] {
+		r, err := p.Wait()
+		if err != nil {
 			return err
 		}
-	}
-	if err := c.Queue.Push(keys); err != nil {
-		return err
+		s.Loss += r.Loss
 	}
 	s.Values = append(s.Values, stages.Value{Name: "ins_loss", V: s.Loss}, stages.Value{Name: "ins_prob", V: r.Prob})
 	return nil
 }
 
-func (c *MoCo) unmix(s *stages.Scores) error {
+// unmix begins the two parts of the mixed view's loss.
+func (c *MoCo) unmix(s *stages.Scores, parts []bank.Pending) []bank.Pending {
 	keys, queries, d := s.Out[1], s.Out[2], c.Queue.D
 	c.grads[2], c.reversed = fresh(c.grads[2], len(queries)), fresh(c.reversed, len(keys))
 	for at := 0; at < len(keys); at += d {
@@ -64,14 +73,10 @@ func (c *MoCo) unmix(s *stages.Scores) error {
 		weight    float64
 	}{{keys, s.Lambda}, {c.reversed, 1 - s.Lambda}} {
 		if part.weight > 0 {
-			r, err := c.Queue.Score(c.Loss, bank.Batch{Queries: queries, Positives: part.positives, Weight: part.weight}, c.grads[2])
-			if err != nil {
-				return err
-			}
-			s.Loss += r.Loss
+			parts = append(parts, c.Queue.Begin(c.Loss, bank.Batch{Queries: queries, Positives: part.positives, Weight: part.weight}, c.grads[2]))
 		}
 	}
-	return nil
+	return parts
 }
 
 // State implements stages.Objective. The write position, which the reference forgets, is saved beside its tensors.

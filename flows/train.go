@@ -299,15 +299,22 @@ func (r *Run) compute(g *contraflow.Graph, batches contraflow.Port[*stages.Batch
 	update := &stages.Update{LR: func(p stages.Plan) float64 { return o.Optim.Rate(p.Epoch) }, Momentum: o.Optim.Momentum,
 		Decay: o.Optim.WeightDecay, SkipNaN: skip, NaN: r.trouble, Passes: r.passNames(), Gradients: gradients}
 	if o.Method != "predict" && o.Method != "supervised" { // their outputs are no embeddings
-		update.Health = &stages.Health{Names: r.measured(), Every: rankEvery}
+		update.Health = stages.NewHealth(r.measured(), rankEvery)
+	}
+	var turn []contraflow.StageOption
+	if t, ok := r.net.device.(ops.Tracer); ok && t.Behind() { // it stands still from a pass's outputs until their gradients
+		turn = append(turn, contraflow.Chained())
 	}
 
 	if device, ok := r.net.device.(ops.Sender); ok && r.renderings() != nil {
 		batches = contraflow.Step(batches, "upload", (&stages.Upload{Device: device}).Run, contraflow.Depth(1))
 	}
 	features := contraflow.Step(batches, "encode", r.encodeOne, contraflow.Finish(r.encode.Finish), contraflow.Depth(1))
-	scores := contraflow.Step(features, "contrast", contrast.Run, contraflow.Depth(1))
-	reports := contraflow.Step(scores, "update", update.Run)
+	scores := contraflow.Step(features, "contrast", contrast.Run, append(turn, contraflow.Depth(1))...)
+	reports := contraflow.Step(scores, "update", update.Run, turn...)
+	if update.Health != nil {
+		reports = contraflow.Step(reports, "health", update.Health.Run, contraflow.Depth(1))
+	}
 	due := contraflow.Filter(reports, "meter", r.meter, contraflow.Depth(1))
 	contraflow.Each(due, "save", r.write)
 }

@@ -6,13 +6,16 @@ type Banker interface {
 	NewBank(n, d int) (Bank, error)
 }
 
-// Bank is rows [N,D] on a device. It is safe for use by another goroutine than its device's owner.
+// Bank is rows [N,D] on a device. It is safe for use by another goroutine than its device's owner. Score, Update and Put only begin
+// and take effect in order: what they are given stays unchanged until a result or a Read has returned, which also tells of their
+// mistakes.
 type Bank interface {
 	Read(rows []float32) error
 	Write(rows []float32) error
 
-	// Score compares every query with its positive and K negatives. The gradient of the queries is added to grad [B,D].
-	Score(s Scoring, grad []float32) (Scored, error)
+	// Score begins to compare every query with its positive and K negatives, with the rows as they are now. What it returns
+	// waits for the result and adds the gradient of the queries to grad [B,D]; it is called once.
+	Score(s Scoring, grad []float32) (result func() (Scored, error))
 
 	// Update moves rows ids towards x [len(ids),D]: row = keep·row + take·x, scaled to length one; a zero result leaves the
 	// row. Entries of one id follow each other. present, unless nil, says which entries count.

@@ -74,6 +74,12 @@ type Params interface {
 	GradNorm() float64
 }
 
+// Joint are Params of a device that need not be asked twice whether a step may be taken.
+type Joint interface {
+	// StepAll is GradNorm of every set, all of this device, and then SGD of every set if all norms are finite.
+	StepAll(sets []Params, lr, momentum, decay float64) (norms []float64)
+}
+
 // Program is a compiled Graph.
 type Program interface {
 	// Forward runs n samples, x being [n,C,H,W]. The tape holds outputs and, in training, activations.

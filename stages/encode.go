@@ -80,6 +80,9 @@ type Encode struct {
 	// NaN, if set, is told of every step whose gradients are not finite; its error ends the run.
 	NaN func(t *Trouble) error
 
+	trained  []ops.Params // of the towers that have gradients of their own
+	names    []string
+	norms    []float64
 	skipped  int         // for gradients, in a row
 	buffers  [][]float32 // of every tower, as they were before the batch in flight
 	tapes    []ops.Tape  // of the batch in flight
@@ -192,13 +195,8 @@ func (e *Encode) apply(g *Gradients) error {
 	if g.Skip {
 		return e.undo()
 	}
-	if ok, err := e.gradientsFinite(g); err != nil || !ok {
+	if ok, err := e.step(g); err != nil || !ok {
 		return errors.Join(err, e.undo())
-	}
-	for _, t := range e.Towers {
-		if t.Follows < 0 {
-			t.Params.SGD(g.LR, g.Momentum, g.Decay)
-		}
 	}
 	for _, t := range e.Towers {
 		if t.Follows >= 0 {
@@ -210,32 +208,53 @@ func (e *Encode) apply(g *Gradients) error {
 	return nil
 }
 
-// gradientsFinite looks at the gradients of every tower before they are applied.
-func (e *Encode) gradientsFinite(g *Gradients) (bool, error) {
-	for _, t := range e.Towers {
-		if t.Follows >= 0 {
-			continue
-		}
-		norm := t.Params.GradNorm()
-		if !math.IsNaN(norm) && !math.IsInf(norm, 0) {
-			continue
-		}
-		trouble := &Trouble{Batch: e.batch, Stage: "backward", D: g.D, What: fmt.Sprintf("the gradient of tower %s has norm %v", t.Name, norm)}
-		if e.NaN != nil {
-			if err := e.NaN(trouble); err != nil {
-				return false, err
+// step looks at the gradients of every trained tower and, if all are finite, applies them.
+func (e *Encode) step(g *Gradients) (ok bool, err error) {
+	if e.trained == nil {
+		for _, t := range e.Towers {
+			if t.Follows < 0 {
+				e.trained, e.names = append(e.trained, t.Params), append(e.names, t.Name)
 			}
 		}
-		if !e.SkipNaN {
-			return false, trouble
+	}
+	joint, atOnce := e.trained[0].(ops.Joint)
+	if atOnce {
+		e.norms = joint.StepAll(e.trained, g.LR, g.Momentum, g.Decay)
+	} else {
+		e.norms = e.norms[:0]
+		for _, p := range e.trained {
+			e.norms = append(e.norms, p.GradNorm())
 		}
-		if e.skipped++; e.skipped == maxSkips {
-			return false, fmt.Errorf("%w: %d steps in a row were left out: the weights or the data are broken", trouble, maxSkips)
+	}
+	for i, norm := range e.norms {
+		if math.IsNaN(norm) || math.IsInf(norm, 0) {
+			return false, e.trouble(g, fmt.Sprintf("the gradient of tower %s has norm %v", e.names[i], norm))
 		}
-		return false, nil
 	}
 	e.skipped = 0
+	for _, p := range e.trained {
+		if !atOnce {
+			p.SGD(g.LR, g.Momentum, g.Decay)
+		}
+	}
 	return true, nil
+}
+
+// trouble tells of a step that cannot be taken; without an error it is left out.
+func (e *Encode) trouble(g *Gradients, what string) error {
+	t := &Trouble{Batch: e.batch, Stage: "backward", D: g.D, What: what}
+	if e.NaN != nil {
+		if err := e.NaN(t); err != nil {
+			return err
+		}
+	}
+	if !e.SkipNaN {
+		return t
+	}
+	if e.skipped++; e.skipped == maxSkips {
+		return fmt.Errorf("%w: %d steps in a row were left out: the weights or the data are broken", t, maxSkips)
+	}
+	return nil
 }
 
 // undo takes back what the batch in flight did to the running statistics, if they are kept.

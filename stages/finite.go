@@ -22,7 +22,7 @@ func (t *Trouble) Error() string {
 // maxSkips is how many steps in a row may be left out before the run ends: what does not recover is no accident.
 const maxSkips = 20
 
-// finite says whether every value is, and how many are not.
+// finite says how many values are not.
 func finite(x []float32) (bad int) {
 	for _, v := range x {
 		if v-v != 0 { // only NaN and the infinities
@@ -40,10 +40,7 @@ func troubleOf(s *Scores, names []string) *Trouble {
 		t.Stage, t.What = stage, fmt.Sprintf("%d of %d values of %s", finite(x), len(x), what)
 		return t
 	}
-	bad := math.IsNaN(s.Loss) || math.IsInf(s.Loss, 0)
-	for _, x := range s.Out {
-		bad = bad || finite(x) > 0
-	}
+	bad := math.IsNaN(s.Loss) || math.IsInf(s.Loss, 0) // as Contrast makes it for outputs that are not
 	for _, x := range s.D {
 		bad = bad || finite(x) > 0
 	}

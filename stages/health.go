@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"context"
 	"math"
 
 	"gonum.org/v1/gonum/mat"
@@ -94,41 +95,57 @@ func Rank(rows []float32, n, d int) float64 {
 	return math.Exp(entropy)
 }
 
-// Health measures whether the embeddings of a step collapse.
+// Health measures whether the embeddings of a step collapse. Update keeps them, which takes little time while the device waits, and
+// Run measures them when it no longer does.
 type Health struct {
 	Names []string // of passes; a pass without one, such as that of a momentum encoder, is not measured
 	Every int      // steps between two ranks, which cost some milliseconds; the last of an epoch has one too
 
-	rows [][]float32
+	spare chan [][]float32
 }
 
-// keep copies what measure needs before the device takes the outputs back, and measures the cheap half.
-func (h *Health) keep(s *Scores) (out []Value) {
-	n := len(s.Index)
-	for i, name := range h.Names {
-		if name != "" && i < len(s.Out) && n > 0 {
-			out = append(out, Value{name + "_std", Spread(s.Out[i], n, len(s.Out[i])/n)})
-		}
+// NewHealth measures the passes with a name, and their rank every so many steps.
+func NewHealth(names []string, every int) *Health {
+	return &Health{Names: names, Every: every, spare: make(chan [][]float32, 8)}
+}
+
+// keep copies what Run needs before the device takes the outputs back.
+func (h *Health) keep(s *Scores) [][]float32 {
+	var rows [][]float32
+	select {
+	case rows = <-h.spare:
+	default:
+		rows = make([][]float32, len(h.Names))
 	}
-	if h.Every < 1 || (s.Step%h.Every != 0 && s.Plan.Batch != s.Of-1) {
-		h.rows = nil
-		return out
-	}
-	h.rows = make([][]float32, len(h.Names))
 	for i, name := range h.Names {
+		rows[i] = rows[i][:0]
 		if name != "" && i < len(s.Out) {
-			h.rows[i] = append([]float32(nil), s.Out[i]...)
+			rows[i] = append(rows[i], s.Out[i]...)
 		}
 	}
-	return out
+	return rows
 }
 
-// ranks are those of the step that keep saw, if it is one that has them.
-func (h *Health) ranks(n int) (out []Value) {
-	for i, rows := range h.rows {
-		if rows != nil {
-			out = append(out, Value{h.Names[i] + "_rank", Rank(rows, n, len(rows)/n)})
+// Run measures the spread of the embeddings of a step, and in some steps the rank.
+func (h *Health) Run(_ context.Context, r *Report) (*Report, error) {
+	if r.embeddings == nil {
+		return r, nil
+	}
+	each := func(suffix string, f func(rows []float32, n, d int) float64) {
+		for i, rows := range r.embeddings {
+			if len(rows) > 0 {
+				r.Health = append(r.Health, Value{h.Names[i] + suffix, f(rows, r.Samples, len(rows)/r.Samples)})
+			}
 		}
 	}
-	return out
+	each("_std", Spread)
+	if h.Every > 0 && (r.Plan.Step%h.Every == 0 || r.Plan.Batch == r.Plan.Of-1) {
+		each("_rank", Rank)
+	}
+	select {
+	case h.spare <- r.embeddings:
+	default:
+	}
+	r.embeddings = nil
+	return r, nil
 }

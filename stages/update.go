@@ -12,10 +12,12 @@ type Report struct {
 	Loss     float64
 	LR       float64
 	Values   []Value
-	Health   []Value // spread and, in some steps, rank of the embeddings: l_std, l_rank, …
+	Health   []Value // spread and, in some steps, rank of the embeddings: l_std, l_rank, …; stage Health adds them
 	Bad      []Substitution
 	Skipped  bool
 	Snapshot *Snapshot
+
+	embeddings [][]float32 // of passes, for Health
 }
 
 // GradientSink is the feedback edge to encode.
@@ -34,7 +36,7 @@ type Update struct {
 	NaN func(t *Trouble) error
 	// Passes names the passes, for messages.
 	Passes []string
-	// Health, if set, measures embeddings.
+	// Health, if set, will measure the embeddings that are kept for it.
 	Health *Health
 	// Gradients is where decisions go.
 	Gradients GradientSink
@@ -65,14 +67,8 @@ func (u *Update) Run(ctx context.Context, s *Scores) (*Report, error) {
 		u.skipped = 0
 	}
 	if u.Health != nil && !r.Skipped {
-		r.Health = u.Health.keep(s)
+		r.embeddings = u.Health.keep(s)
 	}
 	g := &Gradients{Step: s.Step, D: s.D, LR: r.LR, Momentum: u.Momentum, Decay: u.Decay, Skip: r.Skipped}
-	if err := u.Gradients.Send(ctx, g); err != nil {
-		return nil, err
-	}
-	if u.Health != nil && !r.Skipped {
-		r.Health = append(r.Health, u.Health.ranks(r.Samples)...)
-	}
-	return r, nil
+	return r, u.Gradients.Send(ctx, g)
 }

@@ -41,6 +41,9 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 		defer pr.d.span("backward")()
 		clear(pr.has)
 		clear(pr.reached)
+		if err := pr.p.forget(); err != nil {
+			return err
+		}
 		if err := pr.receive(grads, n); err != nil {
 			return err
 		}
@@ -48,6 +51,9 @@ func (t *tape) Backward(grads ...[]float32) ([]float32, error) {
 			return err
 		}
 		if err := pr.p.square(); err != nil {
+			return err
+		}
+		if err := pr.d.dispatch(); err != nil {
 			return err
 		}
 		if !pr.Options.InputGrad || !pr.has[0] {
@@ -91,7 +97,7 @@ func (pr *program) retreat(t *tape, n int) error {
 
 // receive uploads the gradients of outputs.
 func (pr *program) receive(grads [][]float32, n int) error {
-	done, err := pr.d.send(pr.gradIn, int(pr.outSize), func(host []byte) {
+	done, err := pr.d.hand(pr.gradIn, int(pr.outSize), func(host []byte) {
 		for i, g := range grads {
 			copy(host[pr.offset(i):], asBytes(g))
 		}
@@ -99,6 +105,7 @@ func (pr *program) receive(grads [][]float32, n int) error {
 	if err != nil {
 		return err
 	}
+	defer pr.d.span("gradients of outputs")()
 	for i, g := range grads {
 		v := pr.Outs[i]
 		if g == nil || !pr.Needs[v] {
@@ -118,6 +125,7 @@ func (pr *program) collect() error {
 	if p.weights == 0 {
 		return nil
 	}
+	defer d.span("gradients of weights")()
 	for i, s := range p.specs { // what no gradient reached holds that of another pass
 		if t := &p.tensors[i]; s.Role == ops.Weight && !pr.reached[i] {
 			size := int64(d.actSize())

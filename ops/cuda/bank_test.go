@@ -149,7 +149,7 @@ func TestBankScores(t *testing.T) {
 				s.Present = []bool{true, false, true}
 			}
 			grad := make([]float32, b*c.w)
-			got, err := bank.Score(s, grad)
+			got, err := bank.Score(s, grad)()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,7 +161,7 @@ func TestBankScores(t *testing.T) {
 				}
 			}
 			s.Mode = ops.ScoreSums
-			if got, err = bank.Score(s, grad); err != nil {
+			if got, err = bank.Score(s, grad)(); err != nil {
 				t.Fatal(err)
 			}
 			for q := range b {

@@ -79,7 +79,7 @@ func BenchmarkContrast(b *testing.B) {
 	grad := make([]float32, batch*w)
 	bandwidth(b, d, "gather", int64(batch*(k+1)*w*4), func() {
 		s.Stream++
-		if _, err := bank.Score(s, grad); err != nil {
+		if _, err := bank.Score(s, grad)(); err != nil {
 			b.Fatal(err)
 		}
 	})

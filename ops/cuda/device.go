@@ -5,7 +5,6 @@ package cuda
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 
 	"gorgonia.org/cu"
@@ -25,35 +24,33 @@ type Device struct {
 	name  string // "NVIDIA H200"
 	arch  string // "sm_90"
 	cache string
-	work  chan func()
-	sends chan func() // of a second thread, which sends pictures while the first one waits
+	calls chan *call
 
 	// What follows belongs to the owner goroutine.
-	ctx        cu.CUContext
-	compute    cu.Stream
-	copies     cu.Stream
-	kernels    kernels
-	dnn        *cudnn.Lib
-	blas       *cublaslt.Lib
-	plans      planCache
-	chunk      buffer // what is left of the memory that small buffers are cut from
-	scratch    buffer // partial sums
-	space      buffer // workspace of cuDNN and cuBLASLt
-	apart      buffer // a gradient that no engine adds
-	planes     buffer // slots of a mixture, while they are rendered
-	held       map[cu.DevicePtr]int64
-	bytes      int64
-	products   map[cublaslt.Product]*cublaslt.Plan
-	convs      map[cudnn.Conv]*cudnn.Plan
-	failed     error // of calls that could not return it
-	spans      atomic.Pointer[recorder]
-	moves      uint64 // of buffers that recordings may hold the address of
-	replays    int
-	told       func(Span) // of the goroutine that uses the device
-	estates    map[*estate]bool
-	wills      wills
-	waiting    waiting
-	sendFailed error // of the second thread
+	ctx      cu.CUContext
+	compute  cu.Stream
+	copies   cu.Stream
+	kernels  kernels
+	dnn      *cudnn.Lib
+	blas     *cublaslt.Lib
+	plans    planCache
+	chunk    buffer // what is left of the memory that small buffers are cut from
+	scratch  buffer // partial sums
+	space    buffer // workspace of cuDNN and cuBLASLt
+	apart    buffer // a gradient that no engine adds
+	planes   buffer // slots of a mixture, while they are rendered
+	held     map[cu.DevicePtr]int64
+	bytes    int64
+	products map[cublaslt.Product]*cublaslt.Plan
+	convs    map[cudnn.Conv]*cudnn.Plan
+	failed   error // of calls that could not return it
+	spans    atomic.Pointer[recorder]
+	moves    uint64 // of buffers that recordings may hold the address of
+	replays  int
+	told     func(Span) // of the goroutine that uses the device
+	estates  map[*estate]bool
+	wills    wills
+	waiting  waiting
 
 	renderings map[*ops.Rendering]cu.DevicePtr
 }
@@ -82,37 +79,15 @@ func Open(o Options) (ops.Device, error) {
 	if n, _ := cu.NumDevices(); o.Ordinal < 0 || o.Ordinal >= n {
 		return nil, fmt.Errorf("there is no device cuda:%d: this machine has %d, counted from 0", o.Ordinal, n)
 	}
-	d := &Device{o: o, work: make(chan func()), sends: make(chan func()), held: map[cu.DevicePtr]int64{}, products: map[cublaslt.Product]*cublaslt.Plan{},
+	d := &Device{o: o, calls: make(chan *call, 8), held: map[cu.DevicePtr]int64{}, products: map[cublaslt.Product]*cublaslt.Plan{},
 		convs: map[cudnn.Conv]*cudnn.Plan{}, renderings: map[*ops.Rendering]cu.DevicePtr{}, estates: map[*estate]bool{}}
 	started := make(chan error)
 	go d.own(started)
 	if err := <-started; err != nil {
-		close(d.work)
+		close(d.calls)
 		return nil, err
 	}
-	go d.ownSends()
 	return d, nil
-}
-
-// own is the goroutine that owns the device: the driver's state belongs to a thread.
-func (d *Device) own(started chan<- error) {
-	runtime.LockOSThread()
-	started <- d.start()
-	for f := range d.work {
-		f()
-	}
-}
-
-// ownSends is the goroutine that sends pictures.
-func (d *Device) ownSends() {
-	runtime.LockOSThread()
-	err := cu.SetCurrentContext(d.ctx)
-	for f := range d.sends {
-		if err != nil && d.sendFailed == nil {
-			d.sendFailed = err
-		}
-		f()
-	}
 }
 
 func (d *Device) start() error {
@@ -168,31 +143,6 @@ func (d *Device) Name() string {
 	return fmt.Sprintf("cuda:%d (%s, %s)", d.o.Ordinal, d.name, kind)
 }
 
-// do runs f on the owner goroutine and waits for it. An earlier failure that nobody could be told of comes first.
-func (d *Device) do(f func() error) error {
-	done := make(chan error, 1)
-	d.work <- func() {
-		if d.failed != nil {
-			done <- d.failed
-			return
-		}
-		done <- d.explain(f())
-	}
-	return <-done
-}
-
-// later runs f where an error cannot be returned: it is kept for the next call.
-func (d *Device) later(f func() error) {
-	done := make(chan struct{})
-	d.work <- func() {
-		if d.failed == nil {
-			d.failed = d.explain(f())
-		}
-		close(done)
-	}
-	<-done
-}
-
 // explain adds to an error of the driver what device it was and what can be done.
 func (d *Device) explain(err error) error {
 	if err == nil {
@@ -229,8 +179,7 @@ func (d *Device) Close() error {
 		}
 		return errors.Join(err, d.compute.Destroy(), d.copies.Destroy())
 	})
-	close(d.work)
-	close(d.sends)
+	close(d.calls)
 	return err
 }
 

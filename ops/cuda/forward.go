@@ -28,9 +28,11 @@ func (pr *program) Forward(x []float32, n int) (ops.Tape, error) {
 		if err != nil {
 			return err
 		}
+		packed := pr.d.span("input")
 		if err := pr.pack(s.dev, t.value(0), in, n, false); err != nil {
 			return err
 		}
+		packed()
 		return done()
 	})
 }
@@ -77,7 +79,10 @@ func (pr *program) start(n int, load func(t *tape) error) (ops.Tape, error) {
 		if err := pr.advance(t, n); err != nil {
 			return err
 		}
-		return pr.fetch(t, n)
+		if err := pr.fetch(t, n); err != nil {
+			return err
+		}
+		return pr.d.dispatch()
 	})
 	if err != nil {
 		return nil, err
@@ -114,6 +119,7 @@ func (pr *program) advance(t *tape, n int) error {
 
 // fetch sends the outputs to the host.
 func (pr *program) fetch(t *tape, n int) error {
+	defer pr.d.span("outputs")()
 	for i, v := range pr.Outs {
 		shape := pr.Graph.Nodes[v].Out
 		dst := at(t.outs, pr.offset(i))

@@ -29,6 +29,7 @@ type params struct {
 	work                  cu.DevicePtr // what convolutions read: value itself, or its copy in bfloat16
 	fresh                 cu.DevicePtr // act, gradients of weights of one backward
 	squares               squares
+	stale                 bool // gradients are to be forgotten
 }
 
 // squares are partial sums of the gradients' squares, on their way to the host since the last backward: who asks for the norm
@@ -255,6 +256,9 @@ func (p *params) ReadGrad(name string, dst []float32) error {
 	if err != nil {
 		return err
 	}
+	if err := p.d.do(p.forget); err != nil {
+		return err
+	}
 	return p.read(i, p.grad, dst)
 }
 
@@ -282,9 +286,17 @@ func (p *params) state(name string, n int, what string) (int, error) {
 	return i, err
 }
 
-func (p *params) ZeroGrad() {
-	p.squares.current = false
-	p.d.later(func() error { return cu.MemsetD8Async(p.grad, 0, max(4*p.trained, 1), p.d.compute) })
+// ZeroGrad takes effect before the next use of the gradients.
+func (p *params) ZeroGrad() { p.stale, p.squares.current = true, false }
+
+// forget does what ZeroGrad promised.
+func (p *params) forget() error {
+	if !p.stale {
+		return nil
+	}
+	p.stale = false
+	defer p.d.span("zero gradients")()
+	return cu.MemsetD8Async(p.grad, 0, max(4*p.trained, 1), p.d.compute)
 }
 
 // copied is the bfloat16 copy, null when there is none.
@@ -296,11 +308,43 @@ func (p *params) copied() cu.DevicePtr {
 }
 
 func (p *params) SGD(lr, momentum, decay float64) {
+	p.d.post(func() error { return p.sgd(lr, momentum, decay) })
+}
+
+func (p *params) sgd(lr, momentum, decay float64) error {
+	if err := p.forget(); err != nil {
+		return err
+	}
+	defer p.d.span("sgd")()
+	return p.d.each("sgd", p.trained/8, 1, p.d.args().Ptr(p.value).Ptr(p.grad).Ptr(p.velocity).Ptr(p.copied()).Long(p.trained/8).
+		Float(float32(lr)).Float(float32(momentum)).Float(float32(decay)))
+}
+
+var _ ops.Joint = (*params)(nil)
+
+// StepAll implements ops.Joint: the device waits for nobody but its owner between gradients and step.
+func (p *params) StepAll(sets []ops.Params, lr, momentum, decay float64) []float64 {
+	norms := make([]float64, len(sets))
 	p.d.later(func() error {
-		defer p.d.span("sgd")()
-		return p.d.each("sgd", p.trained/8, 1, p.d.args().Ptr(p.value).Ptr(p.grad).Ptr(p.velocity).Ptr(p.copied()).Long(p.trained/8).
-			Float(float32(lr)).Float(float32(momentum)).Float(float32(decay)))
+		finite := true
+		for i, s := range sets {
+			var err error
+			if norms[i], err = s.(*params).norm(); err != nil {
+				return err
+			}
+			finite = finite && !math.IsNaN(norms[i]) && !math.IsInf(norms[i], 0)
+		}
+		if !finite {
+			return nil
+		}
+		for _, s := range sets {
+			if err := s.(*params).sgd(lr, momentum, decay); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+	return norms
 }
 
 func (p *params) Average(from ops.Params, keep float64) error {
@@ -313,11 +357,12 @@ func (p *params) Average(from ops.Params, keep float64) error {
 			return fmt.Errorf("ops: averaging parameter %q %v with %q %v", s.Name, s.Shape, q.specs[i].Name, q.specs[i].Shape)
 		}
 	}
-	return p.d.do(func() error {
+	p.d.post(func() error {
 		defer p.d.span("average")()
 		return p.d.each("average", p.trained/8, 1, p.d.args().Ptr(p.value).Ptr(q.value).Ptr(p.copied()).Long(p.trained/8).
 			Float(float32(keep)).Float(float32(1-keep)))
 	})
+	return nil
 }
 
 // squareBlocks is how many partial sums there are.
@@ -325,6 +370,10 @@ const squareBlocks = 256
 
 // square puts the sums of squares on the stream, and their way to the host.
 func (p *params) square() error {
+	if err := p.forget(); err != nil {
+		return err
+	}
+	defer p.d.span("norm of gradients")()
 	q := &p.squares
 	if err := p.d.launch("square_sums", driver.Dim{squareBlocks, 1, 1}, driver.Dim{256, 1, 1}, p.d.args().Ptr(p.grad).Ptr(q.sums).Long(p.trained)); err != nil {
 		return err
@@ -336,18 +385,24 @@ func (p *params) square() error {
 	return q.arrived.Record(p.d.compute)
 }
 
-func (p *params) GradNorm() float64 {
-	var sum float64
-	p.d.later(func() error {
-		if !p.squares.current {
-			if err := p.square(); err != nil {
-				return err
-			}
+func (p *params) GradNorm() (norm float64) {
+	p.d.later(func() (err error) { norm, err = p.norm(); return err })
+	return norm
+}
+
+// norm waits for the sums of squares.
+func (p *params) norm() (float64, error) {
+	if !p.squares.current {
+		if err := p.square(); err != nil {
+			return 0, err
 		}
-		return p.squares.arrived.Synchronize()
-	})
+	}
+	if err := p.squares.arrived.Synchronize(); err != nil {
+		return 0, err
+	}
+	var sum float64
 	for _, s := range unsafe.Slice((*float64)(p.squares.host.p), squareBlocks) {
 		sum += s
 	}
-	return math.Sqrt(sum)
+	return math.Sqrt(sum), nil
 }

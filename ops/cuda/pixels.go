@@ -41,7 +41,11 @@ func (pr *program) ForwardPixels(p ops.Pictures, r *ops.Rendering) (ops.Tape, er
 		}
 		touch := parts.add(touches(p.Touch))
 		slots, groups, acts := parts.add(intBytes(m.slots)), parts.add(intBytes(m.groups)), parts.add(intBytes(m.acts))
-		done, err := pr.d.deliver(s, parts, "the pictures of a batch")
+		send := pr.d.send // pictures beside the pass before, a few numbers not
+		if ahead != nil {
+			send = pr.d.hand
+		}
+		done, err := pr.d.deliver(s, parts, send, "the pictures of a batch")
 		if err != nil {
 			return err
 		}
@@ -49,10 +53,11 @@ func (pr *program) ForwardPixels(p ops.Pictures, r *ops.Rendering) (ops.Tape, er
 		pictures := at(rgb)
 		if ahead != nil {
 			pictures = ahead.s.dev
-			if err := pr.d.compute.Wait(ahead.s.uploaded, 0); err != nil {
+			if err := ahead.arrive(); err != nil {
 				return err
 			}
 		}
+		defer pr.d.span("render")()
 		if m.mixes {
 			if err := pr.d.grow(&pr.d.planes, int64(12*area)*int64(len(m.slots)/2), "the pictures of a mixture"); err != nil {
 				return err

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"slices"
 	"sync"
 
 	"gorgonia.org/cu"
@@ -12,52 +13,71 @@ import (
 
 var _ ops.Sender = (*Device)(nil)
 
-// sent are pictures on their way to the device, or there.
+// sent are pictures in pinned memory, on their way to the device, or there.
 type sent struct {
 	d *Device
 	s *slot // nil when released
+	n int   // bytes
 }
 
 // waiting are the slots of pictures that wait for their pass.
 type waiting struct {
 	sync.Mutex
-	idle []*slot
-	all  []*slot
+	idle   []*slot
+	all    []*slot
+	packed []*sent // not on their way yet
 }
 
 // Send implements ops.Sender. It does without the owner's thread, which may be waiting for a pass, and copies into pinned memory on the
-// caller's.
+// caller's. The pictures leave when the device has just been given a pass, so that they travel beside it: see dispatch.
 func (d *Device) Send(rgb []byte) (ops.Sent, error) {
 	s, err := d.slotFor(len(rgb))
-	if err == nil {
-		err = d.doSend(s.uploaded.Synchronize) // of what the slot held before: long past
-	}
 	if err != nil {
 		return nil, err
 	}
+	if err := d.await(s.uploaded); err != nil { // of what the slot held before: long past
+		return nil, err
+	}
 	copy(s.host.bytes(), rgb)
-	return &sent{d, s}, d.doSend(func() error {
-		if err := d.copies.Wait(s.used, 0); err != nil {
-			return err
-		}
-		defer d.spanOn("upload", d.copies, true)()
-		if err := cu.MemcpyHtoDAsync(s.dev, s.host.p, int64(len(rgb)), d.copies); err != nil {
-			return err
-		}
-		return s.uploaded.Record(d.copies)
-	})
+	p := &sent{d, s, len(rgb)}
+	d.waiting.Lock()
+	defer d.waiting.Unlock()
+	d.waiting.packed = append(d.waiting.packed, p)
+	return p, nil
 }
 
-// doSend runs f on the second thread.
-func (d *Device) doSend(f func() error) error {
-	done := make(chan error, 1)
-	d.sends <- func() {
-		if d.sendFailed == nil {
-			d.sendFailed = d.explain(f())
+// dispatch puts all packed pictures on the copy stream.
+func (d *Device) dispatch() error {
+	d.waiting.Lock()
+	defer d.waiting.Unlock()
+	for _, p := range d.waiting.packed {
+		if err := d.copies.Wait(p.s.used, 0); err != nil {
+			return err
 		}
-		done <- d.sendFailed
+		arrived := d.spanOn("upload", d.copies, true)
+		if err := cu.MemcpyHtoDAsync(p.s.dev, p.s.host.p, int64(p.n), d.copies); err != nil {
+			return err
+		}
+		arrived()
+		if err := p.s.uploaded.Record(d.copies); err != nil {
+			return err
+		}
 	}
-	return <-done
+	d.waiting.packed = d.waiting.packed[:0]
+	return nil
+}
+
+// arrive makes the compute stream wait for the pictures, which leave now unless they have.
+func (p *sent) arrive() error {
+	p.d.waiting.Lock()
+	late := slices.Contains(p.d.waiting.packed, p)
+	p.d.waiting.Unlock()
+	if late {
+		if err := p.d.dispatch(); err != nil {
+			return err
+		}
+	}
+	return p.d.compute.Wait(p.s.uploaded, 0)
 }
 
 // slotFor is an idle slot of n bytes or more.
@@ -66,15 +86,17 @@ func (d *Device) slotFor(n int) (*slot, error) {
 	defer d.waiting.Unlock()
 	for i, s := range d.waiting.idle {
 		if s.host.n >= n {
-			d.waiting.idle = append(d.waiting.idle[:i], d.waiting.idle[i+1:]...)
+			d.waiting.idle = slices.Delete(d.waiting.idle, i, i+1)
 			return s, nil
 		}
 	}
+	d.waiting.Unlock() // the owner may be about to dispatch
 	fresh := &slot{}
 	err := d.do(func() (err error) {
 		*fresh, err = d.newSlot(n, "pictures that wait for their turn")
 		return err
 	})
+	d.waiting.Lock()
 	if err == nil {
 		d.waiting.all = append(d.waiting.all, fresh)
 	}
@@ -83,11 +105,12 @@ func (d *Device) slotFor(n int) (*slot, error) {
 
 // Release implements ops.Sent.
 func (p *sent) Release() {
-	d := p.d
-	d.waiting.Lock()
-	defer d.waiting.Unlock()
+	w := &p.d.waiting
+	w.Lock()
+	defer w.Unlock()
 	if p.s != nil {
-		d.waiting.idle = append(d.waiting.idle, p.s)
+		w.packed = slices.DeleteFunc(w.packed, func(q *sent) bool { return q == p })
+		w.idle = append(w.idle, p.s)
 		p.s = nil
 	}
 }

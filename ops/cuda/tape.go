@@ -68,7 +68,9 @@ func (pr *program) offset(i int) (n int64) {
 func (t *tape) Output(i int) []float32 {
 	if !t.arrived {
 		t.pr.d.tell(false)
-		t.pr.d.later(t.done.Synchronize)
+		if err := t.pr.d.meet(t.done); err != nil {
+			t.pr.d.post(func() error { return err })
+		}
 		t.arrived = true
 	}
 	return t.host.floats()[t.pr.offset(i)/4:][:t.n*t.pr.OutputShape(i).Len()]

@@ -31,6 +31,9 @@ func (d *Device) newSlot(n int, what string) (s slot, err error) {
 	return s, err
 }
 
+// sender is send or hand.
+type sender func(s *slot, n int, fill func(host []byte)) (done func() error, err error)
+
 // send copies n bytes, which fill puts into the slot's host memory, to the device on the copy stream; the compute stream goes
 // on when they are there. done must be called when the work that reads them is on the stream.
 func (d *Device) send(s *slot, n int, fill func(host []byte)) (done func() error, err error) {
@@ -55,6 +58,22 @@ func (d *Device) send(s *slot, n int, fill func(host []byte)) (done func() error
 	return func() error { return s.used.Record(d.compute) }, nil
 }
 
+// hand is send on the compute stream itself: for what is small and needed at once, which on the copy stream might have to wait until
+// the pictures of a batch are through.
+func (d *Device) hand(s *slot, n int, fill func(host []byte)) (done func() error, err error) {
+	if err := s.uploaded.Synchronize(); err != nil {
+		return nil, err
+	}
+	fill(s.host.bytes()[:n])
+	if err := cu.MemcpyHtoDAsync(s.dev, s.host.p, int64(n), d.compute); err != nil {
+		return nil, err
+	}
+	if err := s.uploaded.Record(d.compute); err != nil {
+		return nil, err
+	}
+	return func() error { return s.used.Record(d.compute) }, nil
+}
+
 // parcel collects host slices for one upload.
 type parcel struct {
 	parts [][]byte
@@ -72,8 +91,8 @@ func (p *parcel) add(b []byte) int64 {
 	return at
 }
 
-// deliver is send of a parcel; the slot grows when it is too small.
-func (d *Device) deliver(s *slot, p *parcel, what string) (func() error, error) {
+// deliver sends a parcel; the slot grows when it is too small.
+func (d *Device) deliver(s *slot, p *parcel, send sender, what string) (func() error, error) {
 	if int64(s.host.n) < p.size {
 		if err := cu.Synchronize(); err != nil {
 			return nil, err
@@ -87,7 +106,7 @@ func (d *Device) deliver(s *slot, p *parcel, what string) (func() error, error) 
 		}
 		*s = fresh
 	}
-	return d.send(s, int(p.size), func(host []byte) {
+	return send(s, int(p.size), func(host []byte) {
 		at := int64(0)
 		for _, b := range p.parts {
 			copy(host[at:], b)

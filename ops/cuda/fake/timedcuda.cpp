@@ -2,7 +2,8 @@
 // GPU, every call into the driver costs the host what it costs there, and streams, events and waits keep a clock. What it shows
 // is how long the device would wait for the host: a profile's busy share, without a GPU. Results are made up: positive and finite.
 //
-//   TIMEDCUDA_SCALE=x   the device's work takes x times as long, 1 unless set
+//   TIMEDCUDA_SCALE=x   the device's memory and arithmetic are x times as slow, 1 unless set: small pictures then take as long as large
+//                       ones, and the host, which has fewer processors than one beside a GPU, is not busy with copying them
 //   TIMEDCUDA_HOST=x    so do calls
 //   TIMEDCUDA_GAPS=1    when a stream is destroyed, say where streams stood still, most first: between which pieces of work, how often, how long
 #include <stdint.h>
@@ -56,7 +57,6 @@ static void tell() {
 
 // put adds work of some nanoseconds to a stream.
 static void put(void *stream, double ns, const std::string &what) {
-  static double x = env("TIMEDCUDA_SCALE");
   std::lock_guard<std::mutex> lock(mu);
   Stream *s = (Stream *)stream;
   double late = now() + latency - (s->free + gap);
@@ -65,13 +65,14 @@ static void put(void *stream, double ns, const std::string &what) {
     g.n++, g.ns += late;
   }
   if (wants_gaps) s->last = what;
-  s->free = std::max(s->free + gap, now() + latency) + x * ns;
+  s->free = std::max(s->free + gap, now() + latency) + ns;
 }
-static double moved(double bytes) { return std::max(bytes / memory, 1500.0); }
+static double scaled(double ns) { static double x = env("TIMEDCUDA_SCALE"); return x * ns; }
+static double moved(double bytes) { return std::max(scaled(bytes / memory), 1500.0); }
 
 static thread_local double next_cost;
 extern "C" {
-void fake_cost(double operations, double bytes) { next_cost = std::max(operations / tensor, moved(bytes)); }
+void fake_cost(double operations, double bytes) { next_cost = std::max(scaled(operations / tensor), moved(bytes)); }
 int fake_enqueue(void *stream, std::function<int()> *f) { delete f; spend(plan_call); put(stream, next_cost, "plan"); return OK; }
 int fake_inside(P, size_t) { return 1; }
 
@@ -128,7 +129,7 @@ R cuMemGetInfo_v2(size_t *f, size_t *t) { std::lock_guard<std::mutex> lock(mu); 
 R cuMemHostAlloc(void **p, size_t n, unsigned) { if (!(*p = aligned_alloc(4096, (n + 4095) & ~4095ull))) return OUT_OF_MEMORY; memset(*p, fill, n); return OK; }
 R cuMemFreeHost(void *p) { cuCtxSynchronize(); free(p); return OK; }
 
-static R copy(void *s, double n, double speed) { spend(copy_call); put(s, copy_start + n / speed, "copy"); return OK; }
+static R copy(void *s, double n, double speed) { spend(copy_call); put(s, copy_start + (n > 1 << 20 ? scaled(n / speed) : n / speed), "copy"); return OK; }
 R cuMemcpyHtoD_v2(P, const void *, size_t n) { spend(copy_call + copy_start + n / bus); return OK; }
 R cuMemcpyDtoH_v2(void *d, P, size_t n) { memset(d, fill, n); spend(copy_call + copy_start + n / bus); return OK; }
 R cuMemcpyHtoDAsync_v2(P, const void *, size_t n, void *s) { return copy(s, n, bus); }
