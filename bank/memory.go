@@ -58,7 +58,7 @@ func (m *Memory) Row(i int) []float32 { return m.Rows()[i*m.D:][:m.D] }
 
 // Update moves the rows of ids towards x [len(ids),D] and gives them unit length again. A zero result leaves the row as
 // it was. Of an id that occurs twice the later entry has the last word. present, unless nil, says which entries count.
-// Only a device can fail.
+// Only a device can fail; it takes ids, x and present as they are until the next result or Rows, which tells of a failure.
 func (m *Memory) Update(ids []int, x []float32, present []bool) error {
 	keep, take := float32(m.Momentum), float32(1-m.Momentum)
 	if m.device != nil {

@@ -38,7 +38,7 @@ func (q *Queue) Rows() []float32 {
 }
 
 // Push enqueues keys [n,D] in order. K need not be a multiple of n; of more than K keys the last K stay. Only
-// a device can fail.
+// a device can fail; it takes keys as they are until the next result or Rows, which tells of a failure.
 func (q *Queue) Push(keys []float32) error {
 	if q.device != nil {
 		return errors.Join(q.failed, q.put(keys))

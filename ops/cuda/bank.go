@@ -98,6 +98,9 @@ func (r *rows) Put(first int, src []float32) error {
 	if len(src) == 0 {
 		return nil
 	}
+	if first < 0 || first*r.w+len(src) > r.n*r.w {
+		return fmt.Errorf("cuda: put %d rows from %d on into a bank of %d", len(src)/r.w, first, r.n)
+	}
 	r.d.post(func() error {
 		p := &parcel{}
 		values := p.add(asBytes(src))
@@ -253,6 +256,11 @@ func (r *rows) Update(ids []int32, x []float32, present []bool, keep, take float
 	}
 	if len(x) != len(ids)*r.w {
 		return fmt.Errorf("cuda: update %d rows of %d with %d values", len(ids), r.w, len(x))
+	}
+	for _, id := range ids {
+		if id < 0 || int(id) >= r.n {
+			return fmt.Errorf("cuda: update row %d of a bank of %d", id, r.n)
+		}
 	}
 	r.d.post(func() error {
 		p := &parcel{}

@@ -287,7 +287,9 @@ func (p *params) state(name string, n int, what string) (int, error) {
 }
 
 // ZeroGrad takes effect before the next use of the gradients.
-func (p *params) ZeroGrad() { p.stale, p.squares.current = true, false }
+func (p *params) ZeroGrad() {
+	p.d.post(func() error { p.stale, p.squares.current = true, false; return nil })
+}
 
 // forget does what ZeroGrad promised.
 func (p *params) forget() error {

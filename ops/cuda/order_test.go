@@ -1,0 +1,165 @@
+//go:build cuda
+
+package cuda_test
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/contraflow/contraflow/encoders"
+	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/ops/cuda"
+)
+
+// Scores that are under way when rows change are those of the rows before, and each gives its own result, asked for in any order.
+func TestBankScoresUnderWay(t *testing.T) {
+	const n, w, k, b = 40, 48, 9, 3
+	d := open(t, cuda.Options{}).(ops.Banker)
+	bank, err := d.NewBank(n, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := unit(noise(n*w, 1, 1), w)
+	if err := bank.Write(rows); err != nil {
+		t.Fatal(err)
+	}
+	scoring := func(i uint64) (ops.Scoring, []int32) {
+		s := ops.Scoring{Queries: unit(noise(b*w, 1, 10+i), w), K: k, Mode: ops.ScoreSoftmax, T: 0.07, Factor: 1}
+		for j := range b * (k + 1) {
+			s.Index = append(s.Index, int32((7*j+int(i))%n))
+		}
+		return s, s.Index
+	}
+	const scores = 4
+	var waits [scores]func() (ops.Scored, error)
+	var grads [scores][]float32
+	for i := range waits {
+		s, _ := scoring(uint64(i))
+		grads[i] = make([]float32, b*w)
+		waits[i] = bank.Score(s, grads[i])
+	}
+	ids := make([]int32, n)
+	for i := range ids {
+		ids[i] = int32(i)
+	}
+	if err := bank.Update(ids, unit(noise(n*w, 1, 2), w), nil, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{2, 3, 0, 1} {
+		got, err := waits[i]()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, index := scoring(uint64(i))
+		want, wantGrad := contrast(s, rows, w, index)
+		close32(t, "gradient", grads[i], wantGrad, 2e-5)
+		for q := range b {
+			if math.Abs(got.Loss[q]-want.Loss[q]) > 2e-5*math.Abs(want.Loss[q]) {
+				t.Errorf("score %d, query %d: loss %v, want %v", i, q, got.Loss[q], want.Loss[q])
+			}
+		}
+	}
+}
+
+// What does not fit is told by who waits for it, and a row that is not there at once.
+func TestBankMistakes(t *testing.T) {
+	const w = 8
+	bank, err := open(t, cuda.Options{}).(ops.Banker).NewBank(4, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bank.Put(3, make([]float32, 2*w)); err == nil {
+		t.Error("rows behind the end of a bank were written")
+	}
+	if err := bank.Update([]int32{1, 4}, make([]float32, 2*w), nil, 0.5, 0.5); err == nil {
+		t.Error("a row behind the end of a bank was updated")
+	}
+	s := ops.Scoring{Queries: unit(noise(3*w, 1, 1), w), K: math.MaxInt32 - 1, IDs: []int32{0, 1, 2}, Mode: ops.ScoreSoftmax, T: 1, Factor: 1}
+	_, err = bank.Score(s, make([]float32, 3*w))()
+	var memory *cuda.OutOfMemory
+	if !errors.As(err, &memory) || memory.What != "the rows drawn for a batch" {
+		t.Errorf("a scoring of %d negatives: %v", s.K, err)
+	}
+}
+
+// StepAll is GradNorm and SGD of every set, or of none when the gradient of one is not finite; calls that follow at once come after.
+func TestStepAll(t *testing.T) {
+	d := open(t, cuda.Options{})
+	g := small()
+	train := func(step func(a, b ops.Params) []float64, broken bool) (weights [2][]float32, norms []float64) {
+		var sets [2]ops.Params
+		for i := range sets {
+			p, err := d.NewParams(g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := encoders.Init(p, uint64(i), false); err != nil {
+				t.Fatal(err)
+			}
+			pr, err := d.Compile(g, p, ops.Options{Batch: 4, Train: true, Direct: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tape, err := pr.Forward(noise(4*g.Shape(0).Len(), 1, 3), 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dy := noise(len(tape.Output(0)), 0.1, 4)
+			if broken && i == 1 {
+				dy[1] = float32(math.Inf(1))
+			}
+			p.ZeroGrad()
+			if _, err := tape.Backward(dy); err != nil {
+				t.Fatal(err)
+			}
+			sets[i] = p
+		}
+		norms = step(sets[0], sets[1])
+		for i, p := range sets {
+			p.ZeroGrad() // after the step, not before it
+			for _, s := range p.Specs() {
+				if s.Role.Trainable() {
+					x := make([]float32, s.Len())
+					if err := p.Read(s.Name, x); err != nil {
+						t.Fatal(err)
+					}
+					weights[i] = append(weights[i], x...)
+				}
+			}
+		}
+		return weights, norms
+	}
+	one := func(a, b ops.Params) []float64 {
+		norms := []float64{a.GradNorm(), b.GradNorm()}
+		a.SGD(0.1, 0.9, 1e-4)
+		b.SGD(0.1, 0.9, 1e-4)
+		return norms
+	}
+	all := func(a, b ops.Params) []float64 {
+		return a.(ops.Joint).StepAll([]ops.Params{a, b}, 0.1, 0.9, 1e-4)
+	}
+	none := func(a, b ops.Params) []float64 { return nil }
+	want, wantNorms := train(one, false)
+	got, norms := train(all, false)
+	before, _ := train(none, false)
+	if !slices.Equal(norms, wantNorms) || norms[0] == 0 || math.IsNaN(norms[0]) {
+		t.Errorf("norms %v, want %v", norms, wantNorms)
+	}
+	broken, norms := train(all, true)
+	if finite := norms[1] - norms[1]; finite == 0 || norms[0] != wantNorms[0] {
+		t.Errorf("norms %v of a broken step", norms)
+	}
+	for i := range want {
+		if !slices.Equal(got[i], want[i]) {
+			t.Errorf("set %d: other weights than after GradNorm and SGD", i)
+		}
+		if slices.Equal(got[i], before[i]) {
+			t.Errorf("set %d: the step changed nothing", i)
+		}
+		if !slices.Equal(broken[i], before[i]) {
+			t.Errorf("set %d: a broken step changed weights", i)
+		}
+	}
+}
