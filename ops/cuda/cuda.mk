@@ -8,7 +8,7 @@ FAKE_ENV = CUDA_DRIVER_LIB=$(CURDIR)/build/cuda/libfakecuda.so CONTRAFLOW_CUDNN=
 	CONTRAFLOW_CUBLASLT=$(CURDIR)/build/cuda/libmockcublaslt.so CONTRAFLOW_NVRTC=$(CURDIR)/build/cuda/libmocknvrtc.so \
 	FAKECUDA_SHIM=$(CURDIR)/ops/cuda/fake FAKECUDA_GUARD=1 CONTRAFLOW_CACHE=$(CURDIR)/build/cuda/cache CONTRAFLOW_CUDA=required
 
-.PHONY: cuda vet-cuda test-cuda-fake race-cuda-fake ptx-check gpu-bin gpu-check gpu-rehearsal
+.PHONY: cuda vet-cuda test-cuda-fake race-cuda-fake ptx-check gpu-bin gpu-check gpu-rehearsal cuda-clock
 
 $(CUDA_SHIM): ops/cuda/shim/main.go go.mod
 	$(GO) run ./ops/cuda/shim -out build/cuda
@@ -50,3 +50,6 @@ gpu-check: gpu-bin ## all that only a GPU can prove: conformance, goldens, sanit
 
 gpu-rehearsal: gpu-bin $(FAKE) ## gpu-check on the fake driver, on small cases: its commands run and its numbers are found
 	OUT=$(CURDIR)/build/rehearsal PYTHON=$(PYTHON) $(FAKE_ENV) FAKECUDA_GUARD=0 bench/gpu_check.sh --rehearse
+
+cuda-clock: gpu-bin $(FAKE) build/cuda/libtimedcuda.so ## how long a GPU would stand still, on a driver that computes nothing and takes a GPU's time
+	PYTHON=$(PYTHON) $(FAKE_ENV) CUDA_DRIVER_LIB=$(CURDIR)/build/cuda/libtimedcuda.so bench/cuda_clock.sh
