@@ -54,7 +54,7 @@ func TestVerdictFindsTheSlowStage(t *testing.T) {
 			names = append(names, s.Name)
 		}
 	}
-	if got := strings.Join(names, " "); got != "sampler partners decode views mixture encode contrast update meter" {
+	if got := strings.Join(names, " "); got != "sampler partners decode views mixture encode contrast update health meter" {
 		t.Fatalf("stages %s", got)
 	}
 	if testing.Short() {
@@ -125,7 +125,7 @@ func TestProfile(t *testing.T) {
 		Flow      struct{ Graph struct{ Stages, Edges []any } }
 		Headspace map[string]float64
 	}
-	if err := json.Unmarshal(j, &v); err != nil || v.Verdict == "" || len(v.Flow.Graph.Stages) != 10 || len(v.Flow.Graph.Edges) != 9 || len(v.Headspace) != 2 {
+	if err := json.Unmarshal(j, &v); err != nil || v.Verdict == "" || len(v.Flow.Graph.Stages) != 11 || len(v.Flow.Graph.Edges) != 10 || len(v.Headspace) != 2 {
 		t.Errorf("%v: %s", err, j)
 	}
 	if _, err := flows.ProfileRun(context.Background(), func() flows.Options { o.Run.Resume = "auto"; return o }(), flows.ProfileOptions{Seconds: 1}); err == nil {
