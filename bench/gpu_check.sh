@@ -101,20 +101,24 @@ if wants bandwidth; then
 fi
 
 # Whether the device has to wait: real batches from JPEG files, kept and run again and again.
-if wants profile; then
-  size=224 count=100 model=resnet50v1 batch=256
-  [ $rehearse = 0 ] || { size=32 count=3; model=resnet18v1 batch=4; }
-  data=$(mktemp -d) log=$out/gpu_profile.json
-  if "$bin/contraflow" data synth --out "$data/images" --per_class $count --val_per_class 1 --size $size >"$log.log" 2>&1 &&
-    timeout 300 "$bin/contraflow" profile cmc --data_folder "$data/images" --model $model --batch_size $batch --image_size $size --nce_k $([ $rehearse = 1 ] && echo 8 || echo 512) \
-      --device cuda --amp --seconds $([ $rehearse = 1 ] && echo 2 || echo 12) --quiet --json >"$log" 2>>"$log.log"; then
+profile() { # NAME FLAG…
+  local log=$out/gpu_profile.json busy hidden small=()
+  [ $rehearse = 0 ] || small=(--model resnet18v1 --batch_size 4 --image_size 32 --nce_k 8)
+  if timeout 300 "$bin/contraflow" profile cmc --data_folder "$data/images" --device cuda "${@:2}" "${small[@]}" --seconds $([ $rehearse = 1 ] && echo 2 || echo 12) \
+    --quiet --json >"$log" 2>"$log.log"; then
     of() { $python -c 'import json,sys; print("%.2f" % (100 * json.load(open(sys.argv[1]))["device_busy"][sys.argv[2]]))' "$log" "$1"; }
     busy=$(of busy_share) hidden=$(of hidden_share)
-    judge "profile cmc, cached batches: device busy ≥ 97 %" "$busy" 97 "$busy %"
+    judge "profile cmc$1, cached batches: device busy ≥ 97 %" "$busy" 97 "$busy %"
     judge "its uploads beside compute ≥ 90 %" "$hidden" 90 "$hidden %"
   else
-    row "profile cmc" "DOES NOT HOLD" "$(tail -1 "$log.log" | cut -c1-160)"
+    row "profile cmc$1" "DOES NOT HOLD" "$(tail -1 "$log.log" | cut -c1-160)"
   fi
+}
+if wants profile; then
+  data=$(mktemp -d)
+  "$bin/contraflow" data synth --out "$data/images" --per_class $([ $rehearse = 1 ] && echo 3 || echo 100) --val_per_class 1 --size $([ $rehearse = 1 ] && echo 32 || echo 224) >"$out/gpu_profile.log" 2>&1
+  profile ""
+  profile ", resnet50v1, batch 256, bfloat16" --model resnet50v1 --batch_size 256 --amp
   rm -rf "$data"
 fi
 

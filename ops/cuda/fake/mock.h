@@ -9,7 +9,8 @@
 #include <functional>
 #include <vector>
 
-// enqueue puts work on a stream; operations and bytes are what it costs, for a driver that keeps time.
+// enqueue puts work on a stream; operations, those of float32 counted six times, and bytes are what it costs, for a driver that keeps
+// time.
 inline int enqueue(void *stream, double operations, double bytes, std::function<int()> f) {
   static auto put = (int (*)(void *, std::function<int()> *))dlsym(RTLD_DEFAULT, "fake_enqueue");
   static auto cost = (void (*)(double, double))dlsym(RTLD_DEFAULT, "fake_cost");

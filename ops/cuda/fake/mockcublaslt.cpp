@@ -45,7 +45,7 @@ int cublasLtMatmul(void *, Desc *d, const float *alpha, const void *A, Layout *l
   Desc op = *d;
   Layout a = *la, b = *lb, o = *ld;
   float al = *alpha, be = *beta;
-  return enqueue(stream, 2.0 * m * n * k, bytes(la) + bytes(lb) + bytes(ld), [=] {
+  return enqueue(stream, (bf(la->type) ? 2.0 : 12.0) * m * n * k, bytes(la) + bytes(lb) + bytes(ld), [=] {
     memset(ws, 0xFF, 4096);
     Data x{(void *)A, bf(a.type)}, y{(void *)B, bf(b.type)}, z{D, bf(o.type)}, bias{op.bias, bf(op.bias_type)};
     for (uint64_t j = 0; j < n; j++) for (uint64_t i = 0; i < m; i++) {

@@ -126,6 +126,6 @@ int cudnnBackendExecute(Handle *h, Desc *plan, Desc *vp) {
   }
   if (!on_device(ws, 4096)) return bad("workspace outside of device memory", 0);
   float error = cfg->engine == 0 ? 0.05f : 0;
-  return enqueue(h->stream, 2.0 * c.N * c.P * c.Q * c.K * c.R * c.S * c.C, (c.sizes(0) + c.sizes(1) + c.sizes(2)) * (c.bf ? 2.0 : 4.0), [=] { memset(ws, 0xFF, 4096); c.run(ptrs.data(), error); return 0; });
+  return enqueue(h->stream, (c.bf ? 2.0 : 12.0) * c.N * c.P * c.Q * c.K * c.R * c.S * c.C, (c.sizes(0) + c.sizes(1) + c.sizes(2)) * (c.bf ? 2.0 : 4.0), [=] { memset(ws, 0xFF, 4096); c.run(ptrs.data(), error); return 0; });
 }
 }
