@@ -61,7 +61,7 @@ func TestReports(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wants(t, path, section, "kNN accuracy against wall time", "Similarities over time", "Confusion", "Nearest neighbours", "t-SNE", "First-layer filters", "--resume auto")
+		wants(t, path, section, "kNN accuracy against wall time", "Similarities over time", "Confusion", "Nearest neighbours", "t-SNE", "First-layer filters", "<span>--resume</span> <span>auto</span>")
 		path, err = flows.WriteReport(ctx, dir, flows.ReportOptions{Images: 50, DataFolder: t.TempDir(), Out: filepath.Join(t.TempDir(), "r.html")})
 		if err != nil {
 			t.Fatal(err)

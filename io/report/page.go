@@ -10,6 +10,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"strings"
 )
 
 // Page is what a report shows. Sections without content are left out.
@@ -53,6 +54,9 @@ type Option struct{ Name, Value, Origin string }
 
 // Command is a command line and what it does.
 type Command struct{ Does, Line string }
+
+// Words are the pieces between which the page may break the line: not at hyphens.
+func (c Command) Words() []string { return strings.Split(c.Line, " ") }
 
 // Query is one row of the retrieval grid.
 type Query struct {
