@@ -117,7 +117,7 @@ func (l *Loss) beginOn(device ops.Bank, b Batch, grad []float32) Pending {
 			s.IDs = append(s.IDs, int32(id))
 		}
 	}
-	if !l.Softmax && (l.Z < 0 || l.ZDecay > 0) { // Z needs every score first
+	if l.FindsZ() {
 		sums, err := device.Score(s, grad)()
 		if err != nil {
 			return Pending{wait: func() (Result, error) { return Result{}, err }}

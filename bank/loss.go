@@ -91,8 +91,7 @@ func (l *Loss) Score(b Batch, grad, scores []float32) Result {
 		w = 1
 	}
 	call := scoring{Loss: l, Batch: b, grad: grad, scores: scores, scale: w / float64(count)}
-	// Z needs every score first.
-	if !l.Softmax && (l.Z < 0 || l.ZDecay > 0) {
+	if l.FindsZ() {
 		call.sums = true
 		l.crew.run(call, n)
 		l.setZ(l.sums[:n], count*width)
@@ -110,6 +109,9 @@ func (l *Loss) Score(b Batch, grad, scores []float32) Result {
 	r.Prob /= float64(count)
 	return r
 }
+
+// FindsZ says that the next Score sets, or moves, Z, for which it needs every score first.
+func (l *Loss) FindsZ() bool { return !l.Softmax && (l.Z < 0 || l.ZDecay > 0) }
 
 // counts says whether a query does.
 func (b *Batch) counts(q int) bool { return b.Present == nil || b.Present[q] }

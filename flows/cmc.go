@@ -20,10 +20,21 @@ type CMC struct {
 	Sampler  bank.Sampler
 	K        int
 
+	// ready, if set, is told of every gradient that is complete while a device works on other scores.
+	ready func(pass int, d []float32) error
+
 	index   []int32
 	grads   [][]float32
-	pending []bank.Pending // one a direction
 	results []viewResult
+
+	// Of the step that is being scored:
+	prepared bool
+	step     int
+	drawn    []int32 // negatives, or draw
+	draw     *bank.Drawing
+	pending  []bank.Pending // one a direction, for those that have begun
+	begun    []bool
+	left     []int // directions of every query that are still waited for
 }
 
 // viewResult is what the directions whose queries are of one view gave, and the names it is logged under.
@@ -62,7 +73,7 @@ func NewCMC(o Options, names []string, n, d int) (*CMC, error) {
 			return nil, err
 		}
 		c.Memories = append(c.Memories, m)
-		c.grads = append(c.grads, nil)
+		c.grads, c.left = append(c.grads, nil), append(c.left, 0)
 		c.results = append(c.results, viewResult{lossName: names[v] + "_loss", probName: names[v] + "_prob"})
 	}
 	for range 2 * len(pairs) {
@@ -73,7 +84,7 @@ func NewCMC(o Options, names []string, n, d int) (*CMC, error) {
 		}
 		l.ZDecay = o.Loss.ZDecay
 		c.Losses = append(c.Losses, l)
-		c.pending = append(c.pending, bank.Pending{})
+		c.pending, c.begun = append(c.pending, bank.Pending{}), append(c.begun, false)
 	}
 	return c, nil
 }
@@ -81,27 +92,71 @@ func NewCMC(o Options, names []string, n, d int) (*CMC, error) {
 // Score implements stages.Objective. All directions share the batch's draw of negatives; memories are read before they
 // are updated.
 func (c *CMC) Score(s *stages.Scores) error {
-	index, draw := c.Memories[0].Negatives(c.Sampler, &c.index, s.Index, c.K, s.Step)
-	return c.score(s, index, draw)
+	c.prepare(s.Features)
+	return c.score(s)
 }
 
 // ScoreWith is Score with given negatives, [B,K+1].
-func (c *CMC) ScoreWith(s *stages.Scores, index []int32) error { return c.score(s, index, nil) }
+func (c *CMC) ScoreWith(s *stages.Scores, index []int32) error {
+	c.start(s.Step, index, nil)
+	return c.score(s)
+}
 
-func (c *CMC) score(s *stages.Scores, index []int32, draw *bank.Drawing) error {
-	for v, out := range s.Out {
-		c.grads[v] = fresh(c.grads[v], len(out))
+// prepare draws the negatives of a step, once.
+func (c *CMC) prepare(f *stages.Features) {
+	if !c.prepared || c.step != f.Step {
+		index, draw := c.Memories[0].Negatives(c.Sampler, &c.index, f.Index, c.K, f.Step)
+		c.start(f.Step, index, draw)
+	}
+}
+
+func (c *CMC) start(step int, index []int32, draw *bank.Drawing) {
+	c.prepared, c.step, c.drawn, c.draw = true, step, index, draw
+	clear(c.begun)
+	for v := range c.grads {
+		c.grads[v] = c.grads[v][:0]
 		r := &c.results[v]
 		r.loss, r.prob, r.uses = 0, 0, 0
 	}
-	for p, pair := range c.Pairs {
+}
+
+// arrived begins the directions whose query is this pass, while the device works on others: Score finds them begun. A direction that
+// is to find Z, which a checkpoint holds, waits for its turn.
+func (c *CMC) arrived(f *stages.Features, pass int) error {
+	c.prepare(f)
+	for i, pair := range c.Pairs {
 		for dir := range 2 {
-			query, key := pair[dir], pair[1-dir]
-			c.pending[2*p+dir] = c.Memories[key].Begin(c.Losses[2*p+dir], bank.Batch{
-				Queries: s.Out[query], K: c.K, Index: index, Draw: draw, Present: both(s.Batch, query, key),
-			}, c.grads[query])
+			if l := c.Losses[2*i+dir]; pair[dir] == pass && !l.FindsZ() {
+				c.begin(f, 2*i+dir)
+			}
 		}
 	}
+	return nil
+}
+
+// begin begins one direction.
+func (c *CMC) begin(f *stages.Features, i int) {
+	pair, dir := c.Pairs[i/2], i%2
+	query, key := pair[dir], pair[1-dir]
+	out := f.Out[query]
+	if len(c.grads[query]) == 0 {
+		c.grads[query] = fresh(c.grads[query], len(out))
+	}
+	c.pending[i] = c.Memories[key].Begin(c.Losses[i], bank.Batch{
+		Queries: out, K: c.K, Index: c.drawn, Draw: c.draw, Present: both(f.Batch, query, key),
+	}, c.grads[query])
+	c.begun[i] = true
+}
+
+func (c *CMC) score(s *stages.Scores) error {
+	clear(c.left)
+	for i := range c.pending {
+		c.left[c.Pairs[i/2][i%2]]++
+		if !c.begun[i] {
+			c.begin(s.Features, i)
+		}
+	}
+	c.prepared = false
 	for v, m := range c.Memories { // a device has all its work before the first result is waited for
 		if err := m.Update(s.Index, s.Out[v], present(s.Batch, v)); err != nil {
 			return err
@@ -112,11 +167,17 @@ func (c *CMC) score(s *stages.Scores, index []int32, draw *bank.Drawing) error {
 		if err != nil {
 			return err
 		}
+		query := c.Pairs[i/2][i%2]
 		s.Loss += r.Loss
-		sum := &c.results[c.Pairs[i/2][i%2]]
+		sum := &c.results[query]
 		sum.loss += r.Loss
 		sum.prob += r.Prob
 		sum.uses++
+		if c.left[query]--; c.left[query] == 0 && c.ready != nil && i < len(c.pending)-1 {
+			if err := c.ready(query, c.grads[query]); err != nil {
+				return err
+			}
+		}
 	}
 	for _, r := range c.results {
 		s.Values = append(s.Values, stages.Value{Name: r.lossName, V: r.loss}, stages.Value{Name: r.probName, V: r.prob / float64(max(r.uses, 1))})

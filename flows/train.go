@@ -304,6 +304,13 @@ func (r *Run) compute(g *contraflow.Graph, batches contraflow.Port[*stages.Batch
 	var turn []contraflow.StageOption
 	if t, ok := r.net.device.(ops.Tracer); ok && t.Behind() { // it stands still from a pass's outputs until their gradients
 		turn = append(turn, contraflow.Chained())
+		o := r.objective
+		if w, ok := o.(*watchedObjective); ok {
+			o = w.objective
+		}
+		if c, ok := o.(*CMC); ok { // one view is scored while the other is encoded, and goes back while the other is scored
+			r.encode.Arrived, c.ready = c.arrived, r.encode.Backward
+		}
 	}
 
 	if device, ok := r.net.device.(ops.Sender); ok && r.renderings() != nil {

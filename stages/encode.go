@@ -79,6 +79,9 @@ type Encode struct {
 	SkipNaN bool
 	// NaN, if set, is told of every step whose gradients are not finite; its error ends the run.
 	NaN func(t *Trouble) error
+	// Arrived, if set, is told of every pass whose output is there, and finite, while the device works on later ones. Only what
+	// waits for a device behind the host's back gains by it.
+	Arrived func(f *Features, pass int) error
 
 	trained  []ops.Params // of the towers that have gradients of their own
 	names    []string
@@ -87,6 +90,7 @@ type Encode struct {
 	buffers  [][]float32 // of every tower, as they were before the batch in flight
 	tapes    []ops.Tape  // of the batch in flight
 	inflight bool
+	zeroed   bool // gradients, since the last were applied
 	batch    *Batch
 	sparse   sparse
 	shuffled []float32
@@ -133,10 +137,16 @@ func (e *Encode) Run(ctx context.Context, b *Batch) (*Features, error) {
 			return nil, fmt.Errorf("step %d: %s: %w", b.Step, e.Towers[p.Tower].Name, err)
 		}
 	}
+	e.inflight, e.batch = true, b
+	last := len(e.Passes) - 1
 	for i, p := range e.Passes {
 		f.Out[i] = e.outputs(i, p, b)
+		if e.Arrived != nil && i < last && finite(f.Out[i]) == 0 {
+			if err := e.Arrived(f, i); err != nil {
+				return nil, fmt.Errorf("step %d: %s: %w", b.Step, e.Towers[p.Tower].Name, err)
+			}
+		}
 	}
-	e.inflight, e.batch = true, b
 	return f, nil
 }
 
@@ -171,12 +181,35 @@ func (e *Encode) settle(ctx context.Context) error {
 	return err
 }
 
-func (e *Encode) apply(g *Gradients) error {
+// Backward runs the backward of one pass of the batch in flight before its Gradients come; they apply it, or forget it. It is for who
+// knows one gradient while the device works on others, on the goroutine of Run: for a stage that is chained to it.
+func (e *Encode) Backward(pass int, d []float32) error {
+	e.forget()
+	tape := e.tapes[pass]
+	if tape == nil || d == nil {
+		return nil
+	}
+	e.tapes[pass] = nil
+	_, err := tape.Backward(e.sparse.gather(pass, d, e.batch))
+	return err
+}
+
+// forget zeroes the gradients, once a step.
+func (e *Encode) forget() {
+	if e.zeroed {
+		return
+	}
+	e.zeroed = true
 	for _, t := range e.Towers {
 		if t.Follows < 0 {
 			t.Params.ZeroGrad()
 		}
 	}
+}
+
+func (e *Encode) apply(g *Gradients) error {
+	e.forget()
+	e.zeroed = false
 	var errs []error
 	for i, tape := range e.tapes {
 		if tape == nil {
