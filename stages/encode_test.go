@@ -56,7 +56,6 @@ func TestEncodeEarly(t *testing.T) {
 		log = append(log, fmt.Sprintf("arrived %d: %v", pass, f.Out[pass][0]))
 		return nil
 	}
-	e.SkipNaN = false
 	run := func(step int) {
 		t.Helper()
 		b := &stages.Batch{Plan: stages.Plan{Step: step, Index: []int{0, 1}}, Views: [][]float32{{1, 2}, {3, 4}}}

@@ -4,7 +4,7 @@
 //
 //   TIMEDCUDA_SCALE=x   the device's memory and arithmetic are x times as slow, 1 unless set: small pictures then take as long as large
 //                       ones, and the host, which has fewer processors than one beside a GPU, is not busy with copying them
-//   TIMEDCUDA_HOST=x    so do calls
+//   TIMEDCUDA_HOST=x    calls cost the host x times as much
 //   TIMEDCUDA_GAPS=1    when a stream is destroyed, say where streams stood still, most first: between which pieces of work, how often, how long
 #include <stdint.h>
 #include <stdio.h>
@@ -143,9 +143,9 @@ R cuModuleUnload(void *) { return OK; }
 R cuModuleGetFunction(void **f, void *, const char *name) { *f = new std::string(name); return OK; }
 R cuFuncSetAttribute(void *, int, int) { return OK; }
 
-// What a kernel reads and writes, in bytes: of batch norm by its sizes, of what walks over eights of values by their number, of the
-// others by the threads that are launched, sixteen bytes each.
-struct Walk { int n, area, p; double reads; }; // which arguments are n, area and p; bytes of a value
+// What a kernel reads and writes, in bytes: of batch norm, pools, pictures and the bank by their sizes, of what walks over eights of
+// values by their number, of the others by the threads that are launched, sixteen bytes each. Arguments are counted from 0.
+struct Walk { int n, area, p; double each; }; // which arguments are samples, pixels and channels; bytes of a value
 static const std::map<std::string, Walk> norms = {{"norm_sums", {2, 4, 5, 2}}, {"norm_apply", {6, 8, 9, 4.5}}, {"norm_back_sums", {6, 8, 9, 4}}, {"norm_back_apply", {8, 10, 11, 6.5}}};
 static const std::map<std::string, std::pair<int, double>> walks = { // which argument is the number of eights; bytes of one
     {"sgd", {4, 8 * 22}}, {"average", {3, 8 * 14}}, {"narrow", {2, 8 * 6}}, {"widen_add", {2, 8 * 10}}, {"relu", {2, 32}}, {"relu_back", {3, 48}}, {"sum", {3, 48}}, {"add_bias", {2, 32}}};
@@ -153,11 +153,11 @@ R cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, un
   const std::string &name = *(std::string *)f;
   double bytes = 16.0 * gx * gy * gz * bx * by * bz;
   auto integer = [&](int i) { return (double)*(int *)p[i]; };
-  if (auto k = norms.find(name); k != norms.end()) bytes = integer(k->second.n) * integer(k->second.area) * integer(k->second.p) * k->second.reads;
+  if (auto k = norms.find(name); k != norms.end()) bytes = integer(k->second.n) * integer(k->second.area) * integer(k->second.p) * k->second.each;
   if (auto k = walks.find(name); k != walks.end()) bytes = *(long long *)p[k->second.first] * k->second.second;
   if (name == "contrast_4") bytes = 4.0 * gy * integer(7) * integer(8);
   if (name == "render") bytes = integer(8) * gy * (3 + 16);
-  if (name.rfind("max_pool", 0) == 0) { int at = name == "max_pool" ? 3 : 3; bytes = integer(at) * integer(at + 1) * integer(at + 2) * integer(at + 5) * 3; }
+  if (name.starts_with("max_pool")) bytes = integer(3) * integer(4) * integer(5) * integer(8) * 3;
   spend(launch_call);
   put(s, moved(bytes), name);
   return OK;
