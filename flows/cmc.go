@@ -28,13 +28,12 @@ type CMC struct {
 	results []viewResult
 
 	// Of the step that is being scored:
-	prepared bool
-	step     int
-	drawn    []int32 // negatives, or draw
-	draw     *bank.Drawing
-	pending  []bank.Pending // one a direction, for those that have begun
-	begun    []bool
-	left     []int // directions of every query that are still waited for
+	of      *stages.Features // nil before it begins
+	drawn   []int32          // negatives, or draw
+	draw    *bank.Drawing
+	pending []bank.Pending // one a direction, for those that have begun
+	begun   []bool
+	left    []int // directions of every query that are still waited for
 }
 
 // viewResult is what the directions whose queries are of one view gave, and the names it is logged under.
@@ -98,20 +97,20 @@ func (c *CMC) Score(s *stages.Scores) error {
 
 // ScoreWith is Score with given negatives, [B,K+1].
 func (c *CMC) ScoreWith(s *stages.Scores, index []int32) error {
-	c.start(s.Step, index, nil)
+	c.start(s.Features, index, nil)
 	return c.score(s)
 }
 
 // prepare draws the negatives of a step, once.
 func (c *CMC) prepare(f *stages.Features) {
-	if !c.prepared || c.step != f.Step {
+	if c.of != f {
 		index, draw := c.Memories[0].Negatives(c.Sampler, &c.index, f.Index, c.K, f.Step)
-		c.start(f.Step, index, draw)
+		c.start(f, index, draw)
 	}
 }
 
-func (c *CMC) start(step int, index []int32, draw *bank.Drawing) {
-	c.prepared, c.step, c.drawn, c.draw = true, step, index, draw
+func (c *CMC) start(f *stages.Features, index []int32, draw *bank.Drawing) {
+	c.of, c.drawn, c.draw = f, index, draw
 	clear(c.begun)
 	for v := range c.grads {
 		c.grads[v] = c.grads[v][:0]
@@ -156,7 +155,7 @@ func (c *CMC) score(s *stages.Scores) error {
 			c.begin(s.Features, i)
 		}
 	}
-	c.prepared = false
+	c.of = nil
 	for v, m := range c.Memories { // a device has all its work before the first result is waited for
 		if err := m.Update(s.Index, s.Out[v], present(s.Batch, v)); err != nil {
 			return err

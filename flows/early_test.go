@@ -41,17 +41,19 @@ func TestCMCEarly(t *testing.T) {
 					return f
 				}
 				arrive := func(f *stages.Features) {
+					all := f.Out
 					for pass := range len(names) - 1 {
-						seen := &stages.Features{Batch: f.Batch, Out: make([][]float32, len(names))}
-						copy(seen.Out, f.Out[:pass+1]) // later ones are not there yet
-						if err := early.arrived(seen, pass); err != nil {
+						f.Out = make([][]float32, len(names))
+						copy(f.Out, all[:pass+1]) // later ones are not there yet
+						if err := early.arrived(f, pass); err != nil {
 							t.Fatal(err)
 						}
 					}
+					f.Out = all
 				}
 				for step := range 4 {
 					if step == 2 {
-						arrive(features(100)) // and then it is left out
+						arrive(features(step)) // and then it is left out
 					}
 					f := features(step)
 					a, b := &stages.Scores{Features: f}, &stages.Scores{Features: f}
