@@ -52,4 +52,4 @@ gpu-rehearsal: gpu-bin $(FAKE) ## gpu-check on the fake driver, on small cases: 
 	OUT=$(CURDIR)/build/rehearsal PYTHON=$(PYTHON) $(FAKE_ENV) FAKECUDA_GUARD=0 bench/gpu_check.sh --rehearse
 
 cuda-clock: gpu-bin $(FAKE) build/cuda/libtimedcuda.so ## how long a GPU would stand still, on a driver that computes nothing and takes a GPU's time
-	PYTHON=$(PYTHON) $(FAKE_ENV) CUDA_DRIVER_LIB=$(CURDIR)/build/cuda/libtimedcuda.so bench/cuda_clock.sh
+	PYTHON=$(PYTHON) $(FAKE_ENV) CUDA_DRIVER_LIB=$(CURDIR)/build/cuda/libtimedcuda.so bench/cuda_clock.sh $(RUNS)
