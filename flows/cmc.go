@@ -121,7 +121,7 @@ func (c *CMC) start(f *stages.Features, index []int32, draw *bank.Drawing) {
 
 // arrived begins the directions whose query is this pass, while the device works on others: Score finds them begun. A direction that
 // is to find Z, which a checkpoint holds, waits for its turn.
-func (c *CMC) arrived(f *stages.Features, pass int) error {
+func (c *CMC) arrived(f *stages.Features, pass int) {
 	c.prepare(f)
 	for i, pair := range c.Pairs {
 		for dir := range 2 {
@@ -130,7 +130,6 @@ func (c *CMC) arrived(f *stages.Features, pass int) error {
 			}
 		}
 	}
-	return nil
 }
 
 // begin begins one direction.

@@ -45,9 +45,7 @@ func TestCMCEarly(t *testing.T) {
 					for pass := range len(names) - 1 {
 						f.Out = make([][]float32, len(names))
 						copy(f.Out, all[:pass+1]) // later ones are not there yet
-						if err := early.arrived(f, pass); err != nil {
-							t.Fatal(err)
-						}
+						early.arrived(f, pass)
 					}
 					f.Out = all
 				}

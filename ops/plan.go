@@ -29,9 +29,7 @@ type Norm struct {
 	Groups   int  // with statistics of their own
 	Batch    bool // statistics of the batch, not the running ones
 	ReLU     bool // behind it, and behind its sum
-	Affine   bool // parameters Gamma and Beta
-	Track    bool // parameters Mean, Var and Batches
-	Gamma    int  // -1 without
+	Gamma    int  // parameters, -1 without
 	Beta     int
 	Mean     int
 	Var      int
@@ -159,7 +157,7 @@ func (p *Plan) fuse() {
 }
 
 func (p *Plan) norm(n Node) Norm {
-	b := Norm{Groups: p.Options.BNGroups, Affine: n.Affine, Track: n.Track, Eps: n.Eps, Momentum: n.Momentum,
+	b := Norm{Groups: p.Options.BNGroups, Eps: n.Eps, Momentum: n.Momentum,
 		Batch: !n.Track || (p.Options.Train && !p.Options.RunningStats), Gamma: -1, Beta: -1, Mean: -1, Var: -1, Batches: -1}
 	if n.Affine {
 		b.Gamma, b.Beta = n.Params[0], n.Params[1]
@@ -181,7 +179,7 @@ func (p *Plan) gradients() {
 	p.Needs = make([]bool, len(p.Graph.Nodes))
 	p.Needs[0] = p.Options.InputGrad
 	for _, s := range p.Steps {
-		need := s.Weight >= 0 || (s.Kind == BatchNorm && s.Norm.Affine)
+		need := s.Weight >= 0 || (s.Kind == BatchNorm && s.Node.Affine)
 		for _, v := range s.In {
 			need = need || p.Needs[v]
 		}

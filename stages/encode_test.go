@@ -52,9 +52,8 @@ func TestEncodeEarly(t *testing.T) {
 	for _, s := range []*scribe{l, ab} {
 		e.Towers = append(e.Towers, stages.Tower{Name: s.name, Params: s, Program: s, Follows: -1})
 	}
-	e.Arrived = func(f *stages.Features, pass int) error {
+	e.Arrived = func(f *stages.Features, pass int) {
 		log = append(log, fmt.Sprintf("arrived %d: %v", pass, f.Out[pass][0]))
-		return nil
 	}
 	run := func(step int) {
 		t.Helper()

@@ -75,10 +75,10 @@ func (pr *program) newStep(of ops.Step) step {
 
 func (pr *program) newNorm(s ops.Step) *norm {
 	b := &norm{Norm: s.Norm, c: s.Node.Out.C}
-	if b.Affine {
+	if s.Node.Affine {
 		b.gamma, b.beta = &pr.p.tensors[b.Gamma], &pr.p.tensors[b.Beta]
 	}
-	if b.Track {
+	if s.Node.Track {
 		b.runMean, b.runVar, b.batches = &pr.p.tensors[b.Mean], &pr.p.tensors[b.Var], &pr.p.tensors[b.Batches]
 	}
 	return b
