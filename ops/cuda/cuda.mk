@@ -25,7 +25,9 @@ build/cuda/lib%.so: ops/cuda/fake/%.cpp ops/cuda/fake/mock.h
 	g++ -std=c++20 -O3 -mavx2 -mfma -ffast-math -Wall -Wno-unused-result -shared -fPIC $< -o $@
 
 test-cuda-fake: $(CUDA_SHIM) $(FAKE) ## the CUDA device on a fake driver, its kernels on the processor (needs g++)
-	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -timeout 20m -tags cuda ./ops/cuda/... && $(CUDA_ENV) $(FAKE_ENV) $(GO) test -timeout 20m -tags cuda ./flows -run 'CUDA(Flows|Bits|Mistakes)|NaNStops'
+	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -timeout 20m -tags cuda ./ops/cuda/...
+	for seed in 1 2 3; do $(CUDA_ENV) $(FAKE_ENV) FAKECUDA_ORDER=$$seed $(GO) test -tags cuda ./ops/cuda -run 'UnderWay|Send|BankScores|StepAll|Render|Spans' || exit 1; done
+	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -timeout 20m -tags cuda ./flows -run 'CUDA(Flows|Bits|Mistakes)|NaNStops'
 
 race-cuda-fake: $(CUDA_SHIM) $(FAKE) ## the same under the race detector
 	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -race -tags cuda ./ops/cuda/...

@@ -11,7 +11,55 @@ import (
 	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/ops/cuda"
+	"github.com/contraflow/contraflow/ops/pixel"
 )
+
+// Passes that are queued before the first is read show each its own batch, floats or pictures, though the places they are uploaded
+// to take turns.
+func TestPassesUnderWay(t *testing.T) {
+	d := open(t, cuda.Options{})
+	const n, h, w, passes = 2, 5, 7, 6
+	pr := renderer(t, d, n, 3, h, w)
+	space, err := pixel.LookupSpace("RGB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipe, _ := space.Rendering([]int{0, 1, 2})
+	batch := func(i int) []byte {
+		rgb := make([]byte, n*h*w*3)
+		for k := range rgb {
+			rgb[k] = byte(31*i + k)
+		}
+		return rgb
+	}
+	kinds := map[string]func(i int) (ops.Tape, error){
+		"floats":   func(i int) (ops.Tape, error) { return pr.(ops.Program).Forward(noise(n*3*h*w, 1, uint64(i)), n) },
+		"pictures": func(i int) (ops.Tape, error) { return pr.ForwardPixels(ops.Pictures{RGB: batch(i), N: n}, recipe) },
+	}
+	for name, forward := range kinds {
+		var want [passes][]float32
+		for i := range want {
+			tape, err := forward(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[i] = slices.Clone(tape.Output(0))
+			tape.Release()
+		}
+		var tapes [passes]ops.Tape
+		for i := range tapes {
+			if tapes[i], err = forward(i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, tape := range tapes {
+			if !slices.Equal(tape.Output(0), want[i]) {
+				t.Errorf("%s: pass %d shows another batch", name, i)
+			}
+			tape.Release()
+		}
+	}
+}
 
 // Scores that are under way when rows change are those of the rows before, and each gives its own result, asked for in any order.
 func TestBankScoresUnderWay(t *testing.T) {

@@ -50,8 +50,11 @@ func (d *Device) Spans(on bool) {
 		if r.zero, err = cu.MakeEvent(cu.DefaultEvent); err != nil {
 			return err
 		}
+		if err := r.zero.Record(d.compute); err != nil {
+			return err
+		}
 		d.spans.Store(r)
-		return r.zero.Record(d.compute)
+		return d.copies.Wait(r.zero, 0) // nothing lies before the beginning
 	})
 }
 

@@ -2,6 +2,9 @@
 // with kernels built for the processor. What is put on a stream runs as late as the program allows: when something waits
 // for it. A missing event or synchronisation then gives wrong numbers instead of passing by luck.
 //
+//   FAKECUDA_ORDER=n    not as late as that, but in an order drawn with the seed n: for a while each stream runs ahead of the
+//                       others, or late, or now and then, as far as its events let it. What relies on one stream being
+//                       slow, say a copy that overwrites what a kernel still reads, then gives wrong numbers too
 //   FAKECUDA_GUARD=1    device memory cannot be touched but by the driver: host code that does so faults
 //   FAKECUDA_MEMORY=n   bytes of device memory, 16 GiB unless set
 //   FAKECUDA_INIT=n     what cuInit returns
@@ -21,6 +24,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -28,12 +33,14 @@ typedef int R;
 typedef unsigned long long P;
 typedef std::function<R()> Op;
 typedef std::function<const char *()> Bound;
+struct Event;
+struct Work { Op run; Event *awaited = nullptr; uint64_t value = 0; }; // only begins when the event has reached the value
 enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE_ORDINAL = 101, BAD_IMAGE = 200, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901 };
 
 static std::recursive_mutex mu;
 static R broken; // the first failure of something that ran; every later call returns it, as on a real device
 struct Graph { std::vector<Op> ops; bool spoilt = false; pthread_t thread = pthread_self(); };
-struct Stream { std::deque<Op> ops; Graph *capture = nullptr; };
+struct Stream { std::deque<Work> ops; Graph *capture = nullptr; unsigned pace = 0; };
 struct Event { uint64_t recorded = 0, done = 0; Stream *where = nullptr; timespec at{}; };
 static std::vector<Stream *> streams;
 static std::map<P, size_t> device;             // allocations
@@ -59,11 +66,13 @@ static R spoil(const char *what) {
 }
 #define NOT_CAPTURING ENTER; if (R r = spoil(__func__)) return r
 
+static void reach(Event *e, uint64_t v);
 static bool step(Stream *s) {
   if (s->ops.empty()) return false;
-  Op op = std::move(s->ops.front());
+  Work w = std::move(s->ops.front());
   s->ops.pop_front();
-  R r = op();
+  if (w.awaited) reach(w.awaited, w.value);
+  R r = w.run();
   if (r && !broken) broken = r;
   return true;
 }
@@ -74,13 +83,36 @@ static R drain(Stream *s) {
   return broken;
 }
 static R drain_all() { for (auto s : streams) drain(s); return broken; }
-static R push(void *stream, Op op) {
-  Stream *s = (Stream *)stream;
-  if (!s) { Open open; return op(); } // the null stream does not wait for non-blocking streams
-  if (s->capture) s->capture->ops.push_back(op);
-  else s->ops.push_back(op);
-  return OK;
+
+// disorder lets streams run as far as the seed wants. It begins nothing that an event holds back.
+static void disorder() {
+  static const char *order = getenv("FAKECUDA_ORDER");
+  if (!order || !*order) return;
+  static std::mt19937 dice(atoi(order));
+  static unsigned calls;
+  if (calls++ % 64 == 0) for (auto s : streams) s->pace = dice() % 3;
+  std::optional<Open> open;
+  for (bool more = true; more;) { // a stream that gets on may let another one
+    more = false;
+    for (auto s : streams)
+      for (unsigned n = s->pace == 0 ? 0 : s->pace == 1 ? -1u : dice() % 4; n-- && !s->ops.empty();) {
+        Work &w = s->ops.front();
+        if (w.awaited && w.awaited->done < w.value) break;
+        if (!open) open.emplace();
+        more |= s->pace == 1;
+        step(s);
+      }
+  }
 }
+static R push(void *stream, Work w) {
+  Stream *s = (Stream *)stream;
+  if (!s) { Open open; return w.run(); } // the null stream does not wait for non-blocking streams
+  if (s->capture) { s->capture->ops.push_back(w.run); return OK; }
+  s->ops.push_back(std::move(w));
+  disorder();
+  return broken;
+}
+static R push(void *stream, Op op) { return push(stream, Work{std::move(op)}); }
 static void reach(Event *e, uint64_t v) {
   if (e->done >= v) return;
   Open open;
@@ -173,7 +205,7 @@ R cuStreamCreateWithPriority(void **s, unsigned f, int) { return cuStreamCreate(
 R cuStreamDestroy_v2(void *s) { NOT_CAPTURING; drain((Stream *)s); std::erase(streams, (Stream *)s); delete (Stream *)s; return OK; }
 R cuStreamSynchronize(void *s) { NOT_CAPTURING; return s ? drain((Stream *)s) : OK; }
 R cuStreamQuery(void *s) { ENTER; return ((Stream *)s)->ops.empty() ? OK : NOT_READY; }
-R cuStreamWaitEvent(void *s, void *e, unsigned) { NOT_CAPTURING; Event *x = (Event *)e; uint64_t v = x->recorded; return push(s, [=] { reach(x, v); return OK; }); }
+R cuStreamWaitEvent(void *s, void *e, unsigned) { NOT_CAPTURING; Event *x = (Event *)e; uint64_t v = x->recorded; return push(s, Work{[] { return (R)OK; }, x, v}); }
 R cuEventCreate(void **e, unsigned) { ENTER; *e = new Event; return OK; }
 R cuEventDestroy_v2(void *e) { NOT_CAPTURING; drain_all(); delete (Event *)e; return OK; }
 R cuEventRecord(void *e, void *s) { NOT_CAPTURING; Event *x = (Event *)e; uint64_t v = ++x->recorded; x->where = (Stream *)s; return push(s, [=] { x->done = v; clock_gettime(CLOCK_MONOTONIC, &x->at); return OK; }); }
