@@ -17,6 +17,9 @@ func chain[O any](n *node, in, out *edge, finish func(context.Context) error, ap
 	if from := in.from; from.kind == "from" || from.kind == "through" {
 		n.g.mistake(n.site, "step %q: Chained behind %q, whose items a foreign flow sends: leave it out", n.name, from.name)
 	}
+	if from := in.from; from.kind != "fork" && from.given&takesDepth != 0 {
+		n.g.mistake(n.site, "step %q: Chained takes what %q gives at once: leave its Depth out", n.name, from.name)
+	}
 	in.ch = make(chan any) // nothing ever waits in it
 	var own context.Context
 	seq := int64(0)
@@ -36,8 +39,10 @@ func chain[O any](n *node, in, out *edge, finish func(context.Context) error, ap
 	return func(ctx context.Context) (err error) {
 		defer close(out.ch)
 		defer func() { err = n.settle(recover(), err) }()
-		if _, _, err := n.next(ctx, in); err != nil {
-			return err
+		n.ledger.rest(n.g.now(), starved)
+		<-in.ch // closed by the sender, which may be in inline until then, also when the run is over
+		if ctx.Err() != nil {
+			return errDone
 		}
 		return n.finish(ctx, finish)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/contraflow/contraflow"
 )
@@ -101,13 +102,35 @@ func TestChainedFailure(t *testing.T) {
 // A chained step needs one goroutine that sends to it and has one worker.
 func TestChainedMistakes(t *testing.T) {
 	g := contraflow.New("mistakes")
-	p := contraflow.Step(contraflow.Source(g, "numbers", count(3)), "encode", double)
+	p := contraflow.Step(contraflow.Source(g, "numbers", count(3)), "encode", double, contraflow.Depth(3))
 	p = contraflow.Step(p, "contrast", double, contraflow.Chained(), contraflow.Workers(2))
 	contraflow.Each(p, "sink", func(context.Context, int) error { return nil }, contraflow.Chained())
 	err := g.Check()
-	for _, want := range []string{`step "contrast": Chained runs it on one goroutine`, `stage "sink": Chained means nothing to a each`} {
+	for _, want := range []string{`step "contrast": Chained takes what "encode" gives at once: leave its Depth out`, `step "contrast": Chained runs it on one goroutine`, `stage "sink": Chained means nothing to a each`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+// A run that is cancelled while an item is inside a chained step ends without the step's output being closed under it: make race sees
+// that.
+func TestChainedCancel(t *testing.T) {
+	for range 20 {
+		ctx, cancel := context.WithCancel(context.Background())
+		g := contraflow.New("cancel")
+		p := contraflow.Step(contraflow.Source(g, "numbers", count(20)), "encode", double)
+		p = contraflow.Step(p, "contrast", func(_ context.Context, v int) (int, error) {
+			if v == 10 {
+				cancel()
+				for begin := time.Now(); time.Since(begin) < time.Millisecond; { // sleeping would hide it from the race detector
+				}
+			}
+			return v, nil
+		}, contraflow.Chained())
+		contraflow.Each(p, "sink", func(context.Context, int) error { return nil })
+		if err := g.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
 		}
 	}
 }

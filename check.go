@@ -125,7 +125,7 @@ func (e *edge) walk(l leg, zips map[*node]leg) {
 	case n.kind == "through":
 		l.holds += n.holds
 		l.room += n.holds
-	default:
+	case e.inline == nil: // a chained step holds what its sender does
 		l.room++
 	}
 	for _, out := range n.outs {

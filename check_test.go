@@ -15,18 +15,8 @@ import (
 // Mistakes in the wiring are found before anything runs and begin with the user's file and line.
 func TestMistakes(t *testing.T) {
 	sink := func(context.Context, int) error { return nil }
-	// A go-streams flow starts its goroutines when it is made; those of graphs that never run are ended at the end.
-	var foreign []streams.Flow
-	identity := func() streams.Flow {
-		f := flow.NewMap(func(i int) int { return i }, 1)
-		foreign = append(foreign, f)
-		return f
-	}
-	defer func() {
-		for _, f := range foreign {
-			close(f.In())
-		}
-	}()
+	// A go-streams flow starts its goroutines when it is made. The refused graph ends them.
+	identity := func() streams.Flow { return flow.NewMap(func(i int) int { return i }, 1) }
 	for name, c := range map[string]struct {
 		build func(g *contraflow.Graph)
 		want  string
@@ -63,6 +53,23 @@ func TestMistakes(t *testing.T) {
 			long := contraflow.Through[int, int](a, "batch", identity(), contraflow.Holds(8))
 			contraflow.Each(contraflow.Zip2("zip", long, b), "e", func(context.Context, contraflow.Pair[int, int]) error { return nil })
 		}, "would deadlock"},
+		"zero port first": {func(g *contraflow.Graph) {
+			var none contraflow.Port[int]
+			contraflow.Each(contraflow.Zip2("z", none, contraflow.Source(g, "a", count(1))), "e", func(context.Context, contraflow.Pair[int, int]) error { return nil })
+		}, "build both in one"},
+		"other graph first": {func(g *contraflow.Graph) {
+			other := contraflow.New("other")
+			contraflow.Zip2("z", contraflow.Source(other, "b", count(1)), contraflow.Source(g, "a", count(1)))
+		}, "build both in one"},
+		"chained leg": {func(g *contraflow.Graph) {
+			a, b := contraflow.Fork2(contraflow.Source(g, "a", count(9)), "fork", func(i int) (int, int) { return i, i }, contraflow.Depth(1))
+			long := contraflow.Through[int, int](a, "batch", identity(), contraflow.Holds(4))
+			short := contraflow.Step(b, "step", double, contraflow.Chained(), contraflow.Depth(2))
+			contraflow.Each(contraflow.Zip2("zip", long, short), "e", func(context.Context, contraflow.Pair[int, int]) error { return nil })
+		}, "has room for 2"},
+		"too few workers": {func(g *contraflow.Graph) {
+			contraflow.Each(contraflow.Step(contraflow.Source(g, "a", count(1)), "s", double, contraflow.Workers(4), contraflow.MaxWorkers(2)), "b", sink)
+		}, "MaxWorkers(2) is less than its 4 workers"},
 		"unknown hold": {func(g *contraflow.Graph) {
 			a, b := contraflow.Fork2(contraflow.Source(g, "a", count(9)), "fork", func(i int) (int, int) { return i, i })
 			long := contraflow.Through[int, int](a, "foreign", identity())

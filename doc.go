@@ -24,7 +24,7 @@
 //
 // The first error, or panic, ends the run and carries the stage's name (StageError). The run is cancelled before the
 // failed stage closes its edge, so nothing downstream takes a failed stream for a complete one. Stop ends the
-// sources and lets the graph drain; cancelling the context ends it at once.
+// sources and lets the graph drain; cancelling the context ends it as soon as the calls under way return.
 //
 // # Feedback
 //

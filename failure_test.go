@@ -3,6 +3,8 @@ package contraflow_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -114,5 +116,76 @@ func TestStopDrains(t *testing.T) {
 	})
 	if err := g.Run(context.Background()); err != nil || got < 10 || got < sent-1 || !finished {
 		t.Fatalf("sent %d, got %d, finished %v: %v", sent, got, finished, err)
+	}
+}
+
+// A stage that ends its goroutine has failed: its stream is not a complete one, and nobody waits for it.
+func TestExit(t *testing.T) {
+	exit := func(_ context.Context, i int) (int, error) {
+		if i == 1 {
+			runtime.Goexit()
+		}
+		return i, nil
+	}
+	for _, items := range []int{2, 100} {
+		for name, opts := range map[string][]contraflow.StageOption{"serial": nil, "parallel": {contraflow.Workers(2)}, "chained": {contraflow.Chained()}} {
+			g := contraflow.New("exit")
+			complete := false
+			p := contraflow.Step(contraflow.Step(contraflow.Source(g, "numbers", count(items)), "before", double), "exits", func(ctx context.Context, i int) (int, error) { return exit(ctx, i/2) }, opts...)
+			contraflow.Each(p, "sink", func(context.Context, int) error { return nil }, contraflow.Finish(func(context.Context) error { complete = true; return nil }))
+			err := g.Run(context.Background())
+			var stage *contraflow.StageError
+			if !errors.As(err, &stage) || stage.Stage != "exits" || !strings.Contains(err.Error(), "ended its goroutine") || complete {
+				t.Errorf("%s, %d items: %v, complete %v", name, items, err, complete)
+			}
+		}
+	}
+	g := contraflow.New("exit")
+	contraflow.Each(contraflow.Source(g, "numbers", count(9)), "sink", func(ctx context.Context, i int) error { _, err := exit(ctx, i); return err })
+	if err := g.Run(context.Background()); err == nil || !strings.Contains(err.Error(), `stage "sink": ended its goroutine`) {
+		t.Errorf("sink: %v", err)
+	}
+}
+
+// Stop ends two sources at different items; what one has more than the other is dropped at their zip.
+func TestStopZip(t *testing.T) {
+	g := contraflow.New("stop")
+	slow := contraflow.Step(contraflow.Source(g, "slow", count(1<<30)), "delay", func(_ context.Context, i int) (int, error) {
+		time.Sleep(time.Millisecond)
+		return i, nil
+	})
+	n, complete := 0, false
+	contraflow.Each(contraflow.Zip2("zip", slow, contraflow.Source(g, "fast", count(1<<30), contraflow.Depth(9))), "sink", func(_ context.Context, p contraflow.Pair[int, int]) error {
+		if n++; n == 5 {
+			g.Stop()
+		}
+		if p.A != p.B {
+			return fmt.Errorf("pair %v", p)
+		}
+		return nil
+	}, contraflow.Finish(func(context.Context) error { complete = true; return nil }))
+	if err := g.Run(context.Background()); err != nil || n < 5 || !complete {
+		t.Fatalf("%d pairs, complete %v: %v", n, complete, err)
+	}
+}
+
+// The error of a panic is one line, whatever it says.
+func TestPanicLine(t *testing.T) {
+	g := contraflow.New("panic")
+	contraflow.Each(contraflow.Source(g, "numbers", count(1)), "sink", func(context.Context, int) error { panic("one\ntwo") })
+	if err := g.Run(context.Background()); err == nil || err.Error() != `stage "sink": panic: one` {
+		t.Errorf("%q", err)
+	}
+}
+
+// A stage that is added to a running graph does not run, and Run says so.
+func TestAddedLate(t *testing.T) {
+	g := contraflow.New("late")
+	contraflow.Each(contraflow.Source(g, "numbers", count(1)), "sink", func(context.Context, int) error {
+		contraflow.Each(contraflow.Source(g, "more", count(1)), "late", func(context.Context, int) error { return nil })
+		return nil
+	})
+	if err := g.Run(context.Background()); err == nil || !strings.Contains(err.Error(), `stage "late" is added to a graph that runs already`) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package contraflow
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -16,6 +17,8 @@ func From[T any](g *Graph, name string, o streams.Outlet, opts ...StageOption) P
 	n, s := g.add("from", name, at, opts, takesDepth)
 	if o == nil {
 		g.mistake(at, "from %q has no outlet", name)
+	} else {
+		n.refused = func() { go drain(o.Out()) }
 	}
 	out := n.out(s.depth)
 	n.loops = append(n.loops, func(ctx context.Context) (err error) {
@@ -26,7 +29,7 @@ func From[T any](g *Graph, name string, o streams.Outlet, opts ...StageOption) P
 			var v any
 			var ok bool
 			// The time that the foreign source takes for an item is this stage's.
-			err := n.call(0, seq, blocked, func() error {
+			d, err := n.book(0, seq, blocked, func() error {
 				select {
 				case v, ok = <-in:
 					return nil
@@ -38,11 +41,11 @@ func From[T any](g *Graph, name string, o streams.Outlet, opts ...StageOption) P
 				}
 			})
 			if err == nil && !ok {
-				n.items.Add(-1)
 				return nil
 			}
 			var t T
 			if err == nil {
+				n.count(d)
 				t, err = as[T](v, n)
 			}
 			if err == nil {
@@ -58,18 +61,21 @@ func From[T any](g *Graph, name string, o streams.Outlet, opts ...StageOption) P
 }
 
 // Through sends a stream through a go-streams Flow and goes on with what comes out of it. The flow may drop or
-// gather items; between a fork and a zip it must say how many it keeps with Holds.
+// gather items, or close its output early, after which what still comes is dropped until Stop ends the sources; between a fork and a zip it must say how many it keeps with Holds.
 func Through[A, B any](p Port[A], name string, f streams.Flow, opts ...StageOption) Port[B] {
 	g, at := graphOf(p), site(1)
 	n, s := g.add("through", name, at, opts, takesDepth|takesHolds)
 	if f == nil {
 		g.mistake(at, "through %q has no flow", name)
+	} else {
+		n.refused = func() { close(f.In()) }
 	}
 	in := connect(p, n)
-	out := n.out(s.depth)
+	out, over := n.out(s.depth), make(chan struct{})
 	n.loops = append(n.loops, func(ctx context.Context) error {
-		return n.pump(ctx, in, f.In())
+		return n.pump(ctx, in, f.In(), over)
 	}, func(ctx context.Context) (err error) {
+		defer close(over)
 		defer close(out.ch)
 		defer func() { err = n.settle(recover(), err) }()
 		results := f.Out()
@@ -107,13 +113,24 @@ func To[T any](p Port[T], name string, sink streams.Sink) {
 	n, _ := g.add("to", name, at, nil, 0)
 	if sink == nil {
 		g.mistake(at, "to %q has no sink", name)
+	} else {
+		n.refused = func() { close(sink.In()) }
 	}
 	in := connect(p, n)
 	n.loops = append(n.loops, func(ctx context.Context) error {
-		if err := n.pump(ctx, in, sink.In()); err != nil {
+		if err := n.pump(ctx, in, sink.In(), nil); err != nil {
 			return err
 		}
-		return n.finish(ctx, func(context.Context) error { sink.AwaitCompletion(); return nil })
+		return n.finish(ctx, func(ctx context.Context) error {
+			complete := make(chan struct{})
+			go func() { sink.AwaitCompletion(); close(complete) }()
+			select {
+			case <-complete:
+				return nil
+			case <-ctx.Done():
+				return errDone
+			}
+		})
 	})
 }
 
@@ -124,13 +141,15 @@ func Outlet[T any](p Port[T], name string) streams.Source {
 	g, at := graphOf(p), site(1)
 	n, _ := g.add("to", name, at, nil, 0)
 	in, out := connect(p, n), make(outlet)
-	n.loops = append(n.loops, func(ctx context.Context) error { return n.pump(ctx, in, out) })
+	n.refused = func() { close(out) }
+	n.loops = append(n.loops, func(ctx context.Context) error { return n.pump(ctx, in, out, nil) })
 	return out
 }
 
 // pump copies an edge into a foreign inlet and closes it when the stream ends. A foreign stage knows no context: the
-// inlet is closed on failure too, which is how it learns to stop. It is busy for as long as it does not take the next item.
-func (n *node) pump(ctx context.Context, in *edge, to chan<- any) error {
+// inlet is closed on failure too, which is how it learns to stop. It is busy for as long as it does not take the next item. Once over
+// is closed it takes no more, and what still comes is dropped.
+func (n *node) pump(ctx context.Context, in *edge, to chan<- any, over <-chan struct{}) error {
 	defer close(to)
 	for seq := int64(0); ; seq++ {
 		v, ok, err := n.next(ctx, in)
@@ -141,15 +160,23 @@ func (n *node) pump(ctx context.Context, in *edge, to chan<- any) error {
 			select {
 			case to <- v:
 				return nil
+			case <-over:
+				return errOver
 			case <-ctx.Done():
 				return errDone
 			}
 		})
+		if err == errOver {
+			return n.discard(ctx, in)
+		}
 		if err != nil {
 			return err
 		}
 	}
 }
+
+// errOver is why an item was not taken: the flow has closed its output.
+var errOver = errors.New("the flow takes no more")
 
 func receive(ctx context.Context, in <-chan any) (any, bool, error) {
 	select {
@@ -231,9 +258,6 @@ func (f *Flow[I, O]) launch() {
 	})
 	go func() {
 		err := g.Run(context.Background())
-		if err != nil {
-			go drain(f.in) // also when the graph was refused and nothing of it ran
-		}
 		close(f.out)
 		f.err <- err
 	}()

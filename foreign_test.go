@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/reugn/go-streams"
 	ext "github.com/reugn/go-streams/extension"
 	"github.com/reugn/go-streams/flow"
 
@@ -128,5 +130,84 @@ func TestAsFlowFails(t *testing.T) {
 	<-ended
 	if err := ours.Err(); err == nil || !strings.Contains(err.Error(), "five") {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// A graph that is refused leaves nobody blocked who feeds it or reads from it.
+func TestForeignRefused(t *testing.T) {
+	g := contraflow.New("refused")
+	in, out := make(chan any), make(chan any)
+	p := contraflow.From[int](g, "in", ext.NewChanSource(in))
+	a, b := contraflow.Fork2(p, "in", func(i int) (int, int) { return i, i }) // the name is taken
+	contraflow.To(a, "to", ext.NewChanSink(out))
+	source := contraflow.Outlet(b, "outlet")
+	for range 2 {
+		if err := g.Run(context.Background()); err == nil {
+			t.Fatal("two stages have one name")
+		}
+	}
+	in <- 1
+	close(in)
+	for range out {
+		t.Error("an item came out")
+	}
+	for range source.Out() {
+		t.Error("an item came out")
+	}
+}
+
+// few is a flow that ends after n items.
+type few struct{ in, out chan any }
+
+func newFew(n int) *few {
+	f := &few{make(chan any), make(chan any)}
+	go func() {
+		defer close(f.out)
+		for range n {
+			v, ok := <-f.in
+			if !ok {
+				return
+			}
+			f.out <- v
+		}
+	}()
+	return f
+}
+
+func (f *few) In() chan<- any                { return f.in }
+func (f *few) Out() <-chan any               { return f.out }
+func (f *few) Via(streams.Flow) streams.Flow { panic("not connected by go-streams") }
+func (f *few) To(streams.Sink)               { panic("not connected by go-streams") }
+
+// What comes after a flow has closed its output is dropped, and the stream behind it is complete.
+func TestForeignEndsEarly(t *testing.T) {
+	g := contraflow.New("few")
+	n, complete := 0, false
+	p := contraflow.Through[int, int](contraflow.Source(g, "numbers", count(1000)), "few", newFew(3))
+	contraflow.Each(p, "sink", func(context.Context, int) error { n++; return nil }, contraflow.Finish(func(context.Context) error { complete = true; return nil }))
+	if err := g.Run(context.Background()); err != nil || n != 3 || !complete {
+		t.Fatalf("%d items, complete %v: %v", n, complete, err)
+	}
+}
+
+// lingering is a sink that completes when it is told.
+type lingering struct {
+	in   chan any
+	tell chan struct{}
+}
+
+func (l lingering) In() chan<- any   { return l.in }
+func (l lingering) AwaitCompletion() { <-l.tell }
+
+// Cancelling ends the wait for a foreign sink, too.
+func TestForeignSinkLingers(t *testing.T) {
+	l := lingering{make(chan any, 1), make(chan struct{})}
+	defer close(l.tell)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	g := contraflow.New("lingers")
+	contraflow.To(contraflow.Source(g, "numbers", count(1)), "sink", l)
+	if err := g.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // gate bounds a step with several workers: at most allowed of them are in a call, and at most twice as many items are
-// inside the step, finished ones that wait for their turn included. allowed may change at any time.
+// inside the step, finished ones that wait for their turn included; the dispatcher has one more in hand. allowed may change at any time.
 type gate struct {
 	mu      sync.Mutex
 	changed sync.Cond

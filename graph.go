@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 )
@@ -65,6 +66,12 @@ func (g *Graph) Stop() { g.once.Do(func() { close(g.stop) }) }
 // stage, or the cause of ctx's end; when it returns no goroutine of the graph is left.
 func (g *Graph) Run(ctx context.Context) error {
 	if err := g.Check(); err != nil {
+		for _, n := range g.nodes {
+			if n.refused != nil {
+				n.refused()
+				n.refused = nil
+			}
+		}
 		return err
 	}
 	g.mu.Lock()
@@ -89,7 +96,20 @@ func (g *Graph) Run(ctx context.Context) error {
 	g.mu.Lock()
 	g.end = time.Now()
 	g.mu.Unlock()
+	if cause == nil {
+		cause = errors.Join(g.mistakes...) // stages that were added meanwhile
+	}
 	return cause
+}
+
+// stopped says whether Stop was called.
+func (g *Graph) stopped() bool {
+	select {
+	case <-g.stop:
+		return true
+	default:
+		return false
+	}
 }
 
 // fail ends the run with err unless it has ended already. It must come before the failing stage closes its edges:
@@ -107,13 +127,25 @@ var errDone = errors.New("run is over")
 // spawn runs one goroutine of a stage.
 func (g *Graph) spawn(n *node, ctx context.Context, f func(ctx context.Context) error) {
 	g.wg.Go(func() {
-		if err := guard(ctx, f); err != nil {
-			g.fail(n.name, err)
-		}
-		if int(n.ended.Add(1)) == len(n.loops) {
-			n.ledger.rest(g.now(), done)
-		}
+		attempt(ctx, f, func(err error) {
+			if err != nil {
+				g.fail(n.name, err)
+			}
+			if int(n.ended.Add(1)) == len(n.loops) {
+				n.ledger.rest(g.now(), done)
+			}
+		})
 	})
+}
+
+// errExited is a stage's error when its function ends the goroutine rather than return.
+var errExited = errors.New("ended its goroutine, as runtime.Goexit and a test's FailNow do: return an error instead")
+
+// attempt is guard that tells the error in any case.
+func attempt(ctx context.Context, f func(ctx context.Context) error, tell func(error)) {
+	err := errExited
+	defer func() { tell(err) }()
+	err = guard(ctx, f)
 }
 
 // guard turns a panic into an error.
@@ -143,7 +175,10 @@ type PanicError struct {
 	Stack []byte
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+func (e *PanicError) Error() string {
+	line, _, _ := strings.Cut(fmt.Sprint(e.Value), "\n")
+	return "panic: " + line
+}
 
 // Unwrap gives the panic's value when it is an error.
 func (e *PanicError) Unwrap() error {

@@ -85,6 +85,13 @@ func (l *ledger) hold(now int64, held bool) {
 	l.mu.Unlock()
 }
 
+// blocking says whether calls are blocked.
+func (l *ledger) blocking() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held
+}
+
 // resize changes the number of workers.
 func (l *ledger) resize(now int64, workers int) {
 	l.mu.Lock()

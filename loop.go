@@ -39,7 +39,8 @@ func (f *Feedback[T]) Between(from, to string) *Feedback[T] {
 	return f
 }
 
-// Send gives v to the receiver, waiting while the edge is full. ctx is the one the stage's function was given.
+// Send gives v to the receiver, waiting while the edge is full. ctx is the one the stage's function was given, or one made of it;
+// the error is the cause of its end.
 func (f *Feedback[T]) Send(ctx context.Context, v T) error {
 	f.loop.items.Add(1)
 	select {
@@ -52,13 +53,13 @@ func (f *Feedback[T]) Send(ctx context.Context, v T) error {
 		case f.ch <- v:
 			return nil
 		case <-ctx.Done():
-			return errDone
+			return context.Cause(ctx)
 		}
 	})
 }
 
 // Recv waits for the next value. The wait is booked to the calling stage as waited, not as busy. ctx is the one
-// the stage's function was given.
+// the stage's function was given, or one made of it; the error is the cause of its end.
 func (f *Feedback[T]) Recv(ctx context.Context) (v T, err error) {
 	select {
 	case v = <-f.ch:
@@ -70,7 +71,7 @@ func (f *Feedback[T]) Recv(ctx context.Context) (v T, err error) {
 		case v = <-f.ch:
 			return nil
 		case <-ctx.Done():
-			return errDone
+			return context.Cause(ctx)
 		}
 	})
 	return v, err

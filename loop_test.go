@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,6 +68,55 @@ func TestFeedbackCancel(t *testing.T) {
 		defer cancel()
 		if err := g.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v", err)
+		}
+	})
+}
+
+// A wait that a stage ends with a context of its own is an error of the stage like any other, in every kind of stage.
+func TestFeedbackOwnContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, workers := range []int{1, 2} {
+			g := contraflow.New("own")
+			never := contraflow.Loop[int](g, "never", 1)
+			complete := false
+			p := contraflow.Step(contraflow.Source(g, "numbers", count(2)), "wait", func(ctx context.Context, i int) (int, error) {
+				if i == 0 {
+					return i, nil
+				}
+				ctx, cancel := context.WithTimeout(ctx, time.Second)
+				defer cancel()
+				_, err := never.Recv(ctx)
+				return i, err
+			}, contraflow.Workers(workers))
+			contraflow.Each(p, "sink", func(context.Context, int) error { return nil }, contraflow.Finish(func(context.Context) error { complete = true; return nil }))
+			err := g.Run(context.Background())
+			if !errors.Is(err, context.DeadlineExceeded) || err.Error() != `stage "wait": context deadline exceeded` || complete {
+				t.Errorf("%d workers: %v, complete %v", workers, err, complete)
+			}
+		}
+	})
+}
+
+// A call that waits on two feedback edges at once waits from the first to the last, and is not stuck.
+func TestFeedbackTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := contraflow.New("together", contraflow.WithWatchdog(time.Second, func(s contraflow.Stuck) { t.Errorf("stuck: %+v", s) }))
+		a, b := contraflow.Loop[int](g, "a", 1), contraflow.Loop[int](g, "b", 1)
+		contraflow.Each(contraflow.Source(g, "numbers", count(1)), "wait", func(ctx context.Context, _ int) error {
+			var wg sync.WaitGroup
+			for i, l := range []*contraflow.Feedback[int]{a, b} {
+				wg.Go(func() { l.Recv(ctx) })
+				wg.Go(func() { time.Sleep(time.Duration(5+5*i) * time.Second); l.Send(context.Background(), 1) })
+			}
+			wg.Wait()
+			time.Sleep(500 * time.Millisecond)
+			return nil
+		})
+		if err := g.Run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if s, _ := g.Stats().Stage("wait"); s.Waited != 10*time.Second || s.Busy != 500*time.Millisecond || s.Max != s.Busy {
+			t.Errorf("waited %v, busy %v, longest call %v", s.Waited, s.Busy, s.Max)
 		}
 	})
 }

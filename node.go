@@ -2,6 +2,7 @@ package contraflow
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -14,13 +15,16 @@ type node struct {
 	site    string // the user's line
 	ins     []*edge
 	outs    []*edge
+	given   taken
 	most    int  // largest number of workers
 	scales  bool // several workers were asked for, or allowed
-	holds   int  // items that a foreign flow keeps before it gives one
+	holds   int  // items that a foreign flow takes at most before it gives one
 	loops   []func(ctx context.Context) error
 	ended   atomic.Int32 // of loops
 	workers []worker
-	gate    *gate // of a step that may have several workers
+	gate    *gate       // of a step that may have several workers
+	refused func()      // frees the foreign neighbours of a stage that will not run
+	exited  atomic.Bool // a call has neither returned an error nor a result
 
 	ledger  ledger
 	items   atomic.Int64
@@ -30,11 +34,16 @@ type node struct {
 // worker is one goroutine that calls a stage's function. The context of a call knows it, so that a wait on a feedback edge
 // is booked to the stage that waits, and a device's spans find the graph's trace.
 type worker struct {
-	n      *node
-	id     int
-	seq    atomic.Int64 // of the item in hand
-	waited int64        // ns of this call spent on feedback edges
-	began  atomic.Int64 // when the call began, on the graph's clock, plus one; 0 when there is none or it waits
+	n     *node
+	id    int
+	seq   atomic.Int64 // of the item in hand
+	began atomic.Int64 // when the call began, on the graph's clock, plus one and the waits; 0 when there is none or it waits
+
+	mu     sync.Mutex // of what follows
+	start  int64      // of the call
+	waits  int        // on feedback edges, under way
+	since  int64      // when the first of them began
+	waited int64      // ns of this call in which one was under way
 }
 
 type workerKey struct{}
@@ -58,16 +67,29 @@ func (n *node) as(ctx context.Context, id int) context.Context {
 	return context.WithValue(ctx, workerKey{}, &n.workers[id])
 }
 
-// call runs f on item seq and books the time as busy; after it the idle workers are in mode then.
+// call runs f on item seq and counts it; after it the idle workers are in mode then.
 func (n *node) call(id int, seq int64, then mode, f func() error) error {
+	d, err := n.book(id, seq, then, f)
+	n.count(d)
+	return err
+}
+
+// count counts an item that took d.
+func (n *node) count(d time.Duration) {
+	n.items.Add(1)
+	n.latency.add(d)
+}
+
+// book runs f and books the time as busy; d is that without waits on feedback edges.
+func (n *node) book(id int, seq int64, then mode, f func() error) (d time.Duration, err error) {
 	w, t := &n.workers[id], n.g.now()
 	n.ledger.move(t, 1, 0)
 	w.seq.Store(seq)
-	w.waited = 0
-	w.began.Store(t + 1)
+	w.begin(t)
 	returned := false
 	defer func() {
-		if !returned { // f panicked
+		if !returned { // f panicked, or ended its goroutine
+			n.exited.Store(true)
 			w.began.Store(0)
 			n.ledger.leave(n.g.now(), done)
 		}
@@ -75,30 +97,46 @@ func (n *node) call(id int, seq int64, then mode, f func() error) error {
 	if n.g.before != nil {
 		n.g.before(n.name, seq)
 	}
-	err := f()
+	err = f()
 	returned = true
 	end := n.g.now()
 	w.began.Store(0)
 	n.ledger.leave(end, then)
-	n.items.Add(1)
-	n.latency.add(time.Duration(end - t - w.waited))
 	if n.g.trace != nil {
 		n.g.trace(Span{Stage: n.name, Worker: id, Seq: seq, Start: n.g.begin.Add(time.Duration(t)), Duration: time.Duration(end - t)})
 	}
-	return err
+	return time.Duration(end - t - w.waited), err
 }
 
-// wait books what f takes as waiting on a feedback edge.
+func (w *worker) begin(t int64) {
+	w.mu.Lock()
+	w.start, w.waited = t, 0
+	w.mu.Unlock()
+	w.began.Store(t + 1)
+}
+
+// wait books what f takes as waiting on a feedback edge. A call may wait on several at once, on goroutines of its own: it waits
+// from the first to the last.
 func (w *worker) wait(f func() error) error {
-	g, t := w.n.g, w.n.g.now()
-	w.n.ledger.move(t, -1, 1)
-	began := w.began.Swap(0)
-	err := f()
-	end := g.now()
-	w.waited += end - t
-	w.began.Store(began + end - t)
-	w.n.ledger.move(end, 1, -1)
-	return err
+	w.waiting(1)
+	defer w.waiting(-1)
+	return f()
+}
+
+func (w *worker) waiting(more int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now, before := w.n.g.now(), w.waits
+	switch w.waits += more; {
+	case before == 0:
+		w.since = now
+		w.began.Store(0)
+		w.n.ledger.move(now, -1, 1)
+	case w.waits == 0:
+		w.waited += now - w.since
+		w.began.Store(w.start + w.waited + 1)
+		w.n.ledger.move(now, 1, -1)
+	}
 }
 
 // edge is a bounded channel between two nodes. Its elements are the bare values, as go-streams wants them.
@@ -154,6 +192,15 @@ func (e *edge) recv(ctx context.Context) (v any, ok bool, err error) {
 		return nil, false, errDone
 	}
 	return v, ok, nil
+}
+
+// discard takes what is left of an edge.
+func (n *node) discard(ctx context.Context, e *edge) error {
+	for {
+		if _, ok, err := n.next(ctx, e); err != nil || !ok {
+			return err
+		}
+	}
 }
 
 // next is recv with the time booked as starved.

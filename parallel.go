@@ -30,19 +30,20 @@ func parallel[O any](ctx context.Context, n *node, in, out *edge, finish func(co
 		wg.Go(func() {
 			own := n.as(ctx, w)
 			for j := range jobs {
-				err := guard(own, func(ctx context.Context) error {
+				attempt(own, func(ctx context.Context) error {
 					o, err := apply(ctx, w, j.seq, keep, j.v)
 					if err == nil {
 						j.done <- o
 					}
 					return err
+				}, func(err error) {
+					n.gate.finish()
+					if err != nil {
+						failed.Store(true)
+						n.g.fail(n.name, err)
+						cancel()
+					}
 				})
-				n.gate.finish()
-				if err != nil {
-					failed.Store(true)
-					n.g.fail(n.name, err)
-					cancel()
-				}
 			}
 		})
 	}

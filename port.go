@@ -33,7 +33,7 @@ const (
 var optionNames = map[taken]string{takesWorkers: "Workers", takesDepth: "Depth", takesHolds: "Holds", takesFinish: "Finish", takesChained: "Chained"}
 
 // Workers lets a Step run on n items at once; its output keeps the order of its input. At most 2n items are inside
-// the stage.
+// the stage, and one waits at its door.
 func Workers(n int) StageOption {
 	return func(s *settings) { s.workers, s.scales, s.given = n, true, s.given|takesWorkers }
 }
@@ -48,8 +48,8 @@ func Depth(n int) StageOption {
 	return func(s *settings) { s.depth, s.given = n, s.given|takesDepth }
 }
 
-// Holds declares that a foreign flow keeps up to n items before it gives one, as batching does. A flow between a fork
-// and a zip must say so: the other leg needs as much room.
+// Holds declares that a foreign flow gives something at the latest with the n-th item it takes, as batching does. A flow between a
+// fork and a zip must say so: the other leg needs as much room.
 func Holds(n int) StageOption {
 	return func(s *settings) { s.holds, s.given = n, s.given|takesHolds }
 }
@@ -78,6 +78,9 @@ func (g *Graph) add(kind, name, at string, opts []StageOption, takes taken) (*no
 			g.mistake(at, "stage %q exists already (%s): names are unique", name, other.site)
 		}
 	}
+	if s.given&takesWorkers != 0 && s.most != 0 && s.most < s.workers {
+		g.mistake(at, "stage %q: MaxWorkers(%d) is less than its %d %s", name, s.most, s.workers, plural(s.workers, "worker"))
+	}
 	if s.workers < 1 || s.depth < 1 {
 		g.mistake(at, "stage %q: %d workers and depth %d: both must be at least 1", name, s.workers, s.depth)
 		s.workers, s.depth = max(s.workers, 1), max(s.depth, 1)
@@ -86,7 +89,7 @@ func (g *Graph) add(kind, name, at string, opts []StageOption, takes taken) (*no
 		g.mistake(at, "stage %q is added to a graph that runs already", name)
 	}
 	s.most = max(s.most, s.workers)
-	n := &node{g: g, name: name, kind: kind, site: at, most: s.most, scales: s.scales, holds: s.holds}
+	n := &node{g: g, name: name, kind: kind, site: at, given: s.given, most: s.most, scales: s.scales, holds: s.holds}
 	n.workers = make([]worker, s.most)
 	for i := range n.workers {
 		n.workers[i].n, n.workers[i].id = n, i
@@ -113,6 +116,9 @@ func connect[T any](p Port[T], n *node) *edge {
 	case p.e == nil:
 		n.g.mistake(n.site, "stage %q reads from the zero Port: use one that Source or another stage returned", n.name)
 		return &edge{ch: make(chan any), from: n, to: n}
+	case p.e.from.g != n.g:
+		at := p.e.from.g
+		at.mistake(n.site, "stage %q of graph %q reads from stage %q of graph %q: build both in one", n.name, n.g.name, p.e.from.name, at.name)
 	case p.e.to != nil:
 		n.g.mistake(n.site, "stage %q reads from stage %q, which stage %q (%s) reads already: use Fork2 to split a stream",
 			n.name, p.e.from.name, p.e.to.name, p.e.to.site)

@@ -82,7 +82,8 @@ func Fork2[I, A, B any](p Port[I], name string, fn func(I) (A, B), opts ...Stage
 	return Port[A]{first}, Port[B]{second}
 }
 
-// Zip2 pairs two streams item by item. Streams of different length end the run with ErrUneven.
+// Zip2 pairs two streams item by item. Streams of different length end the run with ErrUneven, unless Stop has ended them: what
+// one then has more than the other is dropped.
 func Zip2[A, B any](name string, a Port[A], b Port[B], opts ...StageOption) Port[Pair[A, B]] {
 	g, at := graphOf(a), site(1)
 	n, s := g.add("zip", name, at, opts, takesDepth)
@@ -102,6 +103,14 @@ func Zip2[A, B any](name string, a Port[A], b Port[B], opts ...StageOption) Port
 			vb, okB, err := n.next(ctx, eb)
 			if err != nil {
 				return err
+			}
+			if okA != okB && g.stopped() { // sources that Stop ends do not end at the same item
+				for _, e := range n.ins {
+					if err := n.discard(ctx, e); err != nil {
+						return err
+					}
+				}
+				return nil
 			}
 			if okA != okB {
 				short := ea.from.name

@@ -30,13 +30,11 @@ func Source[T any](g *Graph, name string, seq iter.Seq2[T, error], opts ...Stage
 			var v T
 			var err error
 			var ok bool
-			if cerr := n.call(0, seq, blocked, func() error { v, err, ok = next(); return nil }); cerr != nil {
-				return cerr
-			}
+			d, _ := n.book(0, seq, blocked, func() error { v, err, ok = next(); return nil })
 			if !ok {
-				n.items.Add(-1)
 				return nil
 			}
+			n.count(d)
 			if err != nil {
 				return err
 			}
@@ -114,6 +112,9 @@ func serial[O any](ctx context.Context, n *node, in, out *edge, finish func(cont
 
 // settle reports a failure or a panic to the graph at once, so that the deferred close of the output comes after.
 func (n *node) settle(r any, err error) error {
+	if r == nil && err == nil && n.exited.Load() {
+		err = errExited
+	}
 	if r != nil {
 		err = guard(context.Background(), func(context.Context) error { panic(r) })
 	}
@@ -128,8 +129,6 @@ func (n *node) finish(ctx context.Context, f func(context.Context) error) error 
 	if f == nil {
 		return nil
 	}
-	return n.call(0, n.items.Load(), done, func() error {
-		n.items.Add(-1)
-		return f(ctx)
-	})
+	_, err := n.book(0, n.items.Load(), done, func() error { return f(ctx) })
+	return err
 }

@@ -401,3 +401,24 @@ func TestStatsJSON(t *testing.T) {
 		t.Error(g.Stats().EdgeRows()[0])
 	}
 }
+
+// A source's end and an end hook are no items: their time counts as busy, not as that of a call.
+func TestHooksAreNoItems(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := contraflow.New("hooks")
+		p := contraflow.Source(g, "numbers", func(yield func(int, error) bool) {
+			if yield(1, nil) && yield(2, nil) {
+				time.Sleep(time.Second)
+			}
+		})
+		contraflow.Each(p, "sink", func(context.Context, int) error { return nil }, contraflow.Finish(func(context.Context) error { time.Sleep(2 * time.Second); return nil }))
+		if err := g.Run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		for name, busy := range map[string]time.Duration{"numbers": time.Second, "sink": 2 * time.Second} {
+			if s, _ := g.Stats().Stage(name); s.Items != 2 || s.Max != 0 || s.Busy != busy {
+				t.Errorf("%s: %d items, the longest %v, busy for %v", name, s.Items, s.Max, s.Busy)
+			}
+		}
+	})
+}

@@ -55,6 +55,7 @@ type Trace struct {
 	next   int
 	full   bool
 	levels []level
+	level  int // the oldest of them, when there are as many as spans
 }
 
 // level is how many items waited in an edge at a moment.
@@ -78,15 +79,19 @@ func (t *Trace) Add(s Span) {
 	t.mu.Unlock()
 }
 
-// Sample notes how many items wait in every edge now. As many samples are kept as spans.
+// Sample notes how many items wait in every edge now. The newest are kept, as many as spans.
 func (t *Trace) Sample(s Stats) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range s.Edges {
+		l := level{e.From + " → " + e.To, now, e.Waiting}
 		if len(t.levels) < len(t.spans) {
-			t.levels = append(t.levels, level{e.From + " → " + e.To, now, e.Waiting})
+			t.levels = append(t.levels, l)
+			continue
 		}
+		t.levels[t.level] = l
+		t.level = (t.level + 1) % len(t.levels)
 	}
 }
 

@@ -128,3 +128,30 @@ func TestMarkOutside(t *testing.T) {
 		t.Errorf("an empty trace: %v %s", err, text.String())
 	}
 }
+
+// A full trace has the newest samples of the edges beside the newest spans.
+func TestTraceKeepsNewest(t *testing.T) {
+	trace := contraflow.NewTrace(4)
+	begin := time.Now()
+	for i := range 10 {
+		trace.Add(contraflow.Span{Stage: "s", Seq: int64(i), Start: begin.Add(time.Duration(i) * time.Nanosecond)})
+		trace.Sample(contraflow.Stats{Edges: []contraflow.EdgeStat{{From: "a", To: "b", Waiting: i}}})
+	}
+	var b strings.Builder
+	if err := trace.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	var f traceFile
+	if err := json.Unmarshal([]byte(b.String()), &f); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[float64]bool{}
+	for _, e := range f.TraceEvents {
+		if e.Ph == "C" {
+			seen[e.Args["waiting"].(float64)] = true
+		}
+	}
+	if len(seen) != 4 || !seen[6] || !seen[9] {
+		t.Errorf("samples %v, want the last four of ten", seen)
+	}
+}

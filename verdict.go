@@ -3,6 +3,7 @@ package contraflow
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,37 +16,59 @@ type limit struct {
 	others []string  // that take turns with it
 }
 
-// limits are the bounds of a graph, every stage in one. The stages between the ends of a feedback edge on which one value
-// fits work one after the other, so what counts is their busy time together.
+// limits are the bounds of a graph, every stage in one or more. Stages that take turns work one after the other, so what counts is
+// their busy time together.
 func (s Stats) limits() (out []limit) {
-	turns := map[string]int{}
-	for _, l := range s.Loops {
-		members := s.between(l.To, l.From)
-		if l.Staleness != 1 || len(members) == 0 {
-			continue
+	takesTurns := map[string]bool{}
+	for _, names := range s.turns() {
+		var l limit
+		for _, st := range s.Stages {
+			if st.Workers > 1 || !slices.Contains(names, st.Name) {
+				continue
+			}
+			takesTurns[st.Name] = true
+			share := s.Share(st)
+			l.share += share
+			if l.stage.Name == "" || share > s.Share(l.stage) {
+				l.stage = st
+			}
 		}
-		for _, name := range members {
-			turns[name] = len(out) + 1
+		for _, name := range names {
+			if takesTurns[name] && name != l.stage.Name {
+				l.others = append(l.others, name)
+			}
 		}
-		out = append(out, limit{})
+		out = append(out, l)
 	}
 	for _, st := range s.Stages {
-		share := s.Share(st)
-		i, takesTurns := turns[st.Name]
-		if !takesTurns || st.Workers > 1 {
-			out = append(out, limit{stage: st, share: share})
-			continue
-		}
-		l := &out[i-1]
-		l.share += share
-		if l.stage.Name == "" || share > s.Share(l.stage) {
-			l.stage = st
+		if !takesTurns[st.Name] {
+			out = append(out, limit{stage: st, share: s.Share(st)})
 		}
 	}
-	for name, i := range turns {
-		if l := &out[i-1]; name != l.stage.Name && l.stage.Name != "" {
-			l.others = append(l.others, name)
+	return out
+}
+
+// turns are the stages that take turns: those between the ends of a feedback edge on which one value fits, and those that are chained
+// to another, whose goroutine they share.
+func (s Stats) turns() (out [][]string) {
+	for _, l := range s.Loops {
+		if names := s.between(l.To, l.From); l.Staleness == 1 && len(names) > 0 {
+			out = append(out, names)
 		}
+	}
+	chains := map[string]int{}  // by its last stage so far
+	for _, e := range s.Edges { // in the order of the stages before them
+		if e.Depth != 0 {
+			continue
+		}
+		i, begun := chains[e.From]
+		if !begun {
+			i = len(out)
+			out = append(out, []string{e.From})
+			chains[e.From] = i
+		}
+		out[i] = append(out[i], e.To)
+		chains[e.To] = i
 	}
 	return out
 }
@@ -98,7 +121,7 @@ func (s Stats) Bottleneck() (StageStat, bool) {
 // Gain estimates how much faster the graph would run with one more worker for its bottleneck, until the next stage limits.
 func (s Stats) Gain() float64 {
 	first, second, ok := s.top()
-	if !ok || !first.stage.Scales {
+	if !ok || !first.stage.Scales || len(first.others) > 0 {
 		return 1
 	}
 	n := float64(first.stage.Workers)
@@ -125,7 +148,7 @@ func (s Stats) Verdict() string {
 	}
 	text := fmt.Sprintf("%s limits: %s; ", st.Name, busiest)
 	switch {
-	case !st.Scales:
+	case !st.Scales || len(first.others) > 0:
 		return text + "the stages before it wait for it"
 	case s.CPU > 0.9:
 		return fmt.Sprintf("%s+1 worker would take from the others: %.0f %% of the cores are busy", text, 100*s.CPU)

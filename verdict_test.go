@@ -82,3 +82,53 @@ func TestStats(t *testing.T) {
 		t.Errorf("%d spans kept, want 16", k)
 	}
 }
+
+// Chained stages share a goroutine, so they limit together; so do stages that several feedback edges make take turns, whatever else
+// was declared, and one more worker would not help them.
+func TestVerdictTogether(t *testing.T) {
+	nap := func(ms time.Duration) func(context.Context, int) (int, error) {
+		return func(_ context.Context, i int) (int, error) { time.Sleep(ms * time.Millisecond); return i, nil }
+	}
+	for name, c := range map[string]struct {
+		opts []contraflow.StageOption
+		loop bool
+		want string
+	}{
+		"chained": {[]contraflow.StageOption{contraflow.Chained()}, false, "a limits: 53 % busy on 1 worker, 99 % in turns with b and c; the stages before it wait for it"},
+		"loops":   {nil, true, "a limits: 53 % busy on 1 worker, 99 % in turns with b and c; the stages before it wait for it"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := contraflow.New("together")
+			back := contraflow.Loop[int](g, "outer", 1).Between("c", "a")
+			if c.loop {
+				contraflow.Loop[int](g, "inner", 1).Between("c", "b")
+			}
+			flying := false
+			a := contraflow.Step(contraflow.Source(g, "source", count(60)), "a", func(ctx context.Context, i int) (int, error) {
+				if flying && c.loop {
+					if _, err := back.Recv(ctx); err != nil {
+						return i, err
+					}
+				}
+				flying = true
+				return nap(8)(ctx, i)
+			}, contraflow.Workers(1))
+			b := contraflow.Step(a, "b", nap(4), c.opts...)
+			d := contraflow.Step(b, "c", func(ctx context.Context, i int) (int, error) {
+				time.Sleep(3 * time.Millisecond)
+				if c.loop {
+					return i, back.Send(ctx, i)
+				}
+				return i, nil
+			}, c.opts...)
+			contraflow.Each(d, "sink", func(context.Context, int) error { time.Sleep(10 * time.Millisecond); return nil })
+			if err := g.Run(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			s := g.Stats()
+			if got := s.Verdict(); got != c.want || s.Gain() != 1 {
+				t.Errorf("%s: %s (gain %v)\nwant %s", name, got, s.Gain(), c.want)
+			}
+		})
+	}
+}

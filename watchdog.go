@@ -52,6 +52,9 @@ func (g *Graph) Stuck(limit time.Duration) (out []Stuck) {
 	}
 	now := int64(s.Elapsed)
 	for i, n := range g.nodes {
+		if n.kind == "from" || n.ledger.blocking() { // waits for a foreign source, or for room behind a foreign flow
+			continue
+		}
 		for w := range n.workers {
 			began := n.workers[w].began.Load()
 			if d := time.Duration(now - began + 1); began != 0 && d > limit {
