@@ -3,6 +3,8 @@ package stages
 import (
 	"context"
 
+	"gorgonia.org/tensor"
+
 	"github.com/contraflow/contraflow/ops"
 )
 
@@ -81,4 +83,14 @@ type Substitution struct {
 	Index, By int
 	Name      string
 	Err       error
+}
+
+// Dense is a view as a tensor [B,C,H,W], which shares its memory until Release; nil when the device renders the view from Pixels.
+func (b *Batch) Dense(view int) *tensor.Dense {
+	if view >= len(b.Views) {
+		return nil
+	}
+	s := b.Shapes[view]
+	x := b.Views[view]
+	return tensor.New(tensor.WithShape(len(x)/(s[0]*s[1]*s[2]), s[0], s[1], s[2]), tensor.WithBacking(x))
 }
