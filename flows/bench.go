@@ -162,8 +162,10 @@ type stepper struct {
 	step  int
 	held  []func() (ops.Tape, error) // by pass, nil without a holder
 
-	tapes  []ops.Tape // of the step, by pass
-	scores stages.Scores
+	tapes   []ops.Tape // of the step, by pass
+	scores  stages.Scores
+	d       [1][]float32
+	arrived func(f *stages.Features, pass int) // may be nil
 }
 
 // options are those of the run whose steps are measured.
@@ -214,6 +216,9 @@ func newStepper(s StepBench, o Options, device ops.Device) (*stepper, error) {
 	b.batch.Index = make([]int, s.Batch)
 	b.tapes = make([]ops.Tape, len(r.passes))
 	b.scores.Features = &stages.Features{Batch: b.batch, Out: make([][]float32, len(r.passes))}
+	if c := r.cmc(); c != nil && r.behind() { // as in training
+		b.arrived, c.ready = c.arrived, b.backward
+	}
 	return b, nil
 }
 
@@ -298,6 +303,22 @@ func (b *stepper) forward(i int) (ops.Tape, error) {
 	return b.held[i]()
 }
 
+// backward runs the backward of a pass, once a step.
+func (b *stepper) backward(pass int, d []float32) error {
+	tape := b.tapes[pass]
+	b.tapes[pass] = nil
+	switch {
+	case tape == nil:
+		return nil
+	case d == nil:
+		tape.Release()
+		return nil
+	}
+	b.d[0] = d
+	_, err := tape.Backward(b.d[:]...)
+	return err
+}
+
 func (b *stepper) once(query bool) error {
 	for i := range b.batch.Index {
 		b.batch.Index[i] = b.rng.IntN(b.n)
@@ -328,24 +349,21 @@ func (b *stepper) once(query bool) error {
 		if towers[b.r.passes[i].Tower].Follows >= 0 {
 			b.key = append(b.key[:0], s.Out[i]...)
 		}
-	}
-	if err := b.r.objective.Score(s); err != nil {
-		return err
+		if b.arrived != nil && i < len(b.tapes)-1 {
+			b.arrived(s.Features, i)
+		}
 	}
 	for _, t := range towers {
 		if t.Follows < 0 {
 			t.Params.ZeroGrad()
 		}
 	}
-	for i, tape := range b.tapes {
-		switch {
-		case tape == nil:
-		case s.D[i] == nil:
-			tape.Release()
-		default:
-			if _, err := tape.Backward(s.D[i : i+1]...); err != nil {
-				return err
-			}
+	if err := b.r.objective.Score(s); err != nil {
+		return err
+	}
+	for i := range b.tapes {
+		if err := b.backward(i, s.D[i]); err != nil {
+			return err
 		}
 	}
 	o := b.r.o.Optim

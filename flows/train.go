@@ -302,13 +302,9 @@ func (r *Run) compute(g *contraflow.Graph, batches contraflow.Port[*stages.Batch
 		update.Health = stages.NewHealth(r.measured(), rankEvery)
 	}
 	var turn []contraflow.StageOption
-	if t, ok := r.net.device.(ops.Tracer); ok && t.Behind() { // it stands still from a pass's outputs until their gradients
+	if r.behind() { // the device stands still from a pass's outputs until their gradients
 		turn = append(turn, contraflow.Chained())
-		o := r.objective
-		if w, ok := o.(*watchedObjective); ok {
-			o = w.objective
-		}
-		if c, ok := o.(*CMC); ok { // one view is scored while the other is encoded, and goes back while the other is scored
+		if c := r.cmc(); c != nil { // one view is scored while the other is encoded, and goes back while the other is scored
 			r.encode.Arrived, c.ready = c.arrived, r.encode.Backward
 		}
 	}
@@ -324,6 +320,22 @@ func (r *Run) compute(g *contraflow.Graph, batches contraflow.Port[*stages.Batch
 	}
 	due := contraflow.Filter(reports, "meter", r.meter, contraflow.Depth(1))
 	contraflow.Each(due, "save", r.write)
+}
+
+// behind says whether the device works behind the host's back.
+func (r *Run) behind() bool {
+	t, ok := r.net.device.(ops.Tracer)
+	return ok && t.Behind()
+}
+
+// cmc is the objective if it is CMC.
+func (r *Run) cmc() *CMC {
+	o := r.objective
+	if w, ok := o.(*watchedObjective); ok {
+		o = w.objective
+	}
+	c, _ := o.(*CMC)
+	return c
 }
 
 // encodeOne encodes a batch. Told to stop, it ends the graph once meter has seen every step that was applied.
