@@ -129,14 +129,16 @@ func (r *rows) Score(s ops.Scoring, grad []float32) func() (ops.Scored, error) {
 		}
 	}
 	own := &scoring{n: n, mode: s.Mode, begun: make(chan struct{})}
-	r.d.post(func() error {
+	r.d.always(func(failed error) {
 		defer close(own.begun)
 		r.results.Lock()
 		defer r.results.Unlock()
+		if own.err = failed; failed != nil {
+			return
+		}
 		r.collect(r.d.await) // a Score that nobody has waited for yet
 		r.running = own
 		own.err = r.d.explain(r.begin(s, n))
-		return nil
 	})
 	return func() (ops.Scored, error) {
 		<-own.begun

@@ -30,7 +30,7 @@ func small() *ops.Graph {
 }
 
 // steps trains a network for some steps and returns the last embedding, the gradient norm and one weight.
-func steps(t *testing.T, d ops.Device, g *ops.Graph, n int) (embedding []float32, norm float64, weight, velocity []float32) {
+func steps(t *testing.T, d ops.Device, g *ops.Graph, n int, direct bool) (embedding []float32, norm float64, weight, velocity []float32) {
 	t.Helper()
 	p, err := d.NewParams(g)
 	if err != nil {
@@ -39,7 +39,7 @@ func steps(t *testing.T, d ops.Device, g *ops.Graph, n int) (embedding []float32
 	if err := encoders.Init(p, 3, false); err != nil {
 		t.Fatal(err)
 	}
-	pr, err := d.Compile(g, p, ops.Options{Batch: 6, Train: true, BNGroups: 2, Seed: 4, Direct: true})
+	pr, err := d.Compile(g, p, ops.Options{Batch: 6, Train: true, BNGroups: 2, Seed: 4, Direct: direct})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,14 +83,18 @@ func wide(v []float32) []float64 {
 }
 
 // Three steps of training with momentum, decay, dropout and a momentum encoder are the processor's: in float32 within 1e-4.
-func TestConformSmallSteps(t *testing.T) {
+func TestConformSmallSteps(t *testing.T) { smallSteps(t, open(t, cuda.Options{}), true) }
+
+// smallSteps are three steps on a device and on the processor; direct ones time no engines.
+func smallSteps(t *testing.T, d ops.Device, direct bool) {
+	t.Helper()
 	c, err := cpu.New(1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	want, norm, weight, velocity := steps(t, c, small(), 3)
-	got, gotNorm, gotWeight, gotVelocity := steps(t, open(t, cuda.Options{}), small(), 3)
+	want, norm, weight, velocity := steps(t, c, small(), 3, true)
+	got, gotNorm, gotWeight, gotVelocity := steps(t, d, small(), 3, direct)
 	close32(t, "embedding", got, wide(want), 1e-4)
 	close32(t, "momentum encoder", gotWeight, wide(weight), 1e-4)
 	close32(t, "velocity", gotVelocity, wide(velocity), 1e-4)
@@ -106,8 +110,8 @@ func TestBF16(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	want, norm, _, _ := steps(t, c, small(), 1)
-	got, gotNorm, _, _ := steps(t, open(t, cuda.Options{BF16: true}), small(), 1)
+	want, norm, _, _ := steps(t, c, small(), 1, true)
+	got, gotNorm, _, _ := steps(t, open(t, cuda.Options{BF16: true}), small(), 1, true)
 	same := 0
 	for i, v := range got {
 		if v == want[i] {
@@ -128,8 +132,8 @@ func TestBF16(t *testing.T) {
 // The same steps give the same bits, in both precisions.
 func TestSameBits(t *testing.T) {
 	for _, bf16 := range []bool{false, true} {
-		a, _, w, _ := steps(t, open(t, cuda.Options{BF16: bf16}), small(), 3)
-		b, _, v, _ := steps(t, open(t, cuda.Options{BF16: bf16}), small(), 3)
+		a, _, w, _ := steps(t, open(t, cuda.Options{BF16: bf16}), small(), 3, true)
+		b, _, v, _ := steps(t, open(t, cuda.Options{BF16: bf16}), small(), 3, true)
 		for i := range a {
 			if math.Float32bits(a[i]) != math.Float32bits(b[i]) {
 				t.Fatalf("bfloat16 %v: embeddings differ", bf16)

@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"gorgonia.org/cu"
@@ -42,8 +43,8 @@ type Device struct {
 	held     map[cu.DevicePtr]int64
 	bytes    int64
 	products map[cublaslt.Product]*cublaslt.Plan
-	convs    map[cudnn.Conv]*cudnn.Plan
-	failed   error // of calls that could not return it
+	convs    map[cudnn.Conv]*cudnn.Plan // nil: no engine adds
+	failed   error                      // of calls that could not return it
 	spans    atomic.Pointer[recorder]
 	moves    uint64 // of buffers that recordings may hold the address of
 	replays  int
@@ -143,25 +144,46 @@ func (d *Device) Name() string {
 	return fmt.Sprintf("cuda:%d (%s, %s)", d.o.Ordinal, d.name, kind)
 }
 
-// explain adds to an error of the driver what device it was and what can be done.
+// Fault is an error of the driver that ends the use of the device in this process. The call that tells of it is not always the one at
+// fault: work runs later.
+type Fault struct {
+	Device string
+	Err    error
+}
+
+func (f *Fault) Error() string {
+	return fmt.Sprintf("%s: %v: run with CUDA_LAUNCH_BLOCKING=1 to see the call at fault, and look into dmesg for Xid", f.Device, f.Err)
+}
+
+// Unwrap gives the driver's error.
+func (f *Fault) Unwrap() error { return f.Err }
+
+// faults are those of work that ran, as cu tells them.
+var faults = []error{cu.LaunchFailed, cu.LaunchTimeout, cu.IllegalAddress, cu.IllegalInstruction, cu.MisalignedAddress, cu.InvalidAddressSpace,
+	cu.InvalidPc, cu.HardwareStackError, cu.EccUncorrectable, cu.NvlinkUncorrectable, cu.Unknown}
+
+// explain makes an error of the driver a Fault, once.
 func (d *Device) explain(err error) error {
-	if err == nil {
-		return nil
+	var fault *Fault
+	if err == nil || errors.As(err, &fault) {
+		return err
 	}
 	var status driver.Error
-	if (errors.As(err, &status) && status != driver.OutOfMemory) || errors.Is(err, cu.LaunchFailed) {
-		return fmt.Errorf("cuda:%d (%s): %w: run with CUDA_LAUNCH_BLOCKING=1 to see the call at fault, and look into dmesg for Xid", d.o.Ordinal, d.name, err)
+	if (errors.As(err, &status) && status != driver.OutOfMemory) || slices.ContainsFunc(faults, func(f error) bool { return errors.Is(err, f) }) {
+		return &Fault{fmt.Sprintf("cuda:%d (%s)", d.o.Ordinal, d.name), err}
 	}
 	return err
 }
 
-// Close frees everything and ends the owner goroutine.
+// Close frees everything and ends the owner goroutine. It tells of a failure that nobody was told of.
 func (d *Device) Close() error {
 	d.OnSpan(nil)
-	err := d.do(func() error {
-		err := cu.Synchronize()
+	err := d.call(func() error {
+		err := errors.Join(d.failed, cu.Synchronize())
 		for _, p := range d.convs {
-			p.Close()
+			if p != nil {
+				p.Close()
+			}
 		}
 		for _, p := range d.products {
 			p.Close()

@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -50,12 +51,17 @@ const (
 	timedRuns    = 3
 )
 
+var errNoEngine = errors.New("no engine adds to what is there")
+
 // plan is the engine for a convolution: the one remembered, the first that cuDNN proposes (untimed), or the fastest of some.
 func (d *Device) plan(c cudnn.Conv, untimed bool) (*cudnn.Plan, error) {
 	c.MaxWorkspace = maxWorkspace
 	c.BF16, c.TF32 = d.o.BF16, d.o.TF32
 	if p, ok := d.convs[c]; ok {
-		return p, nil
+		if p == nil {
+			return nil, errNoEngine
+		}
+		return p, d.grow(&d.space, p.Workspace, "the workspace of a convolution")
 	}
 	key := fmt.Sprintf("%s %v, add %t, bfloat16 %t, tf32 %t", d.name, c, c.Add, c.BF16, c.TF32)
 	var p *cudnn.Plan
@@ -71,6 +77,9 @@ func (d *Device) plan(c cudnn.Conv, untimed bool) (*cudnn.Plan, error) {
 		}
 		list, err := d.dnn.Plans(c, limit, -1)
 		if err != nil {
+			if c.Add { // it is computed apart, and not asked for again
+				d.convs[c] = nil
+			}
 			return nil, err
 		}
 		var ms float64
@@ -97,6 +106,13 @@ func (d *Device) fastest(c cudnn.Conv, list []*cudnn.Plan) (best *cudnn.Plan, le
 	if len(list) == 1 {
 		return list[0], 0, nil
 	}
+	defer func() {
+		for _, l := range list {
+			if l != best {
+				l.Close()
+			}
+		}
+	}()
 	p, q := c.Out()
 	var most int64
 	for _, l := range list {
@@ -105,6 +121,14 @@ func (d *Device) fastest(c cudnn.Conv, list []*cudnn.Plan) (best *cudnn.Plan, le
 	size := int64(d.actSize())
 	sizes := [4]int64{size * int64(c.N*c.H*c.W*c.C), size * int64(c.K*c.R*c.S*c.C), size * int64(c.N*p*q*c.K), max(most, 256)}
 	var buffers [4]cu.DevicePtr
+	defer func() {
+		for _, p := range buffers {
+			err = errors.Join(err, d.free(p))
+		}
+		if err != nil {
+			best = nil
+		}
+	}()
 	for i, n := range sizes {
 		if buffers[i], err = d.alloc(n, "buffers to time convolutions", "lower --batch_size"); err != nil {
 			return nil, 0, err
@@ -117,16 +141,20 @@ func (d *Device) fastest(c cudnn.Conv, list []*cudnn.Plan) (best *cudnn.Plan, le
 	if err != nil {
 		return nil, 0, err
 	}
+	defer cu.DestroyEvent(&start)
 	end, err := cu.MakeEvent(cu.DefaultEvent)
 	if err != nil {
 		return nil, 0, err
 	}
+	defer cu.DestroyEvent(&end)
 	run := func(l *cudnn.Plan) error {
 		return l.Run(uintptr(buffers[0]), uintptr(buffers[1]), uintptr(buffers[2]), uintptr(buffers[3]))
 	}
-	for i, l := range list {
-		if err := run(l); err != nil { // the first run may load code
-			return nil, 0, fmt.Errorf("%v: %w", c, err)
+	var refused error
+	for _, l := range list {
+		if err := run(l); err != nil { // the first run may load code; some engines only refuse now
+			refused = fmt.Errorf("%v: %w", c, err)
+			continue
 		}
 		if err := start.Record(d.compute); err != nil {
 			return nil, 0, err
@@ -146,22 +174,12 @@ func (d *Device) fastest(c cudnn.Conv, list []*cudnn.Plan) (best *cudnn.Plan, le
 		if err != nil {
 			return nil, 0, err
 		}
-		if i == 0 || ms/timedRuns < least {
+		if best == nil || ms/timedRuns < least {
 			best, least = l, ms/timedRuns
 		}
 	}
-	for _, l := range list {
-		if l != best {
-			l.Close()
-		}
+	if best == nil {
+		return nil, 0, refused
 	}
-	for i := range buffers {
-		if err := d.free(buffers[i]); err != nil {
-			return nil, 0, err
-		}
-	}
-	if err := cu.DestroyEvent(&start); err != nil {
-		return nil, 0, err
-	}
-	return best, least, cu.DestroyEvent(&end)
+	return best, least, nil
 }

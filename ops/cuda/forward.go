@@ -85,6 +85,9 @@ func (pr *program) start(n int, load func(t *tape) error) (ops.Tape, error) {
 		return pr.d.dispatch()
 	})
 	if err != nil {
+		if t != nil {
+			t.Release()
+		}
 		return nil, err
 	}
 	return t, nil

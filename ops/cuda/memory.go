@@ -87,7 +87,8 @@ type buffer struct {
 	n int64
 }
 
-// grow makes b at least n bytes. Growing waits for the device, since what was there may be in use.
+// grow makes b at least n bytes. Growing waits for the device, since what was there may be in use. When there is no room, b is what it
+// was: programs that are there already need no more.
 func (d *Device) grow(b *buffer, n int64, what string) error {
 	if n <= b.n {
 		return nil
@@ -99,9 +100,17 @@ func (d *Device) grow(b *buffer, n int64, what string) error {
 		return err
 	}
 	d.moves++
+	old := b.n
 	*b = buffer{}
 	p, err := d.alloc(n, what, "lower --batch_size")
-	if err == nil {
+	if err != nil && old > 0 {
+		n = old
+		var again error
+		if p, again = d.alloc(n, what, "lower --batch_size"); again != nil {
+			return errors.Join(err, again)
+		}
+	}
+	if p != 0 {
 		*b = buffer{p, n}
 	}
 	return err

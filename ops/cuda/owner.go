@@ -35,7 +35,8 @@ func (d *Device) own(started chan<- error) {
 // thread takes tens of microseconds, in which a device that has just answered stands still; between two calls of a step there is less.
 const patience = 300 * time.Microsecond
 
-func spare() bool { return runtime.GOMAXPROCS(0) >= 4 }
+// spare says whether two processors may be kept awake: the owner's and that of who waits for it.
+func spare() bool { return runtime.GOMAXPROCS(0) >= 8 }
 
 // spin asks until yes says so or patience ends.
 func spin(yes func() bool) bool {
@@ -74,6 +75,11 @@ func (d *Device) later(f func() error) { _ = d.call(d.keeping(f)) }
 // post is later without waiting, in the order of all calls.
 func (d *Device) post(f func() error) { d.calls <- &call{work: d.keeping(f)} }
 
+// always is post of work that runs after a failure too, which it is told: somebody waits for it.
+func (d *Device) always(f func(failed error)) {
+	d.calls <- &call{work: func() error { f(d.failed); return nil }}
+}
+
 func (d *Device) keeping(f func() error) func() error {
 	return func() error {
 		if d.failed == nil {
@@ -83,7 +89,7 @@ func (d *Device) keeping(f func() error) func() error {
 	}
 }
 
-// await waits for an event on the caller's thread: a thread that sleeps in the driver is back sooner than a goroutine that another
+// await waits for an event on the caller's thread, which the driver keeps awake: it is back sooner than a goroutine that another
 // thread has to wake, and the owner goes on.
 func (d *Device) await(e cu.Event) error {
 	runtime.LockOSThread() // with the context

@@ -66,7 +66,7 @@ func (d *Device) NewParams(g *ops.Graph) (ops.Params, error) {
 		for i, s := range p.specs {
 			if which(s.Role) {
 				p.tensors[i].at = p.total
-				p.total += roundUp(p.tensors[i].size, 64)
+				p.total += roundUp(p.tensors[i].size, 128) // cuBLASLt's engines may want 256 bytes, of bfloat16 too
 			}
 		}
 		return p.total

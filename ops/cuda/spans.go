@@ -19,10 +19,14 @@ type Span struct {
 	Copy         bool // on the copy stream
 }
 
+// renew is how many milliseconds lie between two beginnings of a recorder's clock at least. Tests change it.
+var renew = 4000.0
+
 // recorder keeps pairs of events around pieces of work. Without one, spans cost nothing. Both threads use it.
 type recorder struct {
 	sync.Mutex
 	zero  cu.Event
+	since float64 // milliseconds from Spans(true) to zero
 	list  []mark
 	free  []cu.Event
 	err   error // the first of recording
@@ -150,7 +154,7 @@ func (d *Device) takeSpans(all bool) (out []Span) {
 					return fmt.Errorf("span %s: %w", m.name, err)
 				}
 			}
-			start, err := r.zero.Elapsed(m.begin)
+			start, err := r.zero.Elapsed(m.begin) // a float32: exact to a microsecond for some seconds only
 			if err != nil {
 				return fmt.Errorf("span %s: %w", m.name, err)
 			}
@@ -158,8 +162,12 @@ func (d *Device) takeSpans(all bool) (out []Span) {
 			if err != nil {
 				return fmt.Errorf("span %s: %w", m.name, err)
 			}
-			out = append(out, Span{m.name, start, length, m.copy})
-			r.free = append(r.free, m.begin, m.end)
+			out = append(out, Span{m.name, r.since + start, length, m.copy})
+			r.free = append(r.free, m.end)
+			if start > renew && !m.copy {
+				r.zero, m.begin, r.since = m.begin, r.zero, r.since+start
+			}
+			r.free = append(r.free, m.begin)
 		}
 		r.list = left
 		return nil

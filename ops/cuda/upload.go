@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"errors"
 	"unsafe"
 
 	"gorgonia.org/cu"
@@ -21,6 +22,11 @@ func (d *Device) newSlot(n int, what string) (s slot, err error) {
 	if s.dev, err = d.alloc(int64(n), what, lowerBatch); err != nil {
 		return s, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.free(s.dev))
+		}
+	}()
 	if s.host, err = d.pin(n); err != nil {
 		return s, err
 	}
@@ -65,9 +71,11 @@ func (d *Device) hand(s *slot, n int, fill func(host []byte)) (done func() error
 		return nil, err
 	}
 	fill(s.host.bytes()[:n])
+	handed := d.span("small upload")
 	if err := cu.MemcpyHtoDAsync(s.dev, s.host.p, int64(n), d.compute); err != nil {
 		return nil, err
 	}
+	handed()
 	if err := s.uploaded.Record(d.compute); err != nil {
 		return nil, err
 	}

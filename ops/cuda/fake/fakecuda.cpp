@@ -8,6 +8,7 @@
 //   FAKECUDA_GUARD=1    device memory cannot be touched but by the driver: host code that does so faults
 //   FAKECUDA_MEMORY=n   bytes of device memory, 16 GiB unless set
 //   FAKECUDA_INIT=n     what cuInit returns
+//   FAKECUDA_FAIL=name  launches of that kernel fail when they run
 #include <dlfcn.h>
 #include <elf.h>
 #include <pthread.h>
@@ -266,8 +267,9 @@ R cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, un
   if (bx * by * bz > 1024 || !gx || !gy || !gz || gy > 65535 || gz > 65535 || shared) return refuse(("launch of " + fn->name + " with sizes no device takes").c_str());
   auto bound = std::shared_ptr<Bound>((Bound *)fn->bind(gx, gy, gz, bx, by, bz, p));
   std::string name = fn->name;
+  static const char *fails = getenv("FAKECUDA_FAIL");
   return push(s, [=] {
-    const char *err = (*bound)();
+    const char *err = fails && name == fails ? "told to fail" : (*bound)();
     if (err) fprintf(stderr, "fakecuda: %s: %s\n", name.c_str(), err);
     return err ? LAUNCH_FAILED : OK;
   });

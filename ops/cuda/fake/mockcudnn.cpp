@@ -2,6 +2,9 @@
 // and count, what Finalize needs, where pointers lie, and then convolves the plain way when the stream gets there. It
 // offers four engines, of which one is right: the first is not deterministic and rounds its inputs (its results are off
 // by design), the second is not supported, the fourth wants more workspace than it may have.
+//
+//   MOCKCUDNN_NOBETA=1  no engine adds to what is there
+//   MOCKCUDNN_MORE=1    a fifth that refuses only when it is run, and a sixth that is right, so that there is something to time
 #include "mock.h"
 
 struct Attribute { int name, type; int64_t n; unsigned char v[128]; };
@@ -9,6 +12,7 @@ struct Desc { int kind, fin = 0, engine = 0; std::vector<Attribute> a; };
 enum { CONV = 1, ENGINE = 2, CFG = 3, HEUR = 4, PLAN = 5, FWD = 10, WGRAD = 11, DGRAD = 12, GRAPH = 15, PACK = 16, TENSOR = 17, BAD = 2000, UNSUPPORTED = 3000 };
 static char msg[256];
 struct Handle { void *stream; };
+static bool set(const char *name) { const char *v = getenv(name); return v && *v == '1'; }
 static int bad(const char *s, int x) { snprintf(msg, sizeof msg, "mock: %s (%d)", s, x); return BAD; }
 static const struct { int name, type, n; } rules[] = {
   {100, 1, 1}, {101, 7, 1}, {102, 3, 2}, {103, 3, 2}, {104, 3, 2}, {105, 3, 2}, {106, 3, 1}, {200, 8, 1}, {201, 15, 1}, {400, 0, 1}, {401, 15, 1},
@@ -89,7 +93,7 @@ int cudnnBackendFinalize(Desc *d) {
   if (d->kind == PLAN) {
     Desc *cfg = sub(d, 401);
     if (cfg->engine == 1) { bad("engine not supported", 1); return UNSUPPORTED; }
-    if (getenv("MOCKCUDNN_NOBETA") && Conv(sub(sub(cfg, 201), 801)).beta != 0) { bad("no accumulation", 0); return UNSUPPORTED; }
+    if (set("MOCKCUDNN_NOBETA") && Conv(sub(sub(cfg, 201), 801)).beta != 0) { bad("no accumulation", 0); return UNSUPPORTED; }
   }
   d->fin = 1;
   return 0;
@@ -98,7 +102,7 @@ int cudnnBackendGetAttribute(Desc *d, int name, int type, int64_t want, int64_t 
   if (!d->fin) return bad("get before finalize", name);
   if (name == 202 && type == 15) {
     Desc **c = (Desc **)p;
-    *n = *(int *)get(d, 200) == 2 ? 0 : 4; // nothing more in the fallback list
+    *n = *(int *)get(d, 200) == 2 ? 0 : set("MOCKCUDNN_MORE") ? 6 : 4; // nothing more in the fallback list
     if (*n > want) return bad("too few descriptors", (int)want);
     for (int i = 0; i < *n; i++) {
       if (!c[i] || c[i]->kind != CFG) return bad("engine configuration not created", i);
@@ -125,6 +129,7 @@ int cudnnBackendExecute(Handle *h, Desc *plan, Desc *vp) {
     if (!on_device(ptrs[i], c.sizes(i) * (c.bf ? 2 : 4))) return bad("tensor outside of device memory", i);
   }
   if (!on_device(ws, 4096)) return bad("workspace outside of device memory", 0);
+  if (cfg->engine == 4) { bad("engine refuses to run", 4); return UNSUPPORTED; }
   float error = cfg->engine == 0 ? 0.05f : 0;
   return enqueue(h->stream, (c.bf ? 2.0 : 12.0) * c.N * c.P * c.Q * c.K * c.R * c.S * c.C, (c.sizes(0) + c.sizes(1) + c.sizes(2)) * (c.bf ? 2.0 : 4.0), [=] { memset(ws, 0xFF, 4096); c.run(ptrs.data(), error); return 0; });
 }

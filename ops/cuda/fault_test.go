@@ -1,0 +1,181 @@
+//go:build cuda
+
+package cuda_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/contraflow/contraflow/encoders"
+	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/ops/cuda"
+)
+
+// onFake runs the test that calls it in a process of its own, with a fake driver that is set up by env, and is true there: after a
+// fault a process cannot use its device any more.
+func onFake(t *testing.T, env string) bool {
+	t.Helper()
+	if os.Getenv("FAKECUDA_SHIM") == "" {
+		t.Skip("needs the fake driver: make test-cuda-fake")
+	}
+	if own := os.Getenv("ON_FAKE"); own != "" {
+		return own == env
+	}
+	c := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "60s")
+	c.Env = append(os.Environ(), env, "ON_FAKE="+env)
+	if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("%s: %v\n%s", env, err, out)
+	}
+	return false
+}
+
+// A kernel that faults behind the host's back ends what comes next with an error, once explained; nobody waits for ever, and Close
+// tells of it too.
+func TestFaultOnFake(t *testing.T) {
+	if !onFake(t, "FAKECUDA_FAIL=relu") {
+		return
+	}
+	d, err := cuda.Open(cuda.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := ops.NewGraph(ops.Shape{C: 8, H: 4, W: 4})
+	g.L2Norm(g.Flatten(g.AdaptiveAvgPool(g.ReLU(g.Conv(g.Input(), "a", ops.ConvOptions{Out: 16, Kernel: 3, Pad: 1})), 1)))
+	p, err := d.NewParams(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pr, err := d.Compile(g, p, ops.Options{Batch: 2, Train: true, Direct: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bank, err := d.(ops.Banker).NewBank(100, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tape, err := pr.Forward(noise(2*128, 1, 1), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := ops.Scoring{Queries: tape.Output(0), K: 4, IDs: []int32{0, 1}, Mode: ops.ScoreSoftmax, T: 1, Factor: 1}
+	_, err = bank.Score(s, make([]float32, 32))()
+	var fault *cuda.Fault
+	if !errors.As(err, &fault) || strings.Count(err.Error(), "dmesg") != 1 {
+		t.Errorf("the score: %v", err)
+	}
+	if _, err := tape.Backward(make([]float32, 32)); !errors.As(err, &fault) {
+		t.Errorf("the backward: %v", err)
+	}
+	if err := d.Close(); !errors.As(err, &fault) {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// What does not fit leaves programs that are there as they were, also the buffers that they share with it.
+func TestFullOnFake(t *testing.T) {
+	if !onFake(t, "FAKECUDA_MEMORY=90000000") {
+		return
+	}
+	d := open(t, cuda.Options{})
+	g := ops.NewGraph(ops.Shape{C: 64, H: 2, W: 2})
+	g.ReLU(g.BatchNorm(g.Conv(g.Input(), "a", ops.ConvOptions{Out: 64, Kernel: 1}), "bn"))
+	p, err := d.NewParams(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := encoders.Init(p, 1, false); err != nil {
+		t.Fatal(err)
+	}
+	pr, err := d.Compile(g, p, ops.Options{Batch: 4, Train: true, Direct: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func() []float32 {
+		tape, err := pr.Forward(noise(4*256, 1, 3), 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tape.Release()
+		return slices.Clone(tape.Output(0))
+	}
+	want := run()
+	var banks []ops.Bank
+	for n := 4000; n > 2000; { // fill the memory
+		b, err := d.(ops.Banker).NewBank(n, 128)
+		if err != nil {
+			n /= 2
+			continue
+		}
+		banks = append(banks, b)
+	}
+	var full *cuda.OutOfMemory
+	if _, err := d.Compile(g, p, ops.Options{Batch: 4096, BNGroups: 4096, Train: true, Direct: true}); !errors.As(err, &full) {
+		t.Errorf("a second program: %v", err)
+	}
+	if got := run(); !slices.Equal(got, want) {
+		t.Error("the first program gives other values")
+	}
+	runtime.KeepAlive(banks)
+}
+
+// A bank whose rows could not be brought to the device says so when it is asked to score.
+func TestFullBankOnFake(t *testing.T) {
+	if !onFake(t, "FAKECUDA_MEMORY=60000000") {
+		return
+	}
+	d, err := cuda.Open(cuda.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n, w = 60000, 128 // 30 MB, which are uploaded through as much again
+	bank, err := d.(ops.Banker).NewBank(n, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bank.Put(0, make([]float32, n*w)); err != nil {
+		t.Fatal(err)
+	}
+	s := ops.Scoring{Queries: unit(noise(3*w, 1, 1), w), K: 4, IDs: []int32{0, 1, 2}, Mode: ops.ScoreSoftmax, T: 1, Factor: 1}
+	var full *cuda.OutOfMemory
+	if _, err := bank.Score(s, make([]float32, 3*w))(); !errors.As(err, &full) {
+		t.Errorf("the score: %v", err)
+	}
+	if err := d.Close(); !errors.As(err, &full) {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// Engines that refuse when they are run are left out, and where none adds to a gradient that is there it is computed apart.
+func TestEnginesOnFake(t *testing.T) {
+	for _, env := range []string{"MOCKCUDNN_MORE=1", "MOCKCUDNN_NOBETA=1"} {
+		if !onFake(t, env) {
+			continue
+		}
+		smallSteps(t, open(t, cuda.Options{Cache: t.TempDir()}), false)
+	}
+}
+
+// A recorder that begins its clock anew, which keeps float32's times exact, tells the same times.
+func TestSpansGoOn(t *testing.T) {
+	defer cuda.RenewAfter(0)()
+	d := open(t, cuda.Options{}).(*cuda.Device)
+	d.Spans(true)
+	defer d.Spans(false)
+	begin := time.Now()
+	for i := range 4 {
+		time.Sleep(20 * time.Millisecond)
+		if err := d.Copy(1 << 10); err != nil {
+			t.Fatal(err)
+		}
+		s := d.TakeSpans()
+		if now := time.Since(begin).Seconds() * 1e3; len(s) != 1 || s[0].Start < float64(20*(i+1)) || s[0].Start > now {
+			t.Errorf("copy %d: %+v after %.1f ms", i, s, now)
+		}
+	}
+}
