@@ -34,6 +34,17 @@ func moved(d ops.Banker, n, w int, rows []float32) (ops.Bank, error) {
 	return b, b.Write(rows)
 }
 
+// readRows is own, into which what a device holds is read. Rows of a device that cannot be read are old: there are none.
+func readRows(device ops.Bank, own []float32) ([]float32, error) {
+	if device == nil {
+		return own, nil
+	}
+	if err := device.Read(own); err != nil {
+		return nil, err
+	}
+	return own, nil
+}
+
 // SetRows replaces all rows.
 func (m *Memory) SetRows(rows []float32) error { return setRows(m.device, m.rows, rows) }
 

@@ -1,7 +1,6 @@
 package bank
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -20,7 +19,6 @@ type Memory struct {
 	rows   []float32
 	row    []float32 // that is being updated
 	device ops.Bank  // where the rows are, if not here
-	failed error     // of the device, for the next Update
 }
 
 // NewMemory makes a memory whose values are drawn from U(-s,s) with s = 1/√(D/3). Its rows have length one on average
@@ -45,16 +43,8 @@ func noise(rows []float32, d int, seed uint64) {
 	}
 }
 
-// Rows is the memory itself, [N,D], or a copy of what the device holds.
-func (m *Memory) Rows() []float32 {
-	if m.device != nil {
-		m.failed = errors.Join(m.failed, m.device.Read(m.rows))
-	}
-	return m.rows
-}
-
-// Row is row i.
-func (m *Memory) Row(i int) []float32 { return m.Rows()[i*m.D:][:m.D] }
+// Rows is the memory itself, [N,D], or a copy of all that the device holds. Only a device can fail.
+func (m *Memory) Rows() ([]float32, error) { return readRows(m.device, m.rows) }
 
 // Update moves the rows of ids towards x [len(ids),D] and gives them unit length again. A zero result leaves the row as
 // it was. Of an id that occurs twice the later entry has the last word. present, unless nil, says which entries count.
@@ -66,13 +56,13 @@ func (m *Memory) Update(ids []int, x []float32, present []bool) error {
 		for i, id := range ids {
 			short[i] = int32(id)
 		}
-		return errors.Join(m.failed, m.device.Update(short, x, present, keep, take))
+		return m.device.Update(short, x, present, keep, take)
 	}
 	for b, id := range ids {
 		if present != nil && !present[b] {
 			continue
 		}
-		old := m.Row(id)
+		old := m.rows[id*m.D:][:m.D]
 		var sum float64
 		for i, v := range x[b*m.D:][:m.D] {
 			m.row[i] = keep*old[i] + take*v

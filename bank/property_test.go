@@ -18,12 +18,13 @@ func TestMemoryRowsStayUnit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := slices.Clone(m.Rows())
+		rows, _ := m.Rows() // only a device fails
+		before := slices.Clone(rows)
 		ids := rapid.SliceOfN(rapid.IntRange(0, n-1), 0, 6).Draw(t, "ids")
 		x := rapid.SliceOfN(rapid.Float32Range(-100, 100), len(ids)*d, len(ids)*d).Draw(t, "x")
 		m.Update(ids, x, nil)
 		for i := range n {
-			row := m.Row(i)
+			row := rows[i*d:][:d]
 			if !slices.Contains(ids, i) || slices.Equal(row, before[i*d:][:d]) {
 				if !slices.Equal(row, before[i*d:][:d]) {
 					t.Fatalf("row %d changed", i)
@@ -49,7 +50,8 @@ func TestQueueKeepsTheLast(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		history := slices.Clone(q.Rows())
+		rows, _ := q.Rows() // only a device fails
+		history := slices.Clone(rows)
 		for _, n := range rapid.SliceOfN(rapid.IntRange(0, 40), 1, 8).Draw(t, "pushes") {
 			keys := make([]float32, n)
 			for i := range keys {
@@ -57,7 +59,7 @@ func TestQueueKeepsTheLast(t *testing.T) {
 			}
 			q.Push(keys)
 			history = append(history, keys...)
-			oldest := append(slices.Clone(q.Rows()[q.Pointer:]), q.Rows()[:q.Pointer]...)
+			oldest := append(slices.Clone(rows[q.Pointer:]), rows[:q.Pointer]...)
 			if want := history[len(history)-k:]; !slices.Equal(oldest, want) {
 				t.Fatalf("queue from its oldest: %v, want %v", oldest, want)
 			}

@@ -1,7 +1,6 @@
 package bank
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/contraflow/contraflow/ops"
@@ -16,7 +15,6 @@ type Queue struct {
 
 	rows   []float32
 	device ops.Bank // where the rows are, if not here
-	failed error    // of the device, for the next Push
 }
 
 // NewQueue makes a queue of random rows, as NewMemory does.
@@ -29,19 +27,14 @@ func NewQueue(k, d int, seed uint64) (*Queue, error) {
 	return q, nil
 }
 
-// Rows is the queue itself in the order it lies in memory, [K,D], or a copy of what the device holds.
-func (q *Queue) Rows() []float32 {
-	if q.device != nil {
-		q.failed = errors.Join(q.failed, q.device.Read(q.rows))
-	}
-	return q.rows
-}
+// Rows is the queue itself in the order it lies in memory, [K,D], or a copy of what the device holds. Only a device can fail.
+func (q *Queue) Rows() ([]float32, error) { return readRows(q.device, q.rows) }
 
 // Push enqueues keys [n,D] in order. K need not be a multiple of n; of more than K keys the last K stay. Only
 // a device can fail; it takes keys as they are until the next result or Rows, which tells of a failure.
 func (q *Queue) Push(keys []float32) error {
 	if q.device != nil {
-		return errors.Join(q.failed, q.put(keys))
+		return q.put(keys)
 	}
 	for at := 0; at < len(keys); at += q.D {
 		copy(q.rows[q.Pointer*q.D:][:q.D], keys[at:])

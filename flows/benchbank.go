@@ -44,6 +44,10 @@ func (b BankBench) Run() (BankResult, error) {
 	if err != nil {
 		return res, err
 	}
+	memory, err := m.Rows()
+	if err != nil {
+		return res, err
+	}
 	l, err := bank.NewLoss(b.Softmax, 0.07, b.N)
 	if err != nil {
 		return res, err
@@ -53,7 +57,7 @@ func (b BankBench) Run() (BankResult, error) {
 	for i := range q {
 		q[i] = float32(r.NormFloat64()) / 12
 	}
-	batch := bank.Batch{Queries: q, Rows: m.Rows(), D: b.D, K: b.K, Positives: q}
+	batch := bank.Batch{Queries: q, Rows: memory, D: b.D, K: b.K, Positives: q}
 	sampler := bank.Sampler{N: b.N, Seed: 5}
 	ids := make([]int, b.Batch)
 	if !b.Queue {

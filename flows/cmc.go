@@ -185,7 +185,7 @@ func (c *CMC) score(s *stages.Scores) error {
 }
 
 // State implements stages.Objective, with the reference's names.
-func (c *CMC) State(old []stages.BankTensor) []stages.BankTensor {
+func (c *CMC) State(old []stages.BankTensor) ([]stages.BankTensor, error) {
 	params := []float32{float32(c.K), float32(c.Losses[0].T)}
 	for _, l := range c.Losses {
 		params = append(params, float32(l.Z))
@@ -193,9 +193,13 @@ func (c *CMC) State(old []stages.BankTensor) []stages.BankTensor {
 	params = append(params, float32(c.Memories[0].Momentum))
 	out := []stages.BankTensor{{Name: "params", Shape: []int{len(params)}, Data: params}}
 	for v, m := range c.Memories {
-		out = append(out, tensorOf(old, "memory_"+c.Names[v], m.N, m.D, m.Rows()))
+		rows, err := m.Rows()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, tensorOf(old, "memory_"+c.Names[v], m.N, m.D, rows))
 	}
-	return out
+	return out, nil
 }
 
 // Restore implements objective.

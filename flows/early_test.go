@@ -83,7 +83,8 @@ func TestCMCEarly(t *testing.T) {
 						if !slices.Equal(a.D[v], b.D[v]) || (told[v] != nil && !slices.Equal(told[v], a.D[v])) {
 							t.Errorf("step %d: gradient %d differs", step, v)
 						}
-						if !slices.Equal(plain.Memories[v].Rows(), early.Memories[v].Rows()) {
+						want, _ := plain.Memories[v].Rows() // only a device fails
+						if got, _ := early.Memories[v].Rows(); !slices.Equal(got, want) {
 							t.Errorf("step %d: memory %d differs", step, v)
 						}
 					}

@@ -210,12 +210,12 @@ func goldenStep(t testing.TB, f *golden.File, nudge int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		copy(c.Memories[0].Rows(), golden.Memory(seed, 200000, data, d))
-		copy(c.Memories[1].Rows(), golden.Memory(seed, 200001, data, d))
+		copy(must(c.Memories[0].Rows()), golden.Memory(seed, 200000, data, d))
+		copy(must(c.Memories[1].Rows()), golden.Memory(seed, 200001, data, d))
 		ids, index := ints(f.Arrays["y"]), int32s(f.Arrays["idx"])
 		for i, name := range []string{"out_l", "out_ab"} {
 			out, z := make([]float32, len(index)), *c.Losses[i]
-			z.Score(bank.Batch{Queries: feats[i], Rows: c.Memories[1-i].Rows(), D: d, K: k, Index: index}, make([]float32, len(feats[i])), out)
+			z.Score(bank.Batch{Queries: feats[i], Rows: must(c.Memories[1-i].Rows()), D: d, K: k, Index: index}, make([]float32, len(feats[i])), out)
 			compare(t, f, kase, name, out)
 		}
 		s := scored(t, ids, feats...)
@@ -233,7 +233,7 @@ func goldenStep(t testing.TB, f *golden.File, nudge int) {
 		for i, name := range []string{"mem_l_rows", "mem_ab_rows"} {
 			var rows []float32
 			for _, id := range ids {
-				rows = append(rows, c.Memories[i].Row(id)...)
+				rows = append(rows, must(c.Memories[i].Rows())[id*d:][:d]...)
 			}
 			compare(t, f, kase, name, rows)
 		}
@@ -242,11 +242,11 @@ func goldenStep(t testing.TB, f *golden.File, nudge int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		copy(c.Memory.Rows(), golden.Memory(seed, 200000, data, d))
+		copy(must(c.Memory.Rows()), golden.Memory(seed, 200000, data, d))
 		ids := ints(f.Arrays["y"])
 		index := int32s(f.Arrays["idx"])
 		out, z := make([]float32, len(index)), *c.Loss
-		z.Score(bank.Batch{Queries: feats[0], Rows: c.Memory.Rows(), D: d, K: k, Index: index}, make([]float32, len(feats[0])), out)
+		z.Score(bank.Batch{Queries: feats[0], Rows: must(c.Memory.Rows()), D: d, K: k, Index: index}, make([]float32, len(feats[0])), out)
 		compare(t, f, kase, "out", out)
 		s := scored(t, ids, feats...)
 		if err := c.ScoreWith(s, index); err != nil {
@@ -255,7 +255,7 @@ func goldenStep(t testing.TB, f *golden.File, nudge int) {
 		grads, values, loss = s.D, s.Values, s.Loss
 		var rows []float32
 		for _, id := range ids {
-			rows = append(rows, c.Memory.Row(id)...)
+			rows = append(rows, must(c.Memory.Rows())[id*d:][:d]...)
 		}
 		compare(t, f, kase, "mem_rows", rows)
 		compare(t, f, kase, "Z", []float32{float32(c.Loss.Z)})
@@ -269,9 +269,9 @@ func goldenStep(t testing.TB, f *golden.File, nudge int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		copy(c.Queue.Rows(), golden.Memory(seed, 200000, k, d))
+		copy(must(c.Queue.Rows()), golden.Memory(seed, 200000, k, d))
 		out, z := make([]float32, n*(k+1)), *c.Loss
-		z.Score(bank.Batch{Queries: feats[0], Positives: keys, Rows: c.Queue.Rows(), D: d, K: k}, make([]float32, len(feats[0])), out)
+		z.Score(bank.Batch{Queries: feats[0], Positives: keys, Rows: must(c.Queue.Rows()), D: d, K: k}, make([]float32, len(feats[0])), out)
 		compare(t, f, kase, "out", out)
 		s := scored(t, make([]int, n), feats[0], keys)
 		if err := c.Score(s); err != nil {
@@ -279,7 +279,7 @@ func goldenStep(t testing.TB, f *golden.File, nudge int) {
 		}
 		grads, values, loss = s.D[:1], s.Values, s.Loss
 		compare(t, f, kase, "feat_k", keys)
-		compare(t, f, kase, "mem_rows", c.Queue.Rows()[:n*d])
+		compare(t, f, kase, "mem_rows", must(c.Queue.Rows())[:n*d])
 		compare(t, f, kase, "Z", []float32{float32(c.Loss.Z)})
 	}
 	if method != "cmc" {

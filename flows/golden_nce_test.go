@@ -30,6 +30,14 @@ func int32s(a *golden.Array) []int32 {
 	return out
 }
 
+// must is what a bank holds that is not on a device, which alone can fail.
+func must[T any](held T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return held
+}
+
 // scored runs an objective over given features.
 func scored(t testing.TB, ids []int, out ...[]float32) *stages.Scores {
 	t.Helper()
@@ -74,8 +82,8 @@ func TestGoldenNCE(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			copy(o.Memories[0].Rows(), at("memory_l0").F)
-			copy(o.Memories[1].Rows(), at("memory_ab0").F)
+			copy(must(o.Memories[0].Rows()), at("memory_l0").F)
+			copy(must(o.Memories[1].Rows()), at("memory_ab0").F)
 			for s := range steps {
 				p := fmt.Sprintf("%s.s%d.", c, s)
 				l, ab := at(fmt.Sprint("l", s)).F, at(fmt.Sprint("ab", s)).F
@@ -84,7 +92,7 @@ func TestGoldenNCE(t *testing.T) {
 				for i, q := range [][]float32{l, ab} {
 					outs[i] = make([]float32, len(index))
 					z := *o.Losses[i] // scored apart, so that the constant is set once
-					z.Score(bank.Batch{Queries: q, Rows: o.Memories[1-i].Rows(), D: d, K: k, Index: index}, make([]float32, len(q)), outs[i])
+					z.Score(bank.Batch{Queries: q, Rows: must(o.Memories[1-i].Rows()), D: d, K: k, Index: index}, make([]float32, len(q)), outs[i])
 				}
 				sc := scored(t, ids, l, ab)
 				if err := o.ScoreWith(sc, index); err != nil {
@@ -100,22 +108,22 @@ func TestGoldenNCE(t *testing.T) {
 				compare(t, f, kase, p+"prob", []float32{float32(v["l_prob"]), float32(v["ab_prob"])})
 				compare(t, f, kase, p+"dl", sc.D[0])
 				compare(t, f, kase, p+"dab", sc.D[1])
-				compare(t, f, kase, p+"memory_l", o.Memories[0].Rows())
-				compare(t, f, kase, p+"memory_ab", o.Memories[1].Rows())
-				compare(t, f, kase, p+"params", o.State(nil)[0].Data)
+				compare(t, f, kase, p+"memory_l", must(o.Memories[0].Rows()))
+				compare(t, f, kase, p+"memory_ab", must(o.Memories[1].Rows()))
+				compare(t, f, kase, p+"params", must(o.State(nil))[0].Data)
 			}
 		case strings.HasPrefix(c, "ins"):
 			o, err := flows.NewInsDis(lossOptions("insdis", f, c, softmax, k), n, d)
 			if err != nil {
 				t.Fatal(err)
 			}
-			copy(o.Memory.Rows(), at("memory0").F)
+			copy(must(o.Memory.Rows()), at("memory0").F)
 			for s := range steps {
 				p := fmt.Sprintf("%s.s%d.", c, s)
 				x, index := at(fmt.Sprint("x", s)).F, int32s(at(fmt.Sprint("idx", s)))
 				out := make([]float32, len(index))
 				z := *o.Loss
-				z.Score(bank.Batch{Queries: x, Rows: o.Memory.Rows(), D: d, K: k, Index: index}, make([]float32, len(x)), out)
+				z.Score(bank.Batch{Queries: x, Rows: must(o.Memory.Rows()), D: d, K: k, Index: index}, make([]float32, len(x)), out)
 				sc := scored(t, ints(at(fmt.Sprint("y", s))), x)
 				if err := o.ScoreWith(sc, index); err != nil {
 					t.Fatal(err)
@@ -124,21 +132,21 @@ func TestGoldenNCE(t *testing.T) {
 				compare(t, f, kase, p+"loss", []float32{float32(sc.Loss)})
 				compare(t, f, kase, p+"prob", []float32{float32(sc.Values[1].V)})
 				compare(t, f, kase, p+"dx", sc.D[0])
-				compare(t, f, kase, p+"memory", o.Memory.Rows())
-				compare(t, f, kase, p+"params", o.State(nil)[0].Data)
+				compare(t, f, kase, p+"memory", must(o.Memory.Rows()))
+				compare(t, f, kase, p+"params", must(o.State(nil))[0].Data)
 			}
 		default:
 			o, err := flows.NewMoCo(lossOptions("moco", f, c, softmax, at("memory0").Shape[0]), n, d)
 			if err != nil {
 				t.Fatal(err)
 			}
-			copy(o.Queue.Rows(), at("memory0").F)
+			copy(must(o.Queue.Rows()), at("memory0").F)
 			for s := range steps {
 				p := fmt.Sprintf("%s.s%d.", c, s)
 				q, key := at(fmt.Sprint("q", s)).F, at(fmt.Sprint("k", s)).F
 				out := make([]float32, len(q)/d*(o.Queue.K+1))
 				z := *o.Loss
-				z.Score(bank.Batch{Queries: q, Positives: key, Rows: o.Queue.Rows(), D: d, K: o.Queue.K}, make([]float32, len(q)), out)
+				z.Score(bank.Batch{Queries: q, Positives: key, Rows: must(o.Queue.Rows()), D: d, K: o.Queue.K}, make([]float32, len(q)), out)
 				sc := scored(t, make([]int, len(q)/d), q, key)
 				if err := o.Score(sc); err != nil {
 					t.Fatal(err)
@@ -147,7 +155,7 @@ func TestGoldenNCE(t *testing.T) {
 				compare(t, f, kase, p+"loss", []float32{float32(sc.Loss)})
 				compare(t, f, kase, p+"prob", []float32{float32(sc.Values[1].V)})
 				compare(t, f, kase, p+"dq", sc.D[0])
-				compare(t, f, kase, p+"memory", o.Queue.Rows())
+				compare(t, f, kase, p+"memory", must(o.Queue.Rows()))
 				if want := f.Truth(p + "index").I[0]; int64(o.Queue.Pointer) != want {
 					t.Errorf("%s: step %d: queue position %d, want %d", kase, s, o.Queue.Pointer, want)
 				}

@@ -184,27 +184,27 @@ func trajectoryContrast(t *testing.T, f *golden.File, o flows.Options, seed uint
 		if err != nil {
 			t.Fatal(err)
 		}
-		copy(c.Memories[0].Rows(), golden.Memory(seed, 200000, data, d))
-		copy(c.Memories[1].Rows(), golden.Memory(seed, 200001, data, d))
+		copy(must(c.Memories[0].Rows()), golden.Memory(seed, 200000, data, d))
+		copy(must(c.Memories[1].Rows()), golden.Memory(seed, 200001, data, d))
 		return func(step int, ids []int, feats [][]float32) *stages.Scores {
 			return run(ids, feats, func(s *stages.Scores) error { return c.ScoreWith(s, index(step, len(ids))) })
-		}, func() []stages.BankTensor { return c.State(nil) }, nil
+		}, func() []stages.BankTensor { return must(c.State(nil)) }, nil
 	case "insdis":
 		c, err := flows.NewInsDis(o, data, d)
 		if err != nil {
 			t.Fatal(err)
 		}
-		copy(c.Memory.Rows(), golden.Memory(seed, 200000, data, d))
+		copy(must(c.Memory.Rows()), golden.Memory(seed, 200000, data, d))
 		return func(step int, ids []int, feats [][]float32) *stages.Scores {
 			return run(ids, feats, func(s *stages.Scores) error { return c.ScoreWith(s, index(step, len(ids))) })
-		}, func() []stages.BankTensor { return c.State(nil) }, nil
+		}, func() []stages.BankTensor { return must(c.State(nil)) }, nil
 	}
 	c, err := flows.NewMoCo(o, data, d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	copy(c.Queue.Rows(), golden.Memory(seed, 200000, o.Loss.K, d))
-	return func(_ int, ids []int, feats [][]float32) *stages.Scores { return run(ids, feats, c.Score) }, func() []stages.BankTensor { return c.State(nil) }, newKey()
+	copy(must(c.Queue.Rows()), golden.Memory(seed, 200000, o.Loss.K, d))
+	return func(_ int, ids []int, feats [][]float32) *stages.Scores { return run(ids, feats, c.Score) }, func() []stages.BankTensor { return must(c.State(nil)) }, newKey()
 }
 
 // add appends a step.

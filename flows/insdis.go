@@ -58,12 +58,16 @@ func (c *InsDis) score(s *stages.Scores, index []int32, draw *bank.Drawing) erro
 }
 
 // State implements stages.Objective.
-func (c *InsDis) State(old []stages.BankTensor) []stages.BankTensor {
+func (c *InsDis) State(old []stages.BankTensor) ([]stages.BankTensor, error) {
+	rows, err := c.Memory.Rows()
+	if err != nil {
+		return nil, err
+	}
 	params := []float32{float32(c.K), float32(c.Loss.T), float32(c.Loss.Z), float32(c.Memory.Momentum)}
 	return []stages.BankTensor{
 		{Name: "params", Shape: []int{4}, Data: params},
-		tensorOf(old, "memory", c.Memory.N, c.Memory.D, c.Memory.Rows()),
-	}
+		tensorOf(old, "memory", c.Memory.N, c.Memory.D, rows),
+	}, nil
 }
 
 // Restore implements objective.

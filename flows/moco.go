@@ -80,12 +80,16 @@ func (c *MoCo) unmix(s *stages.Scores, parts []bank.Pending) []bank.Pending {
 }
 
 // State implements stages.Objective. The write position, which the reference forgets, is saved beside its tensors.
-func (c *MoCo) State(old []stages.BankTensor) []stages.BankTensor {
+func (c *MoCo) State(old []stages.BankTensor) ([]stages.BankTensor, error) {
+	rows, err := c.Queue.Rows()
+	if err != nil {
+		return nil, err
+	}
 	return []stages.BankTensor{
 		{Name: "params", Shape: []int{1}, Data: []float32{float32(c.Loss.Z)}},
-		tensorOf(old, "memory", c.Queue.K, c.Queue.D, c.Queue.Rows()),
+		tensorOf(old, "memory", c.Queue.K, c.Queue.D, rows),
 		{Name: "queue_ptr", Shape: []int{1}, Data: []float32{float32(c.Queue.Pointer)}},
-	}
+	}, nil
 }
 
 // Restore implements objective.

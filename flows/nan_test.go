@@ -153,7 +153,11 @@ func TestNaNForGood(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "20 steps in a row") || !strings.Contains(err.Error(), "values of the output of ab") {
 		t.Errorf("got %v", err)
 	}
-	for _, b := range r.objective.State(nil) {
+	bank, err := r.objective.State(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range bank {
 		for _, v := range b.Data {
 			if v != v {
 				t.Fatalf("%s has NaN", b.Name)

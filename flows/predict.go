@@ -78,7 +78,7 @@ func (c *Predictive) sample(grad, p, v []float32) (absolute, square float64) {
 }
 
 // State implements stages.Objective: prediction needs no memory.
-func (c *Predictive) State([]stages.BankTensor) []stages.BankTensor { return nil }
+func (c *Predictive) State([]stages.BankTensor) ([]stages.BankTensor, error) { return nil, nil }
 
 // Restore implements objective.
 func (c *Predictive) Restore(func(name string, n int) ([]float32, error)) error { return nil }

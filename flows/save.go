@@ -41,7 +41,9 @@ func (r *Run) makeRoom() error {
 	if err != nil {
 		return err
 	}
-	s.Bank = r.objective.State(nil)
+	if s.Bank, err = r.objective.State(nil); err != nil {
+		return err
+	}
 	r.keep(s)
 	return nil
 }
@@ -82,7 +84,9 @@ func (r *Run) saveNow(next stages.Plan) error {
 	if err != nil {
 		return err
 	}
-	snapshot.Bank = r.objective.State(snapshot.Bank)
+	if snapshot.Bank, err = r.objective.State(snapshot.Bank); err != nil {
+		return err
+	}
 	s, err := r.savingOf(snapshot)
 	if err != nil {
 		return err

@@ -66,7 +66,11 @@ type watchedObjective struct {
 // Score implements stages.Objective.
 func (w *watchedObjective) Score(s *stages.Scores) error {
 	if s.Plan.Batch == 0 {
-		if h := similaritiesOf(w.objective, s); h != nil {
+		h, err := similaritiesOf(w.objective, s)
+		if err != nil {
+			return err
+		}
+		if h != nil {
 			text, err := json.Marshal(h)
 			if err != nil {
 				return err
@@ -78,21 +82,36 @@ func (w *watchedObjective) Score(s *stages.Scores) error {
 }
 
 // similaritiesOf compares a batch with the bank of an objective; nil when it has none.
-func similaritiesOf(o objective, s *stages.Scores) *Similarities {
+func similaritiesOf(o objective, s *stages.Scores) (*Similarities, error) {
 	h := newSimilarities(s.Plan)
 	switch o := o.(type) {
 	case *CMC:
 		index := sample(o.Sampler, s, o.K)
+		rows := make([][]float32, len(o.Memories))
+		for v, m := range o.Memories {
+			var err error
+			if rows[v], err = m.Rows(); err != nil {
+				return nil, err
+			}
+		}
 		for _, pair := range o.Pairs {
 			for dir := range 2 {
 				query, key := pair[dir], pair[1-dir]
-				h.memory(s.Out[query], o.Memories[key], index, len(s.Index), both(s.Batch, query, key))
+				h.memory(s.Out[query], rows[key], index, len(s.Index), both(s.Batch, query, key))
 			}
 		}
 	case *InsDis:
-		h.memory(s.Out[0], o.Memory, sample(o.Sampler, s, o.K), len(s.Index), nil)
+		rows, err := o.Memory.Rows()
+		if err != nil {
+			return nil, err
+		}
+		h.memory(s.Out[0], rows, sample(o.Sampler, s, o.K), len(s.Index), nil)
 	case *MoCo:
-		d, rows := o.Queue.D, o.Queue.Rows()
+		rows, err := o.Queue.Rows()
+		if err != nil {
+			return nil, err
+		}
+		d := o.Queue.D
 		step := max(1, o.Queue.K/simNegatives)
 		for b := range len(s.Index) {
 			q := s.Out[0][b*d:][:d]
@@ -102,10 +121,10 @@ func similaritiesOf(o objective, s *stages.Scores) *Similarities {
 			}
 		}
 	default:
-		return nil
+		return nil, nil
 	}
 	h.finish()
-	return h
+	return h, nil
 }
 
 // sample draws a few negatives of every query, [B,1+min(K,simNegatives)], as the loss draws its own.
@@ -116,16 +135,17 @@ func sample(from bank.Sampler, s *stages.Scores, k int) []int32 {
 	return index
 }
 
-func (h *Similarities) memory(queries []float32, m *bank.Memory, index []int32, n int, present []bool) {
-	width := len(index) / n
+// memory counts n queries against the rows of a memory.
+func (h *Similarities) memory(queries, rows []float32, index []int32, n int, present []bool) {
+	d, width := len(queries)/n, len(index)/n
 	for b := range n {
 		if present != nil && !present[b] {
 			continue
 		}
-		q := queries[b*m.D:][:m.D]
+		q := queries[b*d:][:d]
 		for j, row := range index[b*width:][:width] {
 			if j == 0 || row != index[b*width] { // the draw may hit the positive
-				h.add(j == 0, q, m.Row(int(row)))
+				h.add(j == 0, q, rows[int(row)*d:][:d])
 			}
 		}
 	}

@@ -74,7 +74,7 @@ func CrossEntropy(logits []float32, labels []int, k int, grad []float32) float64
 }
 
 // State implements stages.Objective: labels need no memory.
-func (c *Supervised) State([]stages.BankTensor) []stages.BankTensor { return nil }
+func (c *Supervised) State([]stages.BankTensor) ([]stages.BankTensor, error) { return nil, nil }
 
 // Restore implements objective.
 func (c *Supervised) Restore(func(name string, n int) ([]float32, error)) error { return nil }

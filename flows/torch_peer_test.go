@@ -203,7 +203,9 @@ func goesOn(t *testing.T, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Bank = r.objective.State(nil)
+	if s.Bank, err = r.objective.State(nil); err != nil {
+		t.Fatal(err)
+	}
 	ours, err := r.checkpointState(s)
 	if err != nil {
 		t.Fatal(err)

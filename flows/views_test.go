@@ -87,7 +87,7 @@ func TestGraphLosses(t *testing.T) {
 		var want float64
 		old := make([][]float32, views)
 		for v := range views {
-			old[v] = append([]float32(nil), c.Memories[v].Rows()...)
+			old[v] = append([]float32(nil), must(c.Memories[v].Rows())...)
 		}
 		for _, p := range pairs {
 			for _, dir := range [][2]int{p, {p[1], p[0]}} {
@@ -123,7 +123,7 @@ func TestGraphLosses(t *testing.T) {
 		}
 		for v := range views {
 			for b, id := range batch.Index {
-				moved := fmt.Sprint(c.Memories[v].Row(id)) != fmt.Sprint(old[v][id*d:][:d])
+				moved := fmt.Sprint(must(c.Memories[v].Rows())[id*d:][:d]) != fmt.Sprint(old[v][id*d:][:d])
 				if moved != has(v, b) {
 					t.Errorf("%s graph: view %d of sample %d, present %v: its memory moved %v", graph, v, b, has(v, b), moved)
 				}

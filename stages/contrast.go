@@ -26,7 +26,7 @@ type Objective interface {
 	// Score fills s.Loss, s.Values and s.D from s.Features.
 	Score(s *Scores) error
 	// State copies the bank for a snapshot, into the memory of an old copy where there is one; nil when there is no bank.
-	State(old []BankTensor) []BankTensor
+	State(old []BankTensor) ([]BankTensor, error)
 }
 
 // Contrast owns the bank: it scores each batch against the memory, and updates the memory.
@@ -35,7 +35,10 @@ type Contrast struct{ Objective Objective }
 // Run scores one batch.
 func (c *Contrast) Run(_ context.Context, f *Features) (*Scores, error) {
 	if f.Snapshot != nil {
-		f.Snapshot.Bank = c.Objective.State(f.Snapshot.Bank)
+		var err error
+		if f.Snapshot.Bank, err = c.Objective.State(f.Snapshot.Bank); err != nil {
+			return nil, fmt.Errorf("step %d: %w", f.Step, err)
+		}
 	}
 	s := &Scores{Features: f}
 	for _, out := range f.Out {
