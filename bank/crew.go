@@ -15,10 +15,11 @@ type crew struct {
 	next    atomic.Int64
 	wait    sync.WaitGroup
 	workers []func()
-	sums    [][]float32 // [worker][query of a group][D]
+	sums    [][]float32         // [worker][query of a group][D]
+	failed  atomic.Pointer[any] // the first panic of a worker
 }
 
-// run does every query that counts, and waits.
+// run does every query that counts, and waits. A worker's panic becomes the caller's.
 func (c *crew) run(call scoring, n int) {
 	c.call, c.n = call, n
 	c.next.Store(0)
@@ -29,6 +30,12 @@ func (c *crew) run(call scoring, n int) {
 		c.sums = append(c.sums, nil)
 		c.workers = append(c.workers, func() {
 			defer c.wait.Done()
+			defer func() {
+				if r := recover(); r != nil {
+					first := r // r itself would be on the heap in every call
+					c.failed.CompareAndSwap(nil, &first)
+				}
+			}()
 			c.work(w)
 		})
 	}
@@ -39,6 +46,9 @@ func (c *crew) run(call scoring, n int) {
 	c.workers[0]()
 	c.wait.Wait()
 	c.call = scoring{}
+	if r := c.failed.Swap(nil); r != nil {
+		panic(*r)
+	}
 }
 
 func (c *crew) work(worker int) {

@@ -7,7 +7,7 @@ import (
 	"github.com/contraflow/contraflow/ops"
 )
 
-// Drawing is a step's negatives that are not drawn yet: a device draws them, the same as Sampler.Draw would.
+// Drawing is how a step's negatives are drawn: by Sampler.Draw, or by a device, which draws the same.
 type Drawing struct {
 	Sampler Sampler
 	IDs     []int // rows of the positives
@@ -62,27 +62,30 @@ func setRows(device ops.Bank, own, rows []float32) error {
 	return device.Write(rows)
 }
 
-// Negatives draws a step's negatives into index, or, when the rows are on a device that can, leaves that to it.
+// Negatives draws a step's negatives into index, or, when the rows are on a device that can, leaves that to it. The drawing is that
+// of the last call.
 func (m *Memory) Negatives(s Sampler, index *[]int32, ids []int, k, step int) ([]int32, *Drawing) {
+	m.draw = Drawing{s, ids, step}
 	if m.device != nil && s.Noise == nil {
-		return nil, &Drawing{s, ids, step}
+		return nil, &m.draw
 	}
 	n := len(ids) * (k + 1)
 	*index = slices.Grow((*index)[:0], n)[:n]
 	s.Draw(*index, ids, k, step)
-	return *index, nil
+	return *index, &m.draw
 }
 
 // Pending is a Score that may be under way on a device.
 type Pending struct {
 	result Result
-	wait   func() (Result, error) // nil: result it is
+	err    error
+	wait   func() (Result, error) // nil: result and err it is
 }
 
 // Wait is the result. The gradient is complete when it returns.
 func (p Pending) Wait() (Result, error) {
 	if p.wait == nil {
-		return p.result, nil
+		return p.result, p.err
 	}
 	return p.wait()
 }
@@ -92,10 +95,10 @@ func (p Pending) Wait() (Result, error) {
 func (m *Memory) Begin(l *Loss, b Batch, grad []float32) Pending {
 	b.D = m.D
 	if m.device != nil {
-		return l.beginOn(m.device, b, grad)
+		return l.beginOn(m.device, m.N, b, grad)
 	}
 	b.Rows = m.rows
-	return Pending{result: l.Score(b, grad, nil)}
+	return l.begin(b, grad)
 }
 
 // Begin begins to score queries against their positives and the queue, wherever its rows are and as they are now: a Push may follow
@@ -103,14 +106,23 @@ func (m *Memory) Begin(l *Loss, b Batch, grad []float32) Pending {
 func (q *Queue) Begin(l *Loss, b Batch, grad []float32) Pending {
 	b.D, b.K = q.D, q.K
 	if q.device != nil {
-		return l.beginOn(q.device, b, grad)
+		return l.beginOn(q.device, q.K, b, grad)
 	}
 	b.Rows = q.rows
-	return Pending{result: l.Score(b, grad, nil)}
+	return l.begin(b, grad)
 }
 
-// beginOn begins Score on a device.
-func (l *Loss) beginOn(device ops.Bank, b Batch, grad []float32) Pending {
+// begin is Score, which has ended when it returns.
+func (l *Loss) begin(b Batch, grad []float32) Pending {
+	r, err := l.Score(b, grad, nil)
+	return Pending{result: r, err: err}
+}
+
+// beginOn begins Score on a device with so many rows.
+func (l *Loss) beginOn(device ops.Bank, rows int, b Batch, grad []float32) Pending {
+	if err := l.check(&b, rows); err != nil {
+		return Pending{err: err}
+	}
 	n := len(b.Queries) / b.D
 	count := 0
 	for q := range n {
@@ -122,7 +134,7 @@ func (l *Loss) beginOn(device ops.Bank, b Batch, grad []float32) Pending {
 		return Pending{}
 	}
 	s := ops.Scoring{Queries: b.Queries, K: b.K, Index: b.Index, Positives: b.Positives, Present: b.Present, T: l.T}
-	if d := b.Draw; d != nil {
+	if d := b.Draw; d != nil && b.Index == nil {
 		s.Seed, s.Stream = d.Sampler.source(d.Step)
 		for _, id := range d.IDs {
 			s.IDs = append(s.IDs, int32(id))
@@ -131,7 +143,7 @@ func (l *Loss) beginOn(device ops.Bank, b Batch, grad []float32) Pending {
 	if l.FindsZ() {
 		sums, err := device.Score(s, grad)()
 		if err != nil {
-			return Pending{wait: func() (Result, error) { return Result{}, err }}
+			return Pending{err: err}
 		}
 		l.setZ(sums.Sum, count*(b.K+1))
 	}

@@ -1,6 +1,7 @@
 package bank
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -8,7 +9,8 @@ import (
 	"github.com/contraflow/contraflow/ops/cpu"
 )
 
-// Loss scores queries against a positive and K negatives, and gives the gradient of the queries.
+// Loss scores queries against a positive and K negatives, and gives the gradient of the queries. NewLoss makes one: the zero Loss
+// scores nothing.
 type Loss struct {
 	// Softmax is InfoNCE: cross entropy with the positive in column 0. Otherwise it is noise-contrastive estimation with
 	// uniform noise 1/N and a constant Z in place of the partition function.
@@ -53,7 +55,7 @@ type Batch struct {
 	// rows 0 … K-1 as negatives of every query.
 	Index     []int32
 	Positives []float32 // [B,D]
-	Draw      *Drawing  // in place of Index, for a memory on a device
+	Draw      *Drawing  // how Index was drawn, or in place of it for a memory on a device
 	Present   []bool    // queries that count; nil means all
 	// Weight multiplies loss and gradient; 0 means 1.
 	Weight float64
@@ -65,8 +67,12 @@ type Result struct {
 	Prob float64 // mean of column 0: exp(s/T)/Z, or s/T with softmax, as the reference logs it
 }
 
-// Score adds the gradient of the loss to grad [B,D]. When scores is not nil it receives the output matrix [B,K+1].
-func (l *Loss) Score(b Batch, grad, scores []float32) Result {
+// Score adds the gradient of the loss to grad [B,D]. When scores is not nil it receives the output matrix [B,K+1]. A batch that does
+// not fit its rows is an error.
+func (l *Loss) Score(b Batch, grad, scores []float32) (Result, error) {
+	if err := l.check(&b, len(b.Rows)/b.D); err != nil {
+		return Result{}, err
+	}
 	n, width := len(b.Queries)/b.D, b.K+1
 	if len(grad) != len(b.Queries) {
 		panic("ops: bank gradient and queries differ in length")
@@ -84,7 +90,7 @@ func (l *Loss) Score(b Batch, grad, scores []float32) Result {
 		}
 	}
 	if count == 0 {
-		return Result{}
+		return Result{}, nil
 	}
 	w := b.Weight
 	if w == 0 {
@@ -107,7 +113,41 @@ func (l *Loss) Score(b Batch, grad, scores []float32) Result {
 	}
 	r.Loss *= w / float64(count)
 	r.Prob /= float64(count)
-	return r
+	return r, nil
+}
+
+// check finds, once a batch, what would have kernels read memory that is not the bank's.
+func (l *Loss) check(b *Batch, rows int) error {
+	if l.crew == nil {
+		return errors.New("bank: a loss must be made by NewLoss")
+	}
+	n, queue := len(b.Queries)/b.D, b.Index == nil && b.Draw == nil
+	switch {
+	case len(b.Queries) != n*b.D:
+		return fmt.Errorf("bank: queries of %d values: rows have %d", len(b.Queries), b.D)
+	case b.Draw != nil && b.Draw.Sampler.N > rows:
+		return fmt.Errorf("bank: negatives are drawn from %d rows: there are %d", b.Draw.Sampler.N, rows)
+	case queue && b.K > rows:
+		return fmt.Errorf("bank: %d negatives of %d rows", b.K, rows)
+	case queue && len(b.Positives) != len(b.Queries):
+		return fmt.Errorf("bank: positives of %d values for queries of %d", len(b.Positives), len(b.Queries))
+	case b.Index != nil && len(b.Index) != n*(b.K+1):
+		return fmt.Errorf("bank: %d indices for %d queries with %d negatives each", len(b.Index), n, b.K)
+	}
+	if b.Draw != nil { // negatives are in range as they were drawn, and many
+		for _, id := range b.Draw.IDs {
+			if id < 0 || id >= rows {
+				return fmt.Errorf("bank: positive %d: there are %d rows", id, rows)
+			}
+		}
+		return nil
+	}
+	for _, i := range b.Index {
+		if i < 0 || int(i) >= rows {
+			return fmt.Errorf("bank: index %d: there are %d rows", i, rows)
+		}
+	}
+	return nil
 }
 
 // FindsZ says that the next Score sets, or moves, Z, for which it needs every score first.

@@ -19,6 +19,7 @@ type Memory struct {
 	rows   []float32
 	row    []float32 // that is being updated
 	device ops.Bank  // where the rows are, if not here
+	draw   Drawing
 }
 
 // NewMemory makes a memory whose values are drawn from U(-s,s) with s = 1/√(D/3). Its rows have length one on average

@@ -30,9 +30,12 @@ func NewQueue(k, d int, seed uint64) (*Queue, error) {
 // Rows is the queue itself in the order it lies in memory, [K,D], or a copy of what the device holds. Only a device can fail.
 func (q *Queue) Rows() ([]float32, error) { return readRows(q.device, q.rows) }
 
-// Push enqueues keys [n,D] in order. K need not be a multiple of n; of more than K keys the last K stay. Only
-// a device can fail; it takes keys as they are until the next result or Rows, which tells of a failure.
+// Push enqueues keys [n,D] in order. K need not be a multiple of n; of more than K keys the last K stay. Only whole rows are
+// accepted. A device takes keys as they are until the next result or Rows, which tells of a failure.
 func (q *Queue) Push(keys []float32) error {
+	if len(keys)%q.D != 0 {
+		return fmt.Errorf("bank: %d values pushed: rows have %d", len(keys), q.D)
+	}
 	if q.device != nil {
 		return q.put(keys)
 	}

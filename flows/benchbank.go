@@ -70,11 +70,14 @@ func (b BankBench) Run() (BankResult, error) {
 			for j := range ids {
 				ids[j] = r.IntN(b.N)
 			}
+			batch.Draw = &bank.Drawing{Sampler: sampler, IDs: ids, Step: i}
 			sampler.Draw(batch.Index, ids, b.K, i)
 		}
 		clear(grad)
 		t := time.Now()
-		l.Score(batch, grad, nil)
+		if _, err := l.Score(batch, grad, nil); err != nil {
+			return res, err
+		}
 		if i > 0 {
 			times = append(times, 1000*time.Since(t).Seconds())
 		}

@@ -215,7 +215,7 @@ func goldenStep(t testing.TB, f *golden.File, nudge int) {
 		ids, index := ints(f.Arrays["y"]), int32s(f.Arrays["idx"])
 		for i, name := range []string{"out_l", "out_ab"} {
 			out, z := make([]float32, len(index)), *c.Losses[i]
-			z.Score(bank.Batch{Queries: feats[i], Rows: must(c.Memories[1-i].Rows()), D: d, K: k, Index: index}, make([]float32, len(feats[i])), out)
+			must(z.Score(bank.Batch{Queries: feats[i], Rows: must(c.Memories[1-i].Rows()), D: d, K: k, Index: index}, make([]float32, len(feats[i])), out))
 			compare(t, f, kase, name, out)
 		}
 		s := scored(t, ids, feats...)
@@ -246,7 +246,7 @@ func goldenStep(t testing.TB, f *golden.File, nudge int) {
 		ids := ints(f.Arrays["y"])
 		index := int32s(f.Arrays["idx"])
 		out, z := make([]float32, len(index)), *c.Loss
-		z.Score(bank.Batch{Queries: feats[0], Rows: must(c.Memory.Rows()), D: d, K: k, Index: index}, make([]float32, len(feats[0])), out)
+		must(z.Score(bank.Batch{Queries: feats[0], Rows: must(c.Memory.Rows()), D: d, K: k, Index: index}, make([]float32, len(feats[0])), out))
 		compare(t, f, kase, "out", out)
 		s := scored(t, ids, feats...)
 		if err := c.ScoreWith(s, index); err != nil {
@@ -271,7 +271,7 @@ func goldenStep(t testing.TB, f *golden.File, nudge int) {
 		}
 		copy(must(c.Queue.Rows()), golden.Memory(seed, 200000, k, d))
 		out, z := make([]float32, n*(k+1)), *c.Loss
-		z.Score(bank.Batch{Queries: feats[0], Positives: keys, Rows: must(c.Queue.Rows()), D: d, K: k}, make([]float32, len(feats[0])), out)
+		must(z.Score(bank.Batch{Queries: feats[0], Positives: keys, Rows: must(c.Queue.Rows()), D: d, K: k}, make([]float32, len(feats[0])), out))
 		compare(t, f, kase, "out", out)
 		s := scored(t, make([]int, n), feats[0], keys)
 		if err := c.Score(s); err != nil {

@@ -30,12 +30,12 @@ func int32s(a *golden.Array) []int32 {
 	return out
 }
 
-// must is what a bank holds that is not on a device, which alone can fail.
-func must[T any](held T, err error) T {
+// must is what a bank in memory gives: only a device fails.
+func must[T any](given T, err error) T {
 	if err != nil {
 		panic(err)
 	}
-	return held
+	return given
 }
 
 // scored runs an objective over given features.
@@ -92,7 +92,7 @@ func TestGoldenNCE(t *testing.T) {
 				for i, q := range [][]float32{l, ab} {
 					outs[i] = make([]float32, len(index))
 					z := *o.Losses[i] // scored apart, so that the constant is set once
-					z.Score(bank.Batch{Queries: q, Rows: must(o.Memories[1-i].Rows()), D: d, K: k, Index: index}, make([]float32, len(q)), outs[i])
+					must(z.Score(bank.Batch{Queries: q, Rows: must(o.Memories[1-i].Rows()), D: d, K: k, Index: index}, make([]float32, len(q)), outs[i]))
 				}
 				sc := scored(t, ids, l, ab)
 				if err := o.ScoreWith(sc, index); err != nil {
@@ -123,7 +123,7 @@ func TestGoldenNCE(t *testing.T) {
 				x, index := at(fmt.Sprint("x", s)).F, int32s(at(fmt.Sprint("idx", s)))
 				out := make([]float32, len(index))
 				z := *o.Loss
-				z.Score(bank.Batch{Queries: x, Rows: must(o.Memory.Rows()), D: d, K: k, Index: index}, make([]float32, len(x)), out)
+				must(z.Score(bank.Batch{Queries: x, Rows: must(o.Memory.Rows()), D: d, K: k, Index: index}, make([]float32, len(x)), out))
 				sc := scored(t, ints(at(fmt.Sprint("y", s))), x)
 				if err := o.ScoreWith(sc, index); err != nil {
 					t.Fatal(err)
@@ -146,7 +146,7 @@ func TestGoldenNCE(t *testing.T) {
 				q, key := at(fmt.Sprint("q", s)).F, at(fmt.Sprint("k", s)).F
 				out := make([]float32, len(q)/d*(o.Queue.K+1))
 				z := *o.Loss
-				z.Score(bank.Batch{Queries: q, Positives: key, Rows: must(o.Queue.Rows()), D: d, K: o.Queue.K}, make([]float32, len(q)), out)
+				must(z.Score(bank.Batch{Queries: q, Positives: key, Rows: must(o.Queue.Rows()), D: d, K: o.Queue.K}, make([]float32, len(q)), out))
 				sc := scored(t, make([]int, len(q)/d), q, key)
 				if err := o.Score(sc); err != nil {
 					t.Fatal(err)
