@@ -33,7 +33,8 @@ type Dataset interface {
 	// Name says where sample i comes from, for messages: a path, or shard:member.
 	Name(i int) string
 	// Read returns the encoded bytes of sample i (JPEG, PNG, PPM, …), in buf when they fit. Formats that store
-	// raw pixels return them as a binary PPM.
+	// raw pixels return them as a binary PPM. What it returns is the caller's, who may pass it as buf again: a data set that keeps
+	// bytes returns a copy.
 	Read(ctx context.Context, i int, buf []byte) ([]byte, error)
 }
 
