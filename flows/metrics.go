@@ -1,7 +1,6 @@
 package flows
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/contraflow/contraflow/stages"
@@ -17,11 +17,13 @@ import (
 // StepReport is what a finished step tells.
 type StepReport = stages.Report
 
-// Metrics writes metrics.jsonl: one JSON object a step, flushed, appended to what an earlier part of the run wrote.
+// Metrics writes metrics.jsonl: one JSON object a step, appended to what an earlier part of the run wrote. After a write that failed it
+// writes no more, and Sync and Close say why.
 type Metrics struct {
 	f    *os.File
-	w    *bufio.Writer
 	last time.Time
+
+	lock sync.Mutex // Sync runs beside Write
 	err  error
 }
 
@@ -56,7 +58,7 @@ func openLines(path string, start int) (*Metrics, error) {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &Metrics{f: f, w: bufio.NewWriter(f), last: time.Now()}, nil
+	return &Metrics{f: f, last: time.Now()}, nil
 }
 
 // Write appends a step. Everything but images_per_s depends on the options and the data alone.
@@ -70,22 +72,29 @@ func (m *Metrics) Write(r *StepReport) {
 	if r.Skipped {
 		b = append(b, `,"skipped":true`...)
 	}
-	b = append(b, "}\n"...)
 	m.last = now
-	if _, err := m.w.Write(b); err != nil && m.err == nil {
-		m.err = err
-	}
-	if err := m.w.Flush(); err != nil && m.err == nil {
-		m.err = err
+	m.append(append(b, "}\n"...))
+}
+
+// append adds whole lines.
+func (m *Metrics) append(b []byte) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
+	if m.err == nil {
+		_, m.err = m.f.Write(b)
 	}
 }
 
-// Sync makes what was written survive a power cut, as a checkpoint of a later step will. It may be called while Write is.
+// Sync makes what was written survive a power cut, as a checkpoint of a later step will. It returns the first error of any write, and
+// may be called while Write is.
 func (m *Metrics) Sync() error {
-	if err := m.f.Sync(); err != nil {
-		return fmt.Errorf("metrics.jsonl: %w", err)
+	m.lock.Lock()
+	err := m.err
+	m.lock.Unlock()
+	if err != nil {
+		return err
 	}
-	return nil
+	return m.f.Sync()
 }
 
 // number is a JSON number; what JSON cannot say becomes a string.
@@ -102,8 +111,5 @@ func (m *Metrics) Close() error {
 	if err := m.f.Close(); m.err == nil {
 		m.err = err
 	}
-	if m.err != nil {
-		return fmt.Errorf("metrics.jsonl: %w", m.err)
-	}
-	return nil
+	return m.err
 }

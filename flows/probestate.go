@@ -330,13 +330,3 @@ func (m *Metrics) line(step, epoch int, values []stages.Value) {
 	}
 	m.append(append(b, "}\n"...))
 }
-
-// append adds lines and flushes.
-func (m *Metrics) append(b []byte) {
-	if _, err := m.w.Write(b); err != nil && m.err == nil {
-		m.err = err
-	}
-	if err := m.w.Flush(); err != nil && m.err == nil {
-		m.err = err
-	}
-}

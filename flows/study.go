@@ -287,7 +287,7 @@ func (v Variant) train(ctx context.Context, o StudyOptions, t Options) (int, err
 	if err != nil {
 		return 0, err
 	}
-	r.Stop, r.Observe = o.Stop, m.Write
+	r.Stop, r.Observe, r.BeforeSave = o.Stop, m.Write, m.Sync
 	return total, errors.Join(r.Train(ctx), m.Close())
 }
 
