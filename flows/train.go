@@ -124,14 +124,12 @@ func (r *Run) open() error {
 }
 
 // makeRoom puts an earlier run out of the way of a new one that has its name, so that nothing of it is overwritten: runs/a
-// becomes runs/a.1, or the first number that is free.
+// becomes runs/a.1, or the first number that is free. It returns the lock of the new folder.
 func makeRoom(dir string, lock *checkpoint.Lock) (moved string, _ *checkpoint.Lock, err error) {
-	if _, err := os.Stat(filepath.Join(dir, "metrics.jsonl")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "metrics.jsonl")); err != nil && !isRunFolder(dir) {
 		return "", lock, nil
 	}
-	if err := lock.Release(); err != nil {
-		return "", nil, err
-	}
+	defer lock.Release() // not before the folder has its new name, or another run could take it
 	for n := 1; ; n++ {
 		moved = fmt.Sprintf("%s.%d", dir, n)
 		if _, err := os.Lstat(moved); errors.Is(err, os.ErrNotExist) {

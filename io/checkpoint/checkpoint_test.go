@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,6 +126,39 @@ func TestLock(t *testing.T) {
 		t.Fatalf("after release: %v", err)
 	}
 	b.Release()
+}
+
+// A lock is of the folder that has the name now, not of one that was moved away while it was taken.
+func TestLockOfTheMoved(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "run")
+	var stop atomic.Bool
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		for !stop.Load() {
+			if a, err := checkpoint.Acquire(root); err == nil {
+				if err := os.Rename(root, root+".1"); err != nil {
+					t.Error(err)
+				}
+				a.Release()
+				os.RemoveAll(root + ".1")
+			}
+		}
+	})
+	for range 2000 {
+		a, err := checkpoint.Acquire(root)
+		if err != nil {
+			continue
+		}
+		if b, err := checkpoint.Acquire(root); err == nil {
+			t.Error("the folder is taken twice")
+			b.Release()
+			a.Release()
+			break
+		}
+		a.Release()
+	}
+	stop.Store(true)
+	wait.Wait()
 }
 
 // TestLockOfTheDead starts a process that takes the lock and kills it: the folder must be refused before and free after.

@@ -40,6 +40,10 @@ func Acquire(dir string) (*Lock, error) {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w by %s: stop that run or choose another folder", dir, ErrInUse, strings.TrimSpace(string(holder)))
 	}
+	if named, err := os.Stat(path); err != nil || !same(f, named) { // the folder got another name after we opened the file
+		f.Close()
+		return Acquire(dir)
+	}
 	host, _ := os.Hostname() // only for the message
 	text := fmt.Sprintf("process %d on %s since %s\n", os.Getpid(), host, time.Now().Format(time.RFC3339))
 	if err := errors.Join(f.Truncate(0), writeAt0(f, text)); err != nil {
@@ -47,6 +51,12 @@ func Acquire(dir string) (*Lock, error) {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return &Lock{f}, nil
+}
+
+// same says whether f is the file of that name.
+func same(f *os.File, named os.FileInfo) bool {
+	held, err := f.Stat()
+	return err == nil && os.SameFile(held, named)
 }
 
 func writeAt0(f *os.File, text string) error {
