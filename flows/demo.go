@@ -69,7 +69,7 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 	}()
 	stopped := func(err error) error {
 		if judging.Err() != nil && ctx.Err() == nil {
-			return ErrStopped
+			return errors.New("stopped before the first step: there is nothing to save")
 		}
 		return err
 	}
@@ -103,7 +103,9 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 		return nil, stopped(err)
 	}
 	res.Untrained = j.Untrained()
-	say("before training: kNN of the untrained encoder %.3f, of colour histograms %.3f", res.Untrained, res.Histogram)
+	if judging.Err() == nil { // else it stops next
+		say("before training: kNN of the untrained encoder %.3f, of colour histograms %.3f", res.Untrained, res.Histogram)
+	}
 	j.Say = func(string, ...any) {
 		say("epoch %d/%d: kNN %.3f (untrained %.3f, histogram %.3f)", j.last.Epoch, o.Optim.Epochs, j.last.KNN, res.Untrained, res.Histogram)
 	}
@@ -130,7 +132,10 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 	if st, ok := stats.Stage("encode"); ok {
 		res.EncodeBusy = stats.Share(st)
 	}
-	res.Report, err = WriteReport(ctx, r.Dir, ReportOptions{Images: d.Classes * max(d.PerClass, d.ValPerClass), Threads: o.Net.Threads})
+	res.Report, err = WriteReport(judging, r.Dir, ReportOptions{Images: d.Classes * max(d.PerClass, d.ValPerClass), Threads: o.Net.Threads})
+	if err != nil && judging.Err() != nil && ctx.Err() == nil {
+		return nil, ErrStopped
+	}
 	return res, err
 }
 

@@ -52,7 +52,7 @@ type KNNScore struct {
 }
 
 // NewJudge prepares a run for being watched: call it between Prepare and Train. kNN needs val images; the untrained encoder is
-// scored at once.
+// scored at once, unless the run is told to stop meanwhile: Train then saves a checkpoint and returns ErrStopped.
 func NewJudge(ctx context.Context, r *Run, say func(format string, args ...any)) (*Judge, error) {
 	j := &Judge{run: r, Say: say}
 	j.judging, j.cancel = context.WithCancel(ctx)
@@ -73,10 +73,9 @@ func NewJudge(ctx context.Context, r *Run, say func(format string, args ...any))
 	r.objective = &watchedObjective{r.objective, j.watch}
 	if r.o.Run.KNNEvery > 0 {
 		if err := j.monitorKNN(); err != nil {
-			if j.judging.Err() != nil && ctx.Err() == nil {
-				err = ErrStopped
+			if !j.stopped(ctx) {
+				return nil, errors.Join(err, j.close())
 			}
-			return nil, errors.Join(err, j.close())
 		}
 	}
 	j.begun = time.Now()
@@ -129,8 +128,8 @@ func (j *Judge) monitorKNN() (err error) {
 			return nil
 		}
 		err := j.score(j.judging, epoch*r.sampler.PerEpoch()-1, epoch)
-		if j.judging.Err() != nil && ctx.Err() == nil {
-			return nil // the run was told to stop, and does so next
+		if j.stopped(ctx) {
+			return nil // the run does so next
 		}
 		return err
 	}
@@ -163,16 +162,32 @@ func (j *Judge) score(ctx context.Context, step, epoch int) error {
 	return nil
 }
 
-// Finish judges the last weights of a run that came to its end, and writes the stage table. trainErr is what Train returned.
+// stopped says that the run, whose context is ctx, was told to stop, which ends what judges it.
+func (j *Judge) stopped(ctx context.Context) bool { return j.judging.Err() != nil && ctx.Err() == nil }
+
+// Finish judges the last weights of a run that came to its end, and writes the stage table. trainErr is what Train returned. Told to
+// stop meanwhile it returns ErrStopped: the checkpoint is there, and a run that goes on from it makes up for the score.
 func (j *Judge) Finish(ctx context.Context, trainErr error) error {
 	var errs []error
 	if trainErr == nil || errors.Is(trainErr, ErrStopped) {
 		errs = append(errs, writeStages(filepath.Join(j.run.Dir, stagesFile), j.window()))
 	}
-	if total, _ := j.run.Steps(); trainErr == nil && j.monitor != nil && j.last.Step != total-1 {
-		errs = append(errs, j.score(ctx, total-1, (total+j.run.sampler.PerEpoch()-1)/j.run.sampler.PerEpoch()))
+	if total, _ := j.run.Steps(); trainErr == nil && j.run.o.Run.KNNEvery > 0 && j.last.Step != total-1 {
+		errs = append(errs, j.finalScore(ctx, total))
 	}
 	return errors.Join(append(errs, j.close())...)
+}
+
+func (j *Judge) finalScore(ctx context.Context, total int) error {
+	defer context.AfterFunc(ctx, j.cancel)()
+	err := j.judging.Err()
+	if err == nil {
+		err = j.score(j.judging, total-1, (total+j.run.sampler.PerEpoch()-1)/j.run.sampler.PerEpoch())
+	}
+	if err != nil && j.stopped(ctx) {
+		return ErrStopped
+	}
+	return err
 }
 
 // Untrained is the score of the encoder before training.

@@ -65,7 +65,7 @@ func (r *runRecord) encoderSection(ctx context.Context, p *report.Page, o Report
 	g, err := newGallery(ctx, e, folder, o.Images)
 	if err != nil {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 		p.Notes = append(p.Notes, "No images could be judged, so there are no neighbours, maps and confusion: "+firstLine(err)+". Give --data_folder.")
 		return nil
@@ -90,14 +90,14 @@ func (r *runRecord) encoderSection(ctx context.Context, p *report.Page, o Report
 	if p.Queries, err = g.retrieval(ctx, 10, 8); err != nil {
 		return err
 	}
-	return g.maps(p)
+	return g.maps(ctx, p)
 }
 
 // mapRows is the largest number of rows of a map.
 const mapRows = 800
 
 // maps lays validation features out in the plane.
-func (g *gallery) maps(p *report.Page) error {
+func (g *gallery) maps(ctx context.Context, p *report.Page) error {
 	rows, labels, classes := g.val.Rows, g.val.Labels, g.data[1].Classes()
 	note := ""
 	if n := g.val.Len(); n > mapRows {
@@ -112,9 +112,9 @@ func (g *gallery) maps(p *report.Page) error {
 		return nil // too few images
 	}
 	p.Maps = append(p.Maps, report.Scatter{Title: "Principal components", Note: "Validation features on their first two." + note, Points: pca, Labels: labels, Classes: classes})
-	tsne, err := report.TSNE(rows, g.val.Dim, 30)
+	tsne, err := report.TSNE(ctx, rows, g.val.Dim, 30)
 	if err != nil {
-		return nil
+		return context.Cause(ctx)
 	}
 	p.Maps = append(p.Maps, report.Scatter{Title: "t-SNE", Note: "Near images stay near; distances between groups mean little. Perplexity 30." + note, Points: tsne, Labels: labels, Classes: classes})
 	return nil
@@ -186,7 +186,7 @@ func (g *gallery) retrieval(ctx context.Context, n, k int) ([]report.Query, erro
 		}
 		out = append(out, q)
 	}
-	return out, nil
+	return out, context.Cause(ctx)
 }
 
 // nearest are the k training rows most similar to one row of features.

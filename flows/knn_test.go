@@ -67,41 +67,42 @@ func cosine(a, b []float32) float64 {
 	return ab / math.Sqrt(aa*bb)
 }
 
-// A run that was stopped at the end of an epoch, before the score that was due, makes up for it when it goes on.
+// A run that is told to stop before a score that is due makes up for it when it goes on: the first one, one between epochs, the last,
+// before which training is over.
 func TestKNNCurveOfAResumedRun(t *testing.T) {
 	o := small(t, "cmc", images(t))
-	o.Run.KNNEvery, o.Run.KNNImages, o.Run.TBPath, o.Run.Name = 1, 100, "", "resumed"
+	o.Run.KNNEvery, o.Run.KNNImages, o.Run.TBPath, o.Run.Name, o.Run.Resume = 1, 100, "", "resumed", "auto"
 	ctx := context.Background()
-	for part := range 2 {
+	const steps = 8
+	for _, c := range []struct {
+		last              int // step after which it is told to stop
+		trained, finished error
+	}{{-1, flows.ErrStopped, nil}, {steps/2 - 1, flows.ErrStopped, nil}, {steps - 1, nil, flows.ErrStopped}, {steps, nil, nil}} {
 		r, err := flows.Prepare(o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		total, _ := r.Steps()
 		stop := make(chan struct{})
-		if part == 0 {
-			r.Stop = stop
+		r.Stop = stop
+		if c.last < 0 {
+			close(stop)
 		}
 		j, err := flows.NewJudge(ctx, r, nil)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("stopped after step %d: %v", c.last, err)
 		}
 		r.Observe = func(rep *flows.StepReport) {
-			if part == 0 && rep.Plan.Step == total/2-1 {
+			if rep.Plan.Step == c.last {
 				close(stop)
 			}
 		}
-		err = r.Train(ctx)
-		if part == 0 && !errors.Is(err, flows.ErrStopped) {
-			t.Fatal(err)
-		}
-		if err := j.Finish(ctx, err); err != nil {
-			t.Fatal(err)
+		trained := r.Train(ctx)
+		if finished := j.Finish(ctx, trained); !errors.Is(trained, c.trained) || !errors.Is(finished, c.finished) {
+			t.Fatalf("stopped after step %d: training: %v, finishing: %v", c.last, trained, finished)
 		}
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
-		o.Run.Resume = "auto"
 	}
 	raw, err := os.ReadFile(filepath.Join(o.Run.ModelPath, "resumed", "knn.jsonl"))
 	if err != nil {

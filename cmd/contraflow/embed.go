@@ -24,8 +24,10 @@ func newEmbed() *cobra.Command {
 			if o.Half != "train" && o.Half != "val" {
 				return usagef("--half %q: choose train or val", o.Half)
 			}
-			ctx, _, done := stopper(cmd.Context())
+			ctx, stop, done := stopper(cmd.Context())
 			defer done()
+			ctx, cancel := contextUntil(ctx, stop)
+			defer cancel()
 			res, err := flows.EmbedFile(ctx, o)
 			if err != nil {
 				return err

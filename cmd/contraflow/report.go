@@ -19,8 +19,10 @@ func newReport() *cobra.Command {
 			if o.Images < 0 {
 				return usagef("--images %d: must be 0 (no pictures) or more", o.Images)
 			}
-			ctx, _, done := stopper(cmd.Context())
+			ctx, stop, done := stopper(cmd.Context())
 			defer done()
+			ctx, cancel := contextUntil(ctx, stop)
+			defer cancel()
 			path, err := flows.WriteReport(ctx, args[0], o)
 			if err == nil {
 				fmt.Fprintln(cmd.OutOrStdout(), path)

@@ -23,8 +23,10 @@ func newRetrieve() *cobra.Command {
 			if o.K < 1 || o.K > 50 || o.Limit < 0 {
 				return usagef("--k %d, --limit %d: want 1 to 50 neighbours, and a limit of 0 (all images) or more", o.K, o.Limit)
 			}
-			ctx, _, done := stopper(cmd.Context())
+			ctx, stop, done := stopper(cmd.Context())
 			defer done()
+			ctx, cancel := contextUntil(ctx, stop)
+			defer cancel()
 			found, err := flows.Retrieve(ctx, o)
 			if err != nil {
 				return err

@@ -29,7 +29,7 @@ func stopper(ctx context.Context) (_ context.Context, stop <-chan struct{}, done
 		}
 		select {
 		case <-signals:
-			fmt.Fprintf(os.Stderr, "\ncontraflow: stopped at once, without a checkpoint\n")
+			fmt.Fprintf(os.Stderr, "\ncontraflow: stopped at once: nothing more is saved\n")
 			os.Exit(exitError)
 		case <-finished:
 		}
@@ -44,7 +44,7 @@ func stopper(ctx context.Context) (_ context.Context, stop <-chan struct{}, done
 	}
 }
 
-// contextUntil is ctx that also ends when stop is closed, for commands that have nothing to save.
+// contextUntil is ctx that also ends when stop is closed, for what has nothing to save, or no more.
 func contextUntil(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/contraflow/contraflow/flows"
 )
 
 // TestMain lets this binary be the command: a process of its own can be told to stop.
@@ -57,8 +62,8 @@ func TestSignals(t *testing.T) {
 		cmd := exec.Command(os.Args[0], args...)
 		cmd.Env = append(os.Environ(), "CONTRAFLOW_TEST_MAIN=1")
 		out := &output{want: "[5][1/2]", seen: make(chan struct{})} // a line of the fifth epoch
-		var errors bytes.Buffer
-		cmd.Stdout, cmd.Stderr = out, &errors
+		var problems bytes.Buffer
+		cmd.Stdout, cmd.Stderr = out, &problems
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +75,7 @@ func TestSignals(t *testing.T) {
 		select {
 		case <-out.seen:
 		case <-ended:
-			t.Fatalf("ended before the fifth epoch: %s%s", &errors, &out.text)
+			t.Fatalf("ended before the fifth epoch: %s%s", &problems, &out.text)
 		}
 		start := time.Now()
 		for _, s := range signals {
@@ -79,7 +84,7 @@ func TestSignals(t *testing.T) {
 			}
 		}
 		<-ended
-		return cmd.ProcessState.ExitCode(), errors.String(), time.Since(start)
+		return cmd.ProcessState.ExitCode(), problems.String(), time.Since(start)
 	}
 	for name, s := range map[string]os.Signal{"interrupted": os.Interrupt, "terminated": syscall.SIGTERM} {
 		code, text, took := child(train(name), s)
@@ -103,6 +108,12 @@ func TestSignals(t *testing.T) {
 	}
 	if code, _, text := command(t, "inspect", filepath.Join(dir, "runs", "twice")); code != 0 {
 		t.Errorf("after two signals: %s", text)
+	}
+	stop := make(chan struct{})
+	close(stop)
+	straight := filepath.Join(dir, "runs", "straight")
+	if err := report(t.Context(), straight, flows.Options{}, stop, zerolog.Nop()); !errors.Is(err, flows.ErrStopped) {
+		t.Errorf("a report that is told to stop: %v", err)
 	}
 }
 

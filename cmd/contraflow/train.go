@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -106,7 +107,7 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	}
 	scalars, err := flows.NewScalars(o)
 	if err != nil {
-		return fmt.Errorf("--tb_path: %w", err)
+		return errors.Join(fmt.Errorf("--tb_path: %w", err), m.Close())
 	}
 	if r.Moved != "" {
 		log.Warn().Msgf("%s held an earlier run: it is now %s; --resume auto would have gone on with it", r.Dir, r.Moved)
@@ -120,7 +121,7 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	log.Info().Str("run", r.Dir).Msg(r.Describe())
 	judge, err := flows.NewJudge(ctx, r, func(format string, args ...any) { log.Info().Msgf(format, args...) })
 	if err != nil {
-		return err
+		return errors.Join(err, m.Close(), scalars.Close())
 	}
 	p := newProgress(out, r, o.Run.Quiet)
 	p.every = o.Run.PrintFreq
@@ -141,18 +142,27 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 			err = closeErr
 		}
 	}
-	if err == flows.ErrStopped {
-		tellStopped()
-		return err
-	}
 	if err == nil && !o.Run.Quiet {
 		log.Info().Str("run", r.Dir).Msg("done: " + r.Stats().Verdict())
 	}
 	if err == nil && o.Run.Report {
-		path, err := flows.WriteReport(ctx, r.Dir, flows.ReportOptions{Images: flows.DefaultReport.Images, Threads: o.Net.Threads})
-		if err != nil {
-			return err
-		}
+		err = report(ctx, r.Dir, o, stop, log)
+	}
+	if errors.Is(err, flows.ErrStopped) {
+		tellStopped()
+	}
+	return err
+}
+
+// report writes the report of a run that is saved. Told to stop it is left out, for the run to make up for.
+func report(ctx context.Context, dir string, o flows.Options, stop <-chan struct{}, log zerolog.Logger) error {
+	until, cancel := contextUntil(ctx, stop)
+	defer cancel()
+	path, err := flows.WriteReport(until, dir, flows.ReportOptions{Images: flows.DefaultReport.Images, Threads: o.Net.Threads})
+	if err != nil && until.Err() != nil && ctx.Err() == nil {
+		return flows.ErrStopped
+	}
+	if err == nil {
 		log.Info().Msg("report: " + path)
 	}
 	return err

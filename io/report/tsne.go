@@ -1,6 +1,7 @@
 package report
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"runtime"
@@ -10,7 +11,7 @@ import (
 // TSNE lays rows [n,d] out in the plane so that near rows stay near: exact t-SNE (van der Maaten and Hinton, JMLR 2008) with the
 // cosine distance of unit rows, started from the principal components, so that the same rows give the same map. Time and
 // memory grow with n², so give it a few hundred rows, a thousand or two at most.
-func TSNE(rows []float32, d int, perplexity float64) ([]Point, error) {
+func TSNE(ctx context.Context, rows []float32, d int, perplexity float64) ([]Point, error) {
 	if d < 2 || len(rows)%d != 0 || len(rows)/d < 5 {
 		return nil, fmt.Errorf("report: %d values as rows of %d: want at least five rows and two columns", len(rows), d)
 	}
@@ -38,6 +39,9 @@ func TSNE(rows []float32, d int, perplexity float64) ([]Point, error) {
 	}
 	q := make([]float64, n*n)
 	for step := range steps {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		exaggerate, momentum := 1.0, 0.8
 		if step < early {
 			exaggerate, momentum = 12, 0.5
