@@ -59,6 +59,7 @@ type Batch struct {
 	// Bad lists samples of this batch that could not be read and were substituted.
 	Bad []Substitution
 
+	has     [][]bool // as Present, of every decoded picture, donors last: what a mixture asks
 	release func()
 }
 

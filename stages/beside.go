@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/contraflow/contraflow/ops/pixel"
 )
@@ -132,12 +133,11 @@ func (v *Views) more(b *Batch, c *Crops, slots, n int) {
 		b.Views[i] = grow(b.Views[i], slots*channels*area)
 		return b.Views[i]
 	}
-	complete := true
+	hosts, all := true, true
 	for i, planes := range c.Beside {
 		copy(add(len(planes)/(len(c.Has[i])*area)), planes)
-		for _, has := range c.Has[i][:len(b.Labels)] {
-			complete = complete && has
-		}
+		hosts = hosts && !slices.Contains(c.Has[i][:len(b.Labels)], false)
+		all = all && !slices.Contains(c.Has[i], false)
 	}
 	for _, f := range v.Functions {
 		out := add(f.Channels)
@@ -146,11 +146,15 @@ func (v *Views) more(b *Batch, c *Crops, slots, n int) {
 			f.Render(out[s*size:][:size], &c.Pictures[s*max(c.PerSample, 1)])
 		}
 	}
-	if complete {
+	if !all {
+		b.has = make([][]bool, len(b.Views))
+		copy(b.has[first:], c.Has)
+	}
+	if hosts {
 		return
 	}
 	b.Present = make([][]bool, len(b.Views))
 	for i, has := range c.Has {
-		b.Present[first+i] = append([]bool(nil), has[:len(b.Labels)]...)
+		b.Present[first+i] = slices.Clone(has[:len(b.Labels)])
 	}
 }

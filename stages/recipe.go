@@ -97,6 +97,18 @@ func blend(dst, a, b []float32, lambda float64) {
 	}
 }
 
+// lacking is the recipe of a view that only some pictures have: of the others nothing is mixed in, and the host keeps its own pixels.
+func (r *Recipe) lacking(has []bool) *Recipe {
+	out, pictures := *r, r.pictures()
+	out.Acts = nil
+	for _, a := range r.Acts {
+		if a.Kind == Fill || has[pictures[a.From]] {
+			out.Acts = append(out.Acts, a)
+		}
+	}
+	return &out
+}
+
 // rows calls f with the offset and length of every row of the box, in all planes.
 func rows(a Area, c, h, w int, f func(at, n int)) {
 	if a.Size() == 0 {
@@ -139,7 +151,11 @@ func Mix(_ context.Context, b *Batch) (*Batch, error) {
 		if len(b.Views[v]) != r.Slots()*size {
 			return nil, fmt.Errorf("step %d: view %d holds %d values, its mixture needs %d pictures of %v", b.Step, v, len(b.Views[v]), r.Slots(), s)
 		}
-		r.Apply(b.Views[v], s[0], s[1], s[2])
+		mix := r
+		if b.has != nil && b.has[v] != nil {
+			mix = r.lacking(b.has[v])
+		}
+		mix.Apply(b.Views[v], s[0], s[1], s[2])
 		b.Views[v] = b.Views[v][:r.Hosts*size]
 	}
 	return b, nil

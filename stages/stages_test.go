@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -286,6 +287,59 @@ func TestViews(t *testing.T) {
 	}
 	b.Release()
 	b.Release()
+}
+
+// A donor that lacks a view lends nothing to it: the host keeps its own pixels there. Other views are mixed all the same.
+func TestMixtureOfMissingViews(t *testing.T) {
+	const side = 2
+	flat := func(values ...float32) (out []float32) {
+		for _, v := range values {
+			out = append(out, v, v, v, v)
+		}
+		return out
+	}
+	paste := stages.Area{Bottom: side, Right: side}
+	for name, c := range map[string]struct {
+		donors []stages.Donor
+		beside []float32 // of every decoded picture
+		has    []bool
+		want   []float32
+	}{
+		"decoded":       {[]stages.Donor{{Copy: -1}, {Copy: -1}}, []float32{1, 2, 4, 0}, []bool{true, true, true, false}, flat(2.5, 2)},
+		"of the batch":  {[]stages.Donor{{Copy: 1}, {Copy: 0}}, []float32{1, 0}, []bool{true, false}, flat(1, 1)},
+		"not one lacks": {[]stages.Donor{{Copy: -1}, {Copy: -1}}, []float32{1, 2, 4, 6}, []bool{true, true, true, true}, flat(2.5, 6)},
+	} {
+		r := &stages.Recipe{Hosts: 2, Donors: c.donors, Acts: []stages.Act{
+			{Kind: stages.Blend, To: 0, From: 2, Lambda: 0.5}, {Kind: stages.Paste, To: 1, From: 3, Box: paste, Value: 0.5}}}
+		crops := &stages.Crops{Plan: stages.Plan{Index: []int{0, 1}, Mix: r}, PerSample: 1, Labels: []int{0, 0},
+			Beside: [][]float32{flat(c.beside...)}, Has: [][]bool{c.has}}
+		for i := range c.has {
+			p := pixel.Picture{}
+			p.Reset(side, side)
+			for j := range p.Pix {
+				p.Pix[j] = byte(40 * i)
+			}
+			crops.Pictures = append(crops.Pictures, p)
+		}
+		space, err := pixel.LookupSpace("Lab")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := (&stages.Views{Space: space, Split: [][]int{{0}}}).Run(context.Background(), crops)
+		if err != nil {
+			t.Fatal(err)
+		}
+		light := slices.Clone(b.Views[0])
+		if b, err = stages.Mix(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(b.Views[1], c.want) {
+			t.Errorf("%s: %v, want %v", name, b.Views[1], c.want)
+		}
+		if name == "decoded" && (b.Views[0][0] == light[0] || b.Views[0][4] == light[4]) {
+			t.Errorf("%s: the view that all have was not mixed", name)
+		}
+	}
 }
 
 func TestParseSplit(t *testing.T) {

@@ -41,7 +41,7 @@ func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
 	}
 	b.Plan, b.Bad, b.Lambda = c.Plan, c.Bad, 0
 	b.Labels = append(b.Labels[:0], c.Labels...)
-	b.Present = nil
+	b.Present, b.has = nil, nil
 	b.release = func() { v.pool.Put(b) }
 	split, crops := v.Split, 1
 	if split == nil {
