@@ -317,7 +317,7 @@ func TestViewMistakes(t *testing.T) {
 	defer r.Close()
 	told := ""
 	r.OnBad(func(_, _ string, err error) { told = err.Error() })
-	if err := r.Train(context.Background()); err == nil || !strings.Contains(told, bad) {
+	if err := r.Train(context.Background()); err != nil || !strings.Contains(told, bad) {
 		t.Errorf("two epochs with one unreadable view: %v, told %q", err, told)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/ops/pixel"
@@ -59,8 +58,9 @@ type Decode struct {
 
 	pool sync.Pool // *Crops
 	tool sync.Pool // *bench
-	bad  atomic.Int64
-	seen atomic.Int64
+
+	mu  sync.Mutex
+	bad map[int]bool // samples that could not be read: every epoch meets them again
 }
 
 // bench is a worker's memory.
@@ -139,7 +139,6 @@ func (d *Decode) Recycle(c *Crops) { d.pool.Put(c) }
 // sample fills the slots of one sample, augmented by the draws of key. An unreadable picture is replaced by another, drawn from (seed, index) so that every
 // run and epoch takes the same one.
 func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, key int) error {
-	d.seen.Add(1)
 	choose := func(w, h int) pixel.Box { return d.choose(b, w, h, c.Epoch, key) }
 	err := d.load(ctx, b, index, choose)
 	if err != nil {
@@ -162,11 +161,11 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 		if d.OnBad != nil {
 			d.OnBad(s)
 		}
-		bad := d.bad.Add(1)
+		bad := d.count(index)
 		if s.By < 0 {
 			return fmt.Errorf("%s: %w; and twenty other images could not be read either", s.Name, err)
 		}
-		if allowed := max(1, d.Budget*float64(max(d.seen.Load(), int64(d.Data.Len())))); float64(bad) > allowed {
+		if allowed := max(1, d.Budget*float64(d.Data.Len())); float64(bad) > allowed {
 			return fmt.Errorf("%s: %w: %d images could not be read, more than --bad_samples %g of %d allows", s.Name, err, bad, d.Budget, d.Data.Len())
 		}
 	}
@@ -174,6 +173,17 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 		d.render(b, c, slot, key, k)
 	}
 	return nil
+}
+
+// count adds a sample to those that could not be read and returns how many there are.
+func (d *Decode) count(index int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.bad == nil {
+		d.bad = map[int]bool{}
+	}
+	d.bad[index] = true
+	return len(d.bad)
 }
 
 // stream is the random numbers of crop k of a sample: the second has streams of its own.

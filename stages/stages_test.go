@@ -242,6 +242,13 @@ func TestDecodeSubstitutes(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "memory:3") || !strings.Contains(err.Error(), "--bad_samples") {
 		t.Errorf("beyond the budget: %v", err)
 	}
+	d = loader(memory{n: 20, broken: map[int]bool{1: true, 2: true}})
+	d.Budget = 0.1
+	for epoch := range 9 {
+		if _, err := d.Run(context.Background(), stages.Plan{Epoch: 1 + epoch, Index: []int{1, 2, 3}}); err != nil {
+			t.Fatalf("images that are within the budget are met again in epoch %d: %v", 1+epoch, err)
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := d.Run(ctx, stages.Plan{Epoch: 1, Index: []int{5}}); !errors.Is(err, context.Canceled) {
