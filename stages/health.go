@@ -126,14 +126,14 @@ func (h *Health) keep(s *Scores) [][]float32 {
 	return rows
 }
 
-// Run measures the spread of the embeddings of a step, and in some steps the rank.
+// Run measures the spread of the embeddings of a step, and in some steps the rank. One row alone has none: it would look collapsed.
 func (h *Health) Run(_ context.Context, r *Report) (*Report, error) {
 	if r.embeddings == nil {
 		return r, nil
 	}
 	each := func(suffix string, f func(rows []float32, n, d int) float64) {
 		for i, rows := range r.embeddings {
-			if len(rows) > 0 {
+			if len(rows) > 0 && r.Samples > 1 {
 				r.Health = append(r.Health, Value{h.Names[i] + suffix, f(rows, r.Samples, len(rows)/r.Samples)})
 			}
 		}

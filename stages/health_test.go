@@ -1,6 +1,7 @@
 package stages_test
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -46,6 +47,27 @@ func TestHealth(t *testing.T) {
 	near("spread of two rows", stages.Spread(unit, 2, 2), 0.5*math.Sqrt2, 1e-9)
 	near("rank of zeros", stages.Rank(make([]float32, 8), 2, 4), 0, 0)
 	near("spread of zeros", stages.Spread(make([]float32, 8), 2, 4), 0, 0)
+}
+
+// nowhere takes gradients.
+type nowhere struct{}
+
+func (nowhere) Send(context.Context, *stages.Gradients) error { return nil }
+
+// A batch of one image, as an epoch may end with, is no collapse.
+func TestHealthOfOne(t *testing.T) {
+	h := stages.NewHealth([]string{"l"}, 1)
+	u := &stages.Update{LR: func(stages.Plan) float64 { return 0 }, Health: h, Gradients: nowhere{}}
+	for n, want := range map[int]int{1: 0, 2: 2} {
+		f := &stages.Features{Batch: &stages.Batch{Plan: stages.Plan{Index: make([]int, n)}}, Out: [][]float32{gaussian(n, 4, 4)}}
+		r, err := u.Run(context.Background(), &stages.Scores{Features: f})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err = h.Run(context.Background(), r); err != nil || len(r.Health) != want {
+			t.Errorf("a batch of %d: %v, %v, want %d values", n, r.Health, err, want)
+		}
+	}
 }
 
 func BenchmarkHealth(b *testing.B) {
