@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 )
 
 // Folder is a data set laid out as DIR/<class>/**/<image>. Classes are the sub-folders sorted by name; samples are listed
-// class by class, folders walked in sorted order. It is safe for concurrent use.
+// class by class, folders sorted by their paths. It is safe for concurrent use.
 type Folder struct {
 	dir     string
 	classes []string
@@ -70,7 +72,7 @@ func Open(dir string, only []string) (*Folder, error) {
 	}
 	for label, class := range f.classes {
 		before := len(f.paths)
-		if err := f.walk(filepath.Join(dir, class), label); err != nil {
+		if err := f.list(filepath.Join(dir, class), label); err != nil {
 			return nil, err
 		}
 		if len(f.paths) == before {
@@ -102,25 +104,36 @@ func isDir(dir string, e fs.DirEntry) bool {
 	return err == nil && info.IsDir()
 }
 
-// walk lists a class: the files of a folder in sorted order, then its sub-folders, as os.walk gives them.
-func (f *Folder) walk(dir string, label int) error {
+// list adds the images of a class: folders sorted by their whole paths, as torchvision sorts what os.walk gives, so that a-b comes
+// before a/c, and files within.
+func (f *Folder) list(class string, label int) error {
+	files := map[string][]string{}
+	if err := walk(class, files); err != nil {
+		return err
+	}
+	for _, dir := range slices.Sorted(maps.Keys(files)) {
+		for _, name := range files[dir] {
+			f.paths = append(f.paths, filepath.Join(dir, name))
+			f.labels = append(f.labels, label)
+		}
+	}
+	return nil
+}
+
+// walk lists the images of a folder, sorted, and of those below.
+func walk(dir string, files map[string][]string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
-	var below []string
 	for _, e := range entries {
 		switch {
 		case isDir(dir, e):
-			below = append(below, e.Name())
+			if err := walk(filepath.Join(dir, e.Name()), files); err != nil {
+				return err
+			}
 		case extensions[strings.ToLower(filepath.Ext(e.Name()))]:
-			f.paths = append(f.paths, filepath.Join(dir, e.Name()))
-			f.labels = append(f.labels, label)
-		}
-	}
-	for _, name := range below {
-		if err := f.walk(filepath.Join(dir, name), label); err != nil {
-			return err
+			files[dir] = append(files[dir], e.Name())
 		}
 	}
 	return nil

@@ -33,13 +33,13 @@ func tree(t *testing.T, files ...string) string {
 }
 
 func TestOrder(t *testing.T) {
-	dir := tree(t, "b/2.JPG", "b/10.png", "b/note.txt", "a/z.jpeg", "a/sub/a.webp", "a/sub/deep/b.bmp", "B/x.tiff", "stray.jpg", ".git/x.jpg")
+	dir := tree(t, "b/2.JPG", "b/10.png", "b/note.txt", "a/z.jpeg", "a/sub/a.webp", "a/sub/deep/b.bmp", "a/sub-b/c.png", "a/sub.c/d.png", "B/x.tiff", "stray.jpg", ".git/x.jpg")
 	f, err := imagefolder.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"B/x.tiff", "a/z.jpeg", "a/sub/a.webp", "a/sub/deep/b.bmp", "b/10.png", "b/2.JPG"}
-	labels := []int{0, 1, 1, 1, 2, 2}
+	want := []string{"B/x.tiff", "a/z.jpeg", "a/sub/a.webp", "a/sub-b/c.png", "a/sub.c/d.png", "a/sub/deep/b.bmp", "b/10.png", "b/2.JPG"}
+	labels := []int{0, 1, 1, 1, 1, 1, 2, 2}
 	if f.Len() != len(want) {
 		t.Fatalf("%d images, want %d", f.Len(), len(want))
 	}
