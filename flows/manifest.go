@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"github.com/spf13/pflag"
 
@@ -30,19 +31,20 @@ func Settings(fs *pflag.FlagSet, method, preset string, fromPreset []string) map
 			continue
 		}
 		s := Setting{Value: fs.Lookup(f.name).Value.String(), Origin: "default (" + f.origin + ")"}
-		changed := fs.Changed(f.name)
-		for _, a := range f.aliases {
-			changed = changed || fs.Changed(a)
-		}
 		switch {
 		case given[f.name]:
 			s.Origin = "preset " + preset
-		case changed:
+		case changed(fs, f.name, f.aliases):
 			s.Origin = "command line"
 		}
 		out[f.name] = s
 	}
 	return out
+}
+
+// changed says whether a flag was given, under any of its names.
+func changed(fs *pflag.FlagSet, name string, aliases []string) bool {
+	return fs.Changed(name) || slices.ContainsFunc(aliases, fs.Changed)
 }
 
 // Manifest is run.json: what a run was told, and what it ran on.

@@ -109,9 +109,13 @@ func (p Preset) Apply(fs *pflag.FlagSet, method string) ([]string, error) {
 	if p.Method != method {
 		return nil, fmt.Errorf("--preset %s is for train %s, not train %s", p.Name, p.Method, method)
 	}
+	aliases := map[string][]string{}
+	for _, f := range flagTable() {
+		aliases[f.name] = f.aliases
+	}
 	var set []string
 	for _, f := range p.Flags {
-		if fs.Changed(f.Name) {
+		if changed(fs, f.Name, aliases[f.Name]) {
 			continue
 		}
 		if err := fs.Set(f.Name, f.Value); err != nil {

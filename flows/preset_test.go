@@ -62,6 +62,10 @@ func TestPresetOrigins(t *testing.T) {
 			t.Errorf("%s: %v, want %v", flag, s[flag], want)
 		}
 	}
+	workers := Preset{Method: "moco", Flags: []PresetFlag{{Name: "workers", Value: "5"}}}
+	if set, err := workers.Apply(fs, "moco"); err != nil || len(set) > 0 || o.Data.Workers != 3 {
+		t.Errorf("a preset's workers beside --num_workers 3: %d, set %v, %v", o.Data.Workers, set, err)
+	}
 	if _, err := p.Apply(fs, "cmc"); err == nil || !strings.Contains(err.Error(), "train moco") {
 		t.Errorf("a preset of another method: %v", err)
 	}

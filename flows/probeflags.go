@@ -204,10 +204,8 @@ func ProbeSettings(fs *pflag.FlagSet) map[string]Setting {
 	out := map[string]Setting{}
 	for _, f := range probeFlags() {
 		s := Setting{Value: fs.Lookup(f.name).Value.String(), Origin: "default (" + f.origin + ")"}
-		for _, name := range append([]string{f.name}, f.aliases...) {
-			if fs.Changed(name) {
-				s.Origin = "command line"
-			}
+		if changed(fs, f.name, f.aliases) {
+			s.Origin = "command line"
 		}
 		out[f.name] = s
 	}
