@@ -216,10 +216,25 @@ func Warnings(fs *pflag.FlagSet, o *Options) []string {
 		}
 	})
 	if o.Data.Dataset == "imagenet" && o.Net.Model != "alexnet" && o.Data.CropLow != 0.08 {
-		out = append(out, fmt.Sprintf("the lower bound of crops is 0.08, not %s: so the original has it for --dataset imagenet and every model but AlexNet", pyFloat(o.Data.CropLow)))
+		out = append(out, cropWarning(o.Data.CropLow))
 		o.Data.CropLow = 0.08
+		for _, name := range []string{"crop_low", "crop"} {
+			if f := fs.Lookup(name); f != nil {
+				f.Annotations[originNote] = []string{cropRule}
+			}
+		}
 	}
 	return out
+}
+
+// originNote annotates a flag whose value is neither the default nor what was given: with where it comes from.
+const originNote = "origin"
+
+// cropRule is the origin of a bound that the reference's crop rule set.
+const cropRule = "crop rule of the reference"
+
+func cropWarning(was float64) string {
+	return fmt.Sprintf("the lower bound of crops is 0.08, not %s: so the original has it for --dataset imagenet and every model but AlexNet", pyFloat(was))
 }
 
 type discard struct{ kind string }

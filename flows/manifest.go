@@ -13,7 +13,8 @@ import (
 	"github.com/contraflow/contraflow/stages"
 )
 
-// Setting is the value of one flag and where it comes from: "command line", "preset NAME", or the origin of its default.
+// Setting is the value of one flag and where it comes from: "command line", "preset NAME", the origin of its default,
+// or what set another value than these.
 type Setting struct {
 	Value  string `json:"value"`
 	Origin string `json:"origin"`
@@ -31,7 +32,10 @@ func Settings(fs *pflag.FlagSet, method, preset string, fromPreset []string) map
 			continue
 		}
 		s := Setting{Value: fs.Lookup(f.name).Value.String(), Origin: "default (" + f.origin + ")"}
+		note := fs.Lookup(f.name).Annotations[originNote]
 		switch {
+		case len(note) > 0:
+			s.Origin = note[0]
 		case given[f.name]:
 			s.Origin = "preset " + preset
 		case changed(fs, f.name, f.aliases):

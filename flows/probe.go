@@ -80,6 +80,9 @@ type ProbeRun struct {
 	// Moved is where an earlier probe of the same name was put; empty if there was none.
 	Moved string
 
+	// Warnings are lines on what was given and is not what happens.
+	Warnings []string
+
 	// Observe, if set, is told of every step, and EndOfEpoch of every epoch's averages, on the goroutine of the meter stage.
 	Observe    func(s *ProbeStep)
 	EndOfEpoch func(e ProbeEpoch)
@@ -138,8 +141,12 @@ func (r *ProbeRun) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("--model_path: %w", err)
 	}
+	crop := o.CropLow
 	if err := o.resolve(r.encoder); err != nil {
 		return err
+	}
+	if o.CropLow != crop && o.Augment {
+		r.Warnings = append(r.Warnings, cropWarning(crop))
 	}
 	for i, half := range []string{"train", "val"} {
 		if r.halves[i], err = r.openHalf(half); err != nil {

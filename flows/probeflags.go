@@ -199,13 +199,19 @@ func probeChanges(saved, now ProbeOptions) (out []string) {
 	return out
 }
 
-// ProbeSettings lists every flag of a parsed set with its value and where that comes from.
-func ProbeSettings(fs *pflag.FlagSet) map[string]Setting {
+// ProbeSettings lists every flag of a parsed set with its value in the resolved options and where that comes from.
+func ProbeSettings(fs *pflag.FlagSet, o ProbeOptions) map[string]Setting {
 	out := map[string]Setting{}
 	for _, f := range probeFlags() {
-		s := Setting{Value: fs.Lookup(f.name).Value.String(), Origin: "default (" + f.origin + ")"}
+		s := Setting{Value: valueOf(f.value(&o)).String(), Origin: "default (" + f.origin + ")"}
 		if changed(fs, f.name, f.aliases) {
 			s.Origin = "command line"
+		}
+		if s.Value != fs.Lookup(f.name).Value.String() {
+			s.Origin = "encoder"
+			if f.name == "crop_low" {
+				s.Origin = cropRule
+			}
 		}
 		out[f.name] = s
 	}

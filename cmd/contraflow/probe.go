@@ -42,11 +42,14 @@ func newProbe() *cobra.Command {
 			return err
 		}
 		defer r.Close()
+		for _, w := range r.Warnings {
+			log.Warn().Msg(w)
+		}
 		r.Stop = stop
 		r.OnBad = func(name, by string, err error) {
 			log.Warn().Str("image", name).Str("instead", by).Msg("could not be read: " + err.Error())
 		}
-		if err := r.WriteManifest(os.Args, flows.ProbeSettings(cmd.Flags())); err != nil {
+		if err := r.WriteManifest(os.Args, flows.ProbeSettings(cmd.Flags(), r.Options())); err != nil {
 			return err
 		}
 		if r.Moved != "" {

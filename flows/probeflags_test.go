@@ -1,0 +1,55 @@
+package flows_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/contraflow/contraflow/flows"
+)
+
+// The crop rule of the reference is told, and run.json has what the probe does, not what the flags said.
+func TestProbeSettings(t *testing.T) {
+	data, dir := encoderRun(t, "cmc")
+	var o flows.ProbeOptions
+	fs := pflag.NewFlagSet("probe", pflag.ContinueOnError)
+	flows.BindProbe(fs, &o)
+	if err := fs.Parse([]string{"--model_path", dir, "--data_folder", data, "--crop_low", "0.3", "--save_path", t.TempDir(), "--tb_path", "", "--decoder", "go"}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := flows.PrepareProbe(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "0.08, not 0.3") {
+		t.Errorf("warnings %q", r.Warnings)
+	}
+	s := flows.ProbeSettings(fs, r.Options())
+	for flag, want := range map[string]flows.Setting{
+		"crop_low": {"0.08", "crop rule of the reference"}, "model": {"resnet18v1", "encoder"}, "layer": {"6", "encoder"}, "image_size": {"32", "encoder"},
+		"decoder": {"go", "command line"}, "epochs": {"60", "default (reference)"},
+	} {
+		if s[flag] != want {
+			t.Errorf("%s: %v, want %v", flag, s[flag], want)
+		}
+	}
+}
+
+// Training tells of the crop rule too.
+func TestCropRuleSettings(t *testing.T) {
+	o := flows.Options{Method: "moco"}
+	fs := pflag.NewFlagSet("moco", pflag.ContinueOnError)
+	flows.Bind(fs, &o)
+	if err := fs.Parse([]string{"--dataset", "imagenet", "--crop", "0.3"}); err != nil {
+		t.Fatal(err)
+	}
+	if w := flows.Warnings(fs, &o); len(w) != 1 || !strings.Contains(w[0], "0.08, not 0.3") {
+		t.Errorf("warnings %q", w)
+	}
+	if s, want := flows.Settings(fs, "moco", "", nil)["crop"], (flows.Setting{Value: "0.08", Origin: "crop rule of the reference"}); s != want {
+		t.Errorf("%v, want %v", s, want)
+	}
+}
