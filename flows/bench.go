@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/stages"
 )
@@ -132,10 +130,7 @@ func (s StepBench) Run() (StepResult, error) {
 		share := res.GFLOPS / flops
 		res.ShareOfPeak = &share
 	}
-	var usage unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err == nil {
-		res.PeakRSSMB = float64(usage.Maxrss) / 1024
-	}
+	res.PeakRSSMB = peakMemory()
 	return res, nil
 }
 

@@ -6,8 +6,6 @@ import (
 	"runtime"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/contraflow/contraflow"
 	"github.com/contraflow/contraflow/io/jpeg"
 	"github.com/contraflow/contraflow/stages"
@@ -201,13 +199,4 @@ func (c *counter) rate() Rate {
 	r := Rate{Images: to.images - from.images, Seconds: to.at.Sub(from.at).Seconds(), Processor: to.processor - from.processor, Stats: to.stats.Since(from.stats)}
 	r.Stats.CPU = min(1, r.Processor.Seconds()/max(r.Seconds, 1e-9)/float64(runtime.NumCPU()))
 	return r
-}
-
-// processorTime is what the process has used so far.
-func processorTime() time.Duration {
-	var u unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
