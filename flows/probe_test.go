@@ -197,7 +197,6 @@ func TestProbeMistakes(t *testing.T) {
 		{func(o *flows.ProbeOptions) { o.Towers = []int{2} }, "--towers 2"},
 		{func(o *flows.ProbeOptions) { o.ModelPath = data }, "--model_path"},
 		{func(o *flows.ProbeOptions) { o.Cache = true }, "--cache_features"},
-		{func(o *flows.ProbeOptions) { o.SyncBN = true }, "--sync_bn"},
 		{func(o *flows.ProbeOptions) { o.Replicas = 9 }, "--replicas 9"},
 		{func(o *flows.ProbeOptions) { o.LR = 1e38; o.Epochs = 9 }, "lower --learning_rate"},
 	} {

@@ -129,6 +129,10 @@ func ProbeWarnings(fs *pflag.FlagSet) (out []string) {
 			out = append(out, fmt.Sprintf("--%s has no effect: the original accepts it and never reads it", f.Name))
 		}
 		switch f.Name {
+		case "sync_bn", "syncBN":
+			if fs.Lookup("feature_bn").Value.String() != "true" {
+				out = append(out, fmt.Sprintf("--%s has no effect without --feature_bn: encoders are frozen, there is no other batch normalisation", f.Name))
+			}
 		case "bn":
 			out = append(out, "--bn only names the folder, as in the original: --feature_bn normalises the features")
 		case "warm":

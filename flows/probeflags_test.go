@@ -53,3 +53,19 @@ func TestCropRuleSettings(t *testing.T) {
 		t.Errorf("%v, want %v", s, want)
 	}
 }
+
+// The original's scripts take --syncBN and do nothing with it.
+func TestProbeSyncBN(t *testing.T) {
+	for args, want := range map[string]string{"--syncBN": "--syncBN has no effect without --feature_bn", "--syncBN --feature_bn": ""} {
+		var o flows.ProbeOptions
+		fs := pflag.NewFlagSet("probe", pflag.ContinueOnError)
+		flows.BindProbe(fs, &o)
+		if err := fs.Parse(append(strings.Fields(args), "--model_path", "a", "--data_folder", "b")); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(flows.ProbeWarnings(fs), "\n")
+		if err := flows.ValidateProbe(o); err != nil || !strings.Contains(got, want) || (got == "") != (want == "") {
+			t.Errorf("%s: %v, warnings %q, want %q", args, err, got, want)
+		}
+	}
+}

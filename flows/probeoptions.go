@@ -90,7 +90,6 @@ func ValidateProbe(o ProbeOptions) error {
 	bad(o.Workers >= 0 && o.Threads >= 0, "--workers %d, --threads %d: must be 0 or more", o.Workers, o.Threads)
 	bad(o.Replicas >= 1 && o.Replicas <= probeShards, "--replicas %d: must be between 1 and %d", o.Replicas, probeShards)
 	bad(!o.Cache || !o.Augment, "--cache_features keeps one row of features an image: give --augment=false with it, which trains on the evaluation crop")
-	bad(!o.SyncBN || o.FeatureBN, "--sync_bn: there is no batch normalisation to synchronise: encoders are frozen; give --feature_bn, or leave it out")
 	bad(o.BatchSize >= 1, "--batch_size %d: must be at least 1", o.BatchSize)
 	bad(!o.FeatureBN || o.BatchSize >= 2*o.Replicas, "--feature_bn: --batch_size %d over --replicas %d leaves less than two rows to normalise over", o.BatchSize, o.Replicas)
 	bad(o.Epochs >= 1, "--epochs %d: must be at least 1", o.Epochs)
