@@ -132,7 +132,7 @@ func flagTable() []flag {
 	}
 }
 
-// ignored are flags that the original accepts and never reads.
+// ignored are flags of the original that do nothing here: it never reads them itself, but for --gpu.
 var ignored = map[string]string{
 	"tb_freq": "int", "beta1": "float", "beta2": "float", "gpu": "int", "log": "string", "syncBN": "bool", "bn": "bool",
 }
@@ -187,7 +187,7 @@ func Bind(fs *pflag.FlagSet, o *Options) {
 	}
 	for name, kind := range ignored {
 		v := &discard{kind}
-		added := fs.VarPF(v, name, "", "accepted and ignored, as in the original")
+		added := fs.VarPF(v, name, "", "accepted and ignored")
 		added.Hidden = true
 		if kind == "bool" {
 			added.NoOptDefVal = "true"
@@ -200,7 +200,7 @@ func Warnings(fs *pflag.FlagSet, o *Options) []string {
 	var out []string
 	fs.Visit(func(f *pflag.Flag) {
 		if _, ok := f.Value.(*discard); ok {
-			out = append(out, fmt.Sprintf("--%s has no effect: the original accepts it and never reads it", f.Name))
+			out = append(out, noEffect(f.Name))
 		}
 		switch f.Name {
 		case "warm":
@@ -235,6 +235,14 @@ const cropRule = "crop rule of the reference"
 
 func cropWarning(was float64) string {
 	return fmt.Sprintf("the lower bound of crops is 0.08, not %s: so the original has it for --dataset imagenet and every model but AlexNet", pyFloat(was))
+}
+
+// noEffect is the warning about an ignored flag.
+func noEffect(name string) string {
+	if name == "gpu" {
+		return "--gpu has no effect: --device cuda:N chooses the device, for everything"
+	}
+	return fmt.Sprintf("--%s has no effect: the original accepts it and never reads it", name)
 }
 
 type discard struct{ kind string }

@@ -110,7 +110,7 @@ func BindProbe(fs *pflag.FlagSet, o *ProbeOptions) {
 		}
 	}
 	for name, kind := range map[string]string{"tb_freq": "int", "gpu": "int", "log": "string"} {
-		added := fs.VarPF(&discard{kind}, name, "", "accepted and ignored, as in the original")
+		added := fs.VarPF(&discard{kind}, name, "", "accepted and ignored")
 		added.Hidden = true
 	}
 }
@@ -126,7 +126,7 @@ func DefaultProbe() ProbeOptions {
 func ProbeWarnings(fs *pflag.FlagSet) (out []string) {
 	fs.Visit(func(f *pflag.Flag) {
 		if _, ok := f.Value.(*discard); ok {
-			out = append(out, fmt.Sprintf("--%s has no effect: the original accepts it and never reads it", f.Name))
+			out = append(out, noEffect(f.Name))
 		}
 		switch f.Name {
 		case "sync_bn", "syncBN":

@@ -2,6 +2,7 @@ package flows_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -66,6 +67,22 @@ func TestProbeSyncBN(t *testing.T) {
 		got := strings.Join(flows.ProbeWarnings(fs), "\n")
 		if err := flows.ValidateProbe(o); err != nil || !strings.Contains(got, want) || (got == "") != (want == "") {
 			t.Errorf("%s: %v, warnings %q, want %q", args, err, got, want)
+		}
+	}
+}
+
+// The original puts contrast and criterion on --gpu: whoever gives it is told what chooses the device here.
+func TestGPUFlag(t *testing.T) {
+	o, p := flows.Options{Method: "moco"}, flows.ProbeOptions{}
+	train, judge := pflag.NewFlagSet("moco", pflag.ContinueOnError), pflag.NewFlagSet("probe", pflag.ContinueOnError)
+	flows.Bind(train, &o)
+	flows.BindProbe(judge, &p)
+	if err := errors.Join(train.Parse([]string{"--gpu", "1"}), judge.Parse([]string{"--gpu", "1"})); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range [][]string{flows.Warnings(train, &o), flows.ProbeWarnings(judge)} {
+		if len(w) != 1 || !strings.Contains(w[0], "--device cuda:N") {
+			t.Errorf("warnings %q", w)
 		}
 	}
 }
