@@ -42,7 +42,7 @@ func probeFlags() []probeFlag {
 
 		{name: "device", group: "Compute", help: "where the encoders run: auto, cpu, cuda or cuda:N", origin: ours, def: "auto", value: func(o *ProbeOptions) any { return &o.Device }},
 		{name: "threads", group: "Compute", help: "compute threads of all replicas together; 0 is one a core", origin: ours, def: "0", value: func(o *ProbeOptions) any { return &o.Threads }},
-		{name: "replicas", group: "Compute", help: "data-parallel copies in this process; any number gives the same result", origin: ours, def: "1", value: func(o *ProbeOptions) any { return &o.Replicas }},
+		{name: "replicas", group: "Compute", help: "data-parallel copies in this process; any number gives the same result, but for --feature_bn without --sync_bn", origin: ours, def: "1", value: func(o *ProbeOptions) any { return &o.Replicas }},
 		{name: "feature_bn", group: "Compute", help: "batch normalisation of the features without parameters, with the statistics of each replica", origin: ours, def: "false", value: func(o *ProbeOptions) any { return &o.FeatureBN }},
 		{name: "sync_bn", group: "Compute", aliases: []string{"syncBN"}, help: "with --feature_bn: statistics over all replicas", origin: ours, def: "false", value: func(o *ProbeOptions) any { return &o.SyncBN }},
 
