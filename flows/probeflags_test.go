@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/flows"
 )
 
@@ -83,6 +84,30 @@ func TestGPUFlag(t *testing.T) {
 	for _, w := range [][]string{flows.Warnings(train, &o), flows.ProbeWarnings(judge)} {
 		if len(w) != 1 || !strings.Contains(w[0], "--device cuda:N") {
 			t.Errorf("warnings %q", w)
+		}
+	}
+}
+
+// The names of the reference's probes, whose default weight decay is an integer.
+func TestProbeNames(t *testing.T) {
+	m, err := encoders.Lookup("alexnet", 128)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		legacy, given bool
+		decay         float64
+		want          string
+	}{
+		{true, false, 0, "calibrated_run_bsz_256_lr_0.1_decay_0_view_Lab"},
+		{true, true, 0, "calibrated_run_bsz_256_lr_0.1_decay_0.0_view_Lab"},
+		{true, true, 1e-5, "calibrated_run_bsz_256_lr_0.1_decay_1e-05_view_Lab"},
+		{false, true, 0, "calibrated_run_bsz_256_lr_0.1_decay_0_view_Lab_layer5"},
+	} {
+		o := flows.DefaultProbe()
+		o.ModelPath, o.View, o.Layer, o.Legacy, o.DecayGiven, o.WeightDecay = "run/x.pth", "Lab", 5, c.legacy, c.given, c.decay
+		if got := flows.ProbeName(o, m); got != c.want {
+			t.Errorf("got %s, want %s", got, c.want)
 		}
 	}
 }

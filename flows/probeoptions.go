@@ -49,6 +49,7 @@ type ProbeOptions struct {
 	Beta1       float64 // --beta1: of Adam
 	Beta2       float64 // --beta2
 	WeightDecay float64 // --weight_decay
+	DecayGiven  bool    // --weight_decay was given: --legacy_names then print a 0 as 0.0
 
 	SavePath  string // --save_path
 	TBPath    string // --tb_path
@@ -109,7 +110,7 @@ func ProbeName(o ProbeOptions, m encoders.Model) string {
 	if o.Name != "" {
 		return o.Name
 	}
-	name := parentOf(o.ModelPath) + "_bsz_" + strconv.Itoa(o.BatchSize) + "_lr_" + pyFloat(o.LR) + "_decay_" + probeDecay(o.WeightDecay)
+	name := parentOf(o.ModelPath) + "_bsz_" + strconv.Itoa(o.BatchSize) + "_lr_" + pyFloat(o.LR) + "_decay_" + probeDecay(o)
 	if m.Multi {
 		name = "calibrated_" + name + "_view_" + o.View
 	} else {
@@ -132,12 +133,12 @@ func ProbeName(o ProbeOptions, m encoders.Model) string {
 	return name
 }
 
-// probeDecay prints the weight decay: its default is an integer in the reference.
-func probeDecay(v float64) string {
-	if v == 0 {
+// probeDecay prints the weight decay: its default is an integer in the reference, what is given a float.
+func probeDecay(o ProbeOptions) string {
+	if o.WeightDecay == 0 && !(o.Legacy && o.DecayGiven) {
 		return "0"
 	}
-	return pyFloat(v)
+	return pyFloat(o.WeightDecay)
 }
 
 // parentOf names the folder of an encoder: a run folder itself, else the folder that holds the file.

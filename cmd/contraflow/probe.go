@@ -28,6 +28,7 @@ func newProbe() *cobra.Command {
 	f.Lookup("json").Annotations = map[string][]string{"group": {"Run"}}
 	f.SortFlags = false
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		o.DecayGiven = cmd.Flags().Changed("weight_decay")
 		log := logger(cmd.ErrOrStderr(), o.Quiet)
 		for _, w := range flows.ProbeWarnings(cmd.Flags()) {
 			log.Warn().Msg(w)
