@@ -66,8 +66,7 @@ func Lookup(name string, out int) (Model, error) {
 		return m, m.Net.Check()
 	}
 	if s := cmcName.FindStringSubmatch(name); s != nil {
-		m.Name = "resnet" + s[1] + "v" + s[2]
-		m.Multi = true
+		m.Name, m.Multi = Canonical(name), true
 		m.Net = resnet(s[1], map[string]float64{"1": 0.5, "2": 1, "3": 2}[s[2]], out)
 		return m, m.Net.Check()
 	}
@@ -76,6 +75,14 @@ func Lookup(name string, out int) (Model, error) {
 		return m, m.Net.Check()
 	}
 	return Model{}, fmt.Errorf("there is no model %q: choose one of %s", name, strings.Join(Names(), ", "))
+}
+
+// Canonical is the spelling of a model's name that the reference's --model takes, and its folders have.
+func Canonical(name string) string {
+	if s := cmcName.FindStringSubmatch(name); s != nil {
+		return "resnet" + s[1] + "v" + s[2]
+	}
+	return name
 }
 
 func resnet(depth string, width float64, out int) ResNet {

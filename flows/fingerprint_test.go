@@ -1,6 +1,7 @@
 package flows_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,12 +12,14 @@ import (
 	"github.com/contraflow/contraflow/io/synth"
 )
 
-// A run goes on with the same images in another folder or from another decoder, and is refused others unless forced.
+// A run goes on with the same images in another folder, from another decoder, under the model's other spelling, and is refused others unless forced.
 func TestOtherData(t *testing.T) {
 	data := images(t)
 	o := small(t, "cmc", data)
 	o.Run.MaxSteps = 2
+	o.Net.Model = "resnets18v1"
 	run(t, o)
+	o.Net.Model = "resnet18v1" // another spelling of the same model
 	o.Run.Resume, o.Run.MaxSteps = "auto", 3
 	moved := filepath.Join(t.TempDir(), "moved")
 	if err := os.Rename(data, moved); err != nil {
@@ -24,11 +27,21 @@ func TestOtherData(t *testing.T) {
 	}
 	o.Data.Folder = moved
 	run(t, o)
+	if folders, err := os.ReadDir(o.Run.ModelPath); err != nil || len(folders) != 1 {
+		t.Errorf("%d run folders, want 1: %v", len(folders), err)
+	}
 	turbo, err := flows.ReadState(filepath.Join(o.Run.ModelPath, flows.RunName(o)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	turbo.Meta["data"] = []byte(strings.Replace(string(turbo.Meta["data"]), `"decoder":"`, `"decoder":"not `, 1))
+	var f flows.Fingerprint
+	if err := json.Unmarshal(turbo.Meta["data"], &f); err != nil || f.Decoder != "go" || turbo.Step != 3 {
+		t.Fatalf("step %d, %+v, %v", turbo.Step, f, err)
+	}
+	f.Decoder = "turbo"
+	if turbo.Meta["data"], err = json.Marshal(f); err != nil {
+		t.Fatal(err)
+	}
 	elsewhere, err := checkpoint.Save(checkpoint.Disk{}, t.TempDir(), turbo, checkpoint.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/contraflow/contraflow/encoders"
 )
 
 // flag is one row of the table from which the command line, its help, the defaults and run.json are derived.
@@ -195,9 +197,10 @@ func Bind(fs *pflag.FlagSet, o *Options) {
 	}
 }
 
-// Warnings names what was given and has no effect.
+// Warnings names what was given and has no effect, and gives o the values that count instead.
 func Warnings(fs *pflag.FlagSet, o *Options) []string {
 	var out []string
+	o.Net.Model = encoders.Canonical(o.Net.Model)
 	fs.Visit(func(f *pflag.Flag) {
 		if _, ok := f.Value.(*discard); ok {
 			out = append(out, noEffect(f.Name))

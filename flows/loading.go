@@ -26,6 +26,7 @@ func (r *Run) openLoading() (err error) {
 	if r.views, err = viewsOf(o, r.model); err != nil {
 		return err
 	}
+	r.o.Net.Model = r.model.Name
 	r.o.Data.Beside = r.views.beside
 	if r.data, err = openData(o, "train", o.Method == "supervised"); err != nil {
 		return err

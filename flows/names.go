@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/contraflow/contraflow/encoders"
 )
 
 // RunName is the name of a run's folder: the one given, or what the reference makes of its flags.
@@ -16,7 +18,7 @@ func RunName(o Options) string {
 	if o.Loss.Softmax {
 		loss = "softmax"
 	}
-	optim := o.Net.Model + "_lr_" + pyFloat(o.Optim.LR) + "_decay_" + pyFloat(o.Optim.WeightDecay) + "_bsz_" + strconv.Itoa(o.Optim.BatchSize)
+	optim := encoders.Canonical(o.Net.Model) + "_lr_" + pyFloat(o.Optim.LR) + "_decay_" + pyFloat(o.Optim.WeightDecay) + "_bsz_" + strconv.Itoa(o.Optim.BatchSize)
 	common := loss + "_" + strconv.Itoa(o.Loss.K) + "_" + optim
 	var name string
 	switch o.Method {

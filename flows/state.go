@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/io/checkpoint"
 	"github.com/contraflow/contraflow/io/raw"
 	"github.com/contraflow/contraflow/ops"
@@ -113,5 +114,7 @@ func optionsOf(s *checkpoint.State) (Options, error) {
 		return Options{}, err
 	}
 	o := Defaults(first.Method)
-	return o, json.Unmarshal(text, &o)
+	err := json.Unmarshal(text, &o)
+	o.Net.Model = encoders.Canonical(o.Net.Model)
+	return o, err
 }
