@@ -58,13 +58,22 @@ func buffer(name string) bool {
 	return last == "running_mean" || last == "running_var" || last == "num_batches_tracked"
 }
 
-// Optimizer is the state of torch.optim.SGD with one parameter group.
+// Optimizer is the state of torch.optim.SGD, or of torch.optim.Adam, with one parameter group.
 type Optimizer struct {
 	LR, Momentum, Dampening, WeightDecay float64
 	Nesterov                             bool
 
 	// Velocity are the momentum buffers in parameter order, nil where there is none yet.
 	Velocity []*Tensor
+
+	Adam *Adam // nil for SGD
+}
+
+// Adam is what torch.optim.Adam has in place of momentum.
+type Adam struct {
+	Beta1, Beta2, Eps float64
+	Steps             int
+	First, Second     []*Tensor // exp_avg and exp_avg_sq in parameter order, nil where there is none yet
 }
 
 // ReferencePrefix is what the reference puts before the names of an encoder: the attribute and its DataParallel.
@@ -200,9 +209,9 @@ func encoderState(name string, v Value) (StateDict, string, error) {
 	return s, prefix, nil
 }
 
-// optimizer reads {param_groups: [{lr, …, params: [ids]}], state: {id: {momentum_buffer}}}. Ids are memory
-// addresses in files before PyTorch 1.5, indices since.
-func optimizer(v Value) (*Optimizer, error) {
+// optimizer reads {param_groups: [{lr, …, params: [ids]}], state: {id: {momentum_buffer}}}, of Adam with {betas} in the group and
+// {step, exp_avg, exp_avg_sq} in the state. Ids are memory addresses in files before PyTorch 1.5, indices since.
+func optimizer(v Value) (_ *Optimizer, err error) {
 	d, _ := v.(*Dict)
 	groups, _ := d.Get("param_groups")
 	list, ok := groups.(*List)
@@ -227,18 +236,68 @@ func optimizer(v Value) (*Optimizer, error) {
 			}
 			v, _ := group.Get("nesterov")
 			o.Nesterov, _ = v.(bool)
+			if betas, ok := group.Get("betas"); ok {
+				if o.Adam, err = adam(group, betas); err != nil {
+					return nil, err
+				}
+			}
 		}
 		for _, id := range ids.Items {
 			n, ok := id.(int64)
 			if !ok {
 				return nil, fmt.Errorf("optimizer: a parameter id is a %T, expected an int", id)
 			}
-			buf, _ := state.Dict(n).Get("momentum_buffer")
-			t, _ := buf.(*Tensor)
-			o.Velocity = append(o.Velocity, t)
+			s := state.Dict(n)
+			tensor := func(key string) *Tensor {
+				v, _ := s.Get(key)
+				t, _ := v.(*Tensor)
+				return t
+			}
+			o.Velocity = append(o.Velocity, tensor("momentum_buffer"))
+			if a := o.Adam; a != nil {
+				a.First, a.Second = append(a.First, tensor("exp_avg")), append(a.Second, tensor("exp_avg_sq"))
+				if v, ok := s.Get("step"); ok {
+					if a.Steps, err = steps(v); err != nil {
+						return nil, err
+					}
+				}
+			}
 		}
 	}
 	return o, nil
+}
+
+// adam reads what a parameter group of Adam has beside that of SGD.
+func adam(group *Dict, betas Value) (*Adam, error) {
+	pair, ok := betas.(Tuple)
+	if l, is := betas.(*List); is {
+		pair, ok = l.Items, true
+	}
+	if !ok || len(pair) != 2 {
+		return nil, fmt.Errorf("optimizer: betas are a %T, expected a pair", betas)
+	}
+	a := &Adam{}
+	a.Beta1, _ = Float(pair[0])
+	a.Beta2, _ = Float(pair[1])
+	eps, _ := group.Get("eps")
+	a.Eps, _ = Float(eps)
+	return a, nil
+}
+
+// steps reads Adam's count: a tensor of one float since PyTorch 1.12, an int before.
+func steps(v Value) (int, error) {
+	n, ok := Float(v)
+	if t, is := v.(*Tensor); is && t.Len() == 1 {
+		r, err := t.Raw("step")
+		if err != nil {
+			return 0, err
+		}
+		n, ok = r.At(0), true
+	}
+	if !ok || !(n >= 0 && n < 1<<31) {
+		return 0, fmt.Errorf("optimizer: step is %.100v, expected a count", v)
+	}
+	return int(n), nil
 }
 
 // check compares momentum buffers with the parameters they belong to.
@@ -246,9 +305,15 @@ func (o *Optimizer) check(params StateDict) error {
 	if len(params) != len(o.Velocity) {
 		return fmt.Errorf("optimizer has %d parameters, the model has %d", len(o.Velocity), len(params))
 	}
-	for i, v := range o.Velocity {
-		if v != nil && !equal(v.Shape, params[i].Shape) {
-			return fmt.Errorf("optimizer: momentum of %q has shape %v, the parameter %v", params[i].Name, v.Shape, params[i].Shape)
+	buffers := [][]*Tensor{o.Velocity}
+	if a := o.Adam; a != nil {
+		buffers = append(buffers, a.First, a.Second)
+	}
+	for _, b := range buffers {
+		for i, v := range b {
+			if v != nil && !equal(v.Shape, params[i].Shape) {
+				return fmt.Errorf("optimizer: momentum of %q has shape %v, the parameter %v", params[i].Name, v.Shape, params[i].Shape)
+			}
 		}
 	}
 	return nil
@@ -310,6 +375,17 @@ func (s StateDict) value(prefix string) *Dict {
 
 func (o *Optimizer) value() *Dict {
 	state, ids := NewDict(PlainDict), &List{}
+	if a := o.Adam; a != nil {
+		for i := range a.First {
+			ids.Items = append(ids.Items, int64(i))
+			if a.First[i] != nil && a.Second[i] != nil {
+				state.Set(int64(i), NewDict(PlainDict).Set("step", int64(a.Steps)).Set("exp_avg", a.First[i]).Set("exp_avg_sq", a.Second[i]))
+			}
+		}
+		group := NewDict(PlainDict).Set("lr", o.LR).Set("betas", Tuple{a.Beta1, a.Beta2}).Set("eps", a.Eps).
+			Set("weight_decay", o.WeightDecay).Set("amsgrad", false).Set("params", ids)
+		return NewDict(PlainDict).Set("state", state).Set("param_groups", &List{Items: []Value{group}})
+	}
 	for i, v := range o.Velocity {
 		ids.Items = append(ids.Items, int64(i))
 		if v != nil {

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/contraflow/contraflow/io/raw"
 )
 
 func openGolden(t *testing.T, name string) (*File, *Checkpoint) {
@@ -127,6 +129,41 @@ func TestOldBatchNorm(t *testing.T) {
 	}
 	if len(got.Model) != 7 || len(got.Optimizer.Velocity) != 5 {
 		t.Errorf("%d tensors and %d velocities, want 7 and 5", len(got.Model), len(got.Optimizer.Velocity))
+	}
+}
+
+// TestAdam: moments and steps come back, whether the count is an int or, as since PyTorch 1.12, a tensor.
+func TestAdam(t *testing.T) {
+	c := sampleCheckpoint(t)
+	a := &Adam{Beta1: 0.5, Beta2: 0.999, Eps: 1e-8, Steps: 7}
+	for _, p := range c.Model.Parameters() {
+		a.First, a.Second = append(a.First, p.Tensor), append(a.Second, p.Tensor)
+	}
+	c.Optimizer = &Optimizer{LR: 0.1, Adam: a}
+	old, young := c.Value(), c.Value()
+	state := young.Dict("optimizer").Dict("state")
+	for i := range a.First {
+		n, err := FromRaw(raw.FromFloat32("", nil, []float32{7}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		state.Dict(int64(i)).Set("step", n)
+	}
+	for name, root := range map[string]*Dict{"int": old, "tensor": young} {
+		f, err := Open(writeFile(t, root, WriteOptions{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		got, err := f.Checkpoint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := got.Optimizer
+		if o.Adam == nil || o.LR != 0.1 || o.Adam.Beta1 != 0.5 || o.Adam.Beta2 != 0.999 || o.Adam.Eps != 1e-8 || o.Adam.Steps != 7 ||
+			len(o.Adam.First) != len(a.First) || o.Adam.First[0] == nil || o.Adam.Second[len(a.Second)-1] == nil {
+			t.Errorf("%s: %+v, %+v", name, o, o.Adam)
+		}
 	}
 }
 
