@@ -60,7 +60,10 @@ func results(runs []*runRecord) report.Table {
 			row[5], row[6], row[11] = percent(r.knn[n-1].KNN), percent(best), fmt.Sprintf("%.0f", r.knn[n-1].Seconds)
 		}
 		if r.probe != nil {
-			row[2], row[7], row[8], row[9], row[11] = r.probe.Model, percent(r.probe.Top1), percent(r.probe.Top5), strconv.Itoa(r.probe.Layer), fmt.Sprintf("%.0f", r.probe.Seconds)
+			row[2], row[7], row[9], row[11] = r.probe.Model, percent(r.probe.Top1), strconv.Itoa(r.probe.Layer), fmt.Sprintf("%.0f", r.probe.Seconds)
+			if r.probe.Top5 != nil {
+				row[8] = percent(*r.probe.Top5)
+			}
 		}
 		if v, ok := r.lastSpeed(); ok {
 			row[10] = fmt.Sprintf("%.0f", v)

@@ -2,6 +2,7 @@ package flows
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -10,19 +11,28 @@ import (
 	"github.com/contraflow/contraflow/io/torch"
 )
 
-// What a state that came from a .pth keeps of it besides tensors: the options as they stood there, and SGD's numbers.
+// What a state that came from a .pth keeps of it besides tensors: the options as they stood there, and the optimiser's numbers.
 const (
 	metaOptions   = "options"   // Options
 	metaOpt       = "opt"       // the reference's own options, flag names to values
-	metaOptimizer = "optimizer" // pthSGD
+	metaOptimizer = "optimizer" // pthOptimizer
 )
 
-type pthSGD struct {
+type pthOptimizer struct {
 	LR          float64 `json:"lr"`
 	Momentum    float64 `json:"momentum"`
 	Dampening   float64 `json:"dampening"`
 	WeightDecay float64 `json:"weight_decay"`
 	Nesterov    bool    `json:"nesterov"`
+
+	Adam *pthAdam `json:"adam,omitempty"` // nil for SGD
+}
+
+type pthAdam struct {
+	Beta1 float64 `json:"beta1"`
+	Beta2 float64 `json:"beta2"`
+	Eps   float64 `json:"eps"`
+	Steps int     `json:"steps"`
 }
 
 // readPth reads a checkpoint of the reference. A .pth of another kind gives its tensors under their paths.
@@ -72,7 +82,20 @@ func fromPth(s *checkpoint.State, c *torch.Checkpoint) error {
 		if err := add(velocityPrefix+prefix, velocity); err != nil {
 			return err
 		}
-		if err := setMeta(s, metaOptimizer, pthSGD{o.LR, o.Momentum, o.Dampening, o.WeightDecay, o.Nesterov}); err != nil {
+		numbers := pthOptimizer{LR: o.LR, Momentum: o.Momentum, Dampening: o.Dampening, WeightDecay: o.WeightDecay, Nesterov: o.Nesterov}
+		if a := o.Adam; a != nil {
+			numbers.Adam = &pthAdam{a.Beta1, a.Beta2, a.Eps, a.Steps}
+			for i, p := range params {
+				if a.First[i] == nil || a.Second[i] == nil {
+					continue
+				}
+				err := errors.Join(add(adamFirst, torch.StateDict{{Name: p.Name, Tensor: a.First[i]}}), add(adamSecond, torch.StateDict{{Name: p.Name, Tensor: a.Second[i]}}))
+				if err != nil {
+					return err
+				}
+			}
+		}
+		if err := setMeta(s, metaOptimizer, numbers); err != nil {
 			return err
 		}
 	}
@@ -158,6 +181,9 @@ func readEntry(s *checkpoint.State, extra *torch.Dict) error {
 		if !ok {
 			return fmt.Errorf("entry %q: %q is no tensor", metaKey, name)
 		}
+		if s.Tensor(name) != nil { // of the optimizer too: files before this one kept Adam's moments twice
+			continue
+		}
 		r, err := t.Raw(name)
 		if err != nil {
 			return err
@@ -171,7 +197,11 @@ func readEntry(s *checkpoint.State, extra *torch.Dict) error {
 // position of MoCo's queue, go into an entry of their own, which they ignore.
 func toPth(s *checkpoint.State) (*torch.Checkpoint, error) {
 	c := &torch.Checkpoint{Prefix: torch.ReferencePrefix, Epoch: s.Epoch}
-	velocity := map[string]*torch.Tensor{}
+	velocity, moments := map[string]*torch.Tensor{}, map[string]*torch.Tensor{}
+	numbers, ok, err := optimizerOf(s)
+	if err != nil {
+		return nil, err
+	}
 	rest := torch.NewDict(torch.PlainDict)
 	for _, t := range s.Tensors {
 		x, err := torch.FromRaw(referenceType(t))
@@ -179,7 +209,9 @@ func toPth(s *checkpoint.State) (*torch.Checkpoint, error) {
 			return nil, err
 		}
 		name, ok := "", false
-		if name, ok = strings.CutPrefix(t.Name, velocityPrefix); ok {
+		if numbers.Adam != nil && (strings.HasPrefix(t.Name, adamFirst) || strings.HasPrefix(t.Name, adamSecond)) {
+			moments[t.Name] = x
+		} else if name, ok = strings.CutPrefix(t.Name, velocityPrefix); ok {
 			velocity[name] = x
 		} else if name, ok = strings.CutPrefix(t.Name, momentumPrefix+torch.ReferencePrefix); ok {
 			c.ModelEMA = append(c.ModelEMA, torch.Named{Name: name, Tensor: x})
@@ -206,8 +238,8 @@ func toPth(s *checkpoint.State) (*torch.Checkpoint, error) {
 		return nil, err
 	}
 	c.Options = o
-	if c.Optimizer, err = sgdOf(s, c, velocity); err != nil {
-		return nil, err
+	if ok || len(velocity) > 0 { // otherwise parameters only
+		c.Optimizer = numbers.optimizer(c, velocity, moments)
 	}
 	for name := range velocity {
 		return nil, fmt.Errorf("%s%s belongs to no parameter", velocityPrefix, name)
@@ -238,51 +270,71 @@ func referenceType(t raw.Tensor) raw.Tensor {
 	return raw.FromInt64(t.Name, t.Shape, v)
 }
 
-// sgdOf takes from velocity what belongs to the parameters that the scripts' optimizer has.
-func sgdOf(s *checkpoint.State, c *torch.Checkpoint, velocity map[string]*torch.Tensor) (*torch.Optimizer, error) {
-	var sgd pthSGD
+// optimizerOf is what a state says of its optimiser; ok is false when it says nothing.
+func optimizerOf(s *checkpoint.State) (o pthOptimizer, ok bool, err error) {
 	if text, ok := s.Meta[metaOptimizer]; ok {
-		if err := json.Unmarshal(text, &sgd); err != nil {
-			return nil, fmt.Errorf("%s: %w", metaOptimizer, err)
+		if err := json.Unmarshal(text, &o); err != nil {
+			return o, false, fmt.Errorf("%s: %w", metaOptimizer, err)
 		}
-	} else if o, err := optionsOf(s); err == nil {
-		sgd = pthSGD{LR: o.Optim.Rate(max(s.Epoch, 1)), Momentum: o.Optim.Momentum, WeightDecay: o.Optim.WeightDecay}
-	} else if len(velocity) == 0 {
-		return nil, nil // parameters only
+		return o, true, nil
 	}
+	if saved, err := optionsOf(s); err == nil {
+		return pthOptimizer{LR: saved.Optim.Rate(max(s.Epoch, 1)), Momentum: saved.Optim.Momentum, WeightDecay: saved.Optim.WeightDecay}, true, nil
+	}
+	return o, false, nil
+}
+
+// optimizer takes from velocity, or for Adam from moments, what belongs to the parameters that the scripts' optimizer has.
+func (n pthOptimizer) optimizer(c *torch.Checkpoint, velocity, moments map[string]*torch.Tensor) *torch.Optimizer {
 	prefix, params := torch.ReferencePrefix, c.Model.Parameters()
 	if c.Classifier != nil {
 		prefix, params = classifierPrefix, c.Classifier.Parameters()
 	}
-	o := &torch.Optimizer{LR: sgd.LR, Momentum: sgd.Momentum, Dampening: sgd.Dampening, WeightDecay: sgd.WeightDecay, Nesterov: sgd.Nesterov}
+	o := &torch.Optimizer{LR: n.LR, Momentum: n.Momentum, Dampening: n.Dampening, WeightDecay: n.WeightDecay, Nesterov: n.Nesterov}
+	if a := n.Adam; a != nil {
+		o.Adam = &torch.Adam{Beta1: a.Beta1, Beta2: a.Beta2, Eps: a.Eps, Steps: a.Steps}
+		for _, p := range params {
+			o.Adam.First, o.Adam.Second = append(o.Adam.First, moments[adamFirst+p.Name]), append(o.Adam.Second, moments[adamSecond+p.Name])
+		}
+		return o
+	}
 	for _, p := range params {
 		o.Velocity = append(o.Velocity, velocity[prefix+p.Name])
 		delete(velocity, prefix+p.Name)
 	}
-	return o, nil
+	return o
 }
 
 // optionsFrom reads an argparse.Namespace of the reference into the options of a method; names that no flag has, and
 // values that a flag does not take, leave the default.
 func optionsFrom(method string, opt *torch.Dict) Options {
 	o := Defaults(method)
-	for _, f := range flagTable() {
-		if !f.applies(method) {
-			continue
-		}
-		for _, name := range append([]string{f.name}, f.aliases...) {
-			v, ok := opt.Get(name)
-			if !ok || v == nil {
-				continue
-			}
-			target := valueOf(f.value(&o))
-			if before := target.String(); target.Set(flagText(v)) != nil {
-				_ = target.Set(before) // pflag writes what it could parse, even when it fails
-			}
-		}
-	}
+	o.read(opt)
 	o.Run = Defaults(method).Run // folders and the like are of the run that wrote the file, not of its model
 	return o
+}
+
+// read takes the values that an argparse.Namespace has for the flags of o's method.
+func (o *Options) read(opt *torch.Dict) {
+	for _, f := range flagTable() {
+		if f.applies(o.Method) {
+			readFlag(opt, f.value(o), append([]string{f.name}, f.aliases...))
+		}
+	}
+}
+
+// readFlag takes the value that an argparse.Namespace has under one of a flag's names, if the flag takes it.
+func readFlag(opt *torch.Dict, field any, names []string) {
+	for _, name := range names {
+		v, ok := opt.Get(name)
+		if !ok || v == nil {
+			continue
+		}
+		target := valueOf(field)
+		if before := target.String(); target.Set(flagText(v)) != nil {
+			_ = target.Set(before) // pflag writes what it could parse, even when it fails
+		}
+	}
 }
 
 func flagText(v torch.Value) string {
@@ -300,15 +352,11 @@ func flagText(v torch.Value) string {
 // loss. Options that came from a .pth are given back as they were.
 func optionsTo(s *checkpoint.State) (*torch.Dict, error) {
 	opt := torch.NewDict(torch.Namespace)
-	if text, ok := s.Meta[metaOpt]; ok {
-		v, err := parseJSON(text)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", metaOpt, err)
-		}
-		fields, ok := v.(*torch.Dict)
-		if !ok {
-			return nil, fmt.Errorf("%s is no JSON object", metaOpt)
-		}
+	fields, err := optOf(s)
+	if err != nil {
+		return nil, err
+	}
+	if fields != nil {
 		for i := range fields.Len() {
 			opt.Set(fields.At(i))
 		}

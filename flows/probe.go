@@ -20,11 +20,11 @@ import (
 
 // ProbeResult is what a linear probe found; accuracies are shares in [0,1] of the validation images.
 type ProbeResult struct {
-	Top1   float64 `json:"top1"` // of the best epoch by top-1
-	Top5   float64 `json:"top5"` // of the same epoch
-	Layer  int     `json:"layer"`
-	Epochs int     `json:"epochs"` // done
-	Best   int     `json:"best_epoch"`
+	Top1   float64  `json:"top1"`           // of the best epoch by top-1
+	Top5   *float64 `json:"top5,omitempty"` // of the same epoch; nil when nobody knows, as after a .pth of the reference
+	Layer  int      `json:"layer"`
+	Epochs int      `json:"epochs"` // done
+	Best   int      `json:"best_epoch"`
 
 	LastTop1 float64 `json:"last_top1"`
 	LastTop5 float64 `json:"last_top5"`

@@ -208,7 +208,7 @@ func (r *ProbeRun) endOfEpoch(s *ProbeStep) error {
 		TestLoss: p.Test.mean(p.Test.Loss), TestTop1: p.Test.mean(p.Test.Top1), TestTop5: p.Test.mean(p.Test.Top5)}
 	e.Best = e.Epoch == 1 || e.TestTop1 > p.BestTop1 || p.BestEpoch == 0
 	if e.Best {
-		p.BestTop1, p.BestTop5, p.BestEpoch = e.TestTop1, e.TestTop5, e.Epoch
+		p.BestTop1, p.BestTop5, p.BestEpoch = e.TestTop1, &e.TestTop5, e.Epoch
 	}
 	e.BestTop1 = p.BestTop1
 	e.Seconds, e.Passed = time.Since(r.epoch).Seconds(), time.Since(r.begun).Seconds()

@@ -36,7 +36,7 @@ type probeProgress struct {
 	Test      probeSums `json:"test"`  // of the last validation
 	Validated int       `json:"validated"`
 	BestTop1  float64   `json:"best_top1"`
-	BestTop5  float64   `json:"best_top5"`
+	BestTop5  *float64  `json:"best_top5"` // of that epoch; nil when nobody knows, as after a .pth of the reference
 	BestEpoch int       `json:"best_epoch"`
 }
 
@@ -86,8 +86,11 @@ func (r *ProbeRun) state(h *HeadState) (*checkpoint.State, error) {
 		return nil, err
 	}
 	s.Meta[metaOpt] = opt
-	return s, errors.Join(setMeta(s, metaProbe, r.o), setMeta(s, metaProgress, p),
-		setMeta(s, metaOptimizer, pthSGD{LR: p.LR, Momentum: r.o.Momentum, WeightDecay: r.o.WeightDecay}))
+	numbers := pthOptimizer{LR: p.LR, Momentum: r.o.Momentum, WeightDecay: r.o.WeightDecay}
+	if a := r.head.Adam; a != nil {
+		numbers.Adam = &pthAdam{a.Beta1, a.Beta2, a.Eps, h.Steps}
+	}
+	return s, errors.Join(setMeta(s, metaProbe, r.o), setMeta(s, metaProgress, p), setMeta(s, metaOptimizer, numbers))
 }
 
 // pthOptions are the options as the reference's scripts keep them, flag names to values.
@@ -150,37 +153,9 @@ func (r *ProbeRun) savePth(name string, h *HeadState) error {
 	if err != nil {
 		return err
 	}
-	root := c.Value()
-	if h.Second != nil {
-		optimizer, err := r.adamDict(s, h)
-		if err != nil {
-			return err
-		}
-		root.Set("optimizer", optimizer)
-	}
 	return replaceFile(filepath.Join(r.Dir, name), func(w io.Writer) error {
-		return torch.Write(w, root, torch.WriteOptions{Name: strings.TrimSuffix(name, ".pth")})
+		return torch.Write(w, c.Value(), torch.WriteOptions{Name: strings.TrimSuffix(name, ".pth")})
 	})
-}
-
-// adamDict is the state of torch.optim.Adam.
-func (r *ProbeRun) adamDict(s *checkpoint.State, h *HeadState) (*torch.Dict, error) {
-	state, ids := torch.NewDict(torch.PlainDict), &torch.List{}
-	for i, name := range h.Names {
-		entry := torch.NewDict(torch.PlainDict).Set("step", int64(h.Steps))
-		for key, prefix := range map[string]string{"exp_avg": adamFirst, "exp_avg_sq": adamSecond} {
-			t, err := torch.FromRaw(*s.Tensor(prefix + name))
-			if err != nil {
-				return nil, err
-			}
-			entry.Set(key, t)
-		}
-		state.Set(int64(i), entry)
-		ids.Items = append(ids.Items, int64(i))
-	}
-	group := torch.NewDict(torch.PlainDict).Set("lr", r.progress.LR).Set("betas", torch.Tuple{r.o.Beta1, r.o.Beta2}).Set("eps", 1e-8).
-		Set("weight_decay", r.o.WeightDecay).Set("amsgrad", false).Set("params", ids)
-	return torch.NewDict(torch.PlainDict).Set("state", state).Set("param_groups", &torch.List{Items: []torch.Value{group}}), nil
 }
 
 // resume restores the checkpoint that --resume names, if there is one.
@@ -237,6 +212,20 @@ func (r *ProbeRun) restore(s *checkpoint.State) error {
 		p.Validated, p.Step = s.Epoch, s.Epoch*r.sampler[0].PerEpoch()
 		if best := take("best_acc1"); len(best) == 1 {
 			p.BestTop1, p.BestEpoch = float64(best[0])/100, s.Epoch
+		}
+		numbers, _, err := optimizerOf(s)
+		if err != nil {
+			return err
+		}
+		if a := numbers.Adam; a != nil && r.o.Adam {
+			p.AdamSteps = a.Steps
+		}
+		line, err := r.differences(s)
+		if err != nil {
+			return err
+		}
+		if line != "" {
+			r.Warnings = append(r.Warnings, line)
 		}
 	}
 	if h.Steps = p.AdamSteps; r.o.Adam && h.Steps > 0 && h.Moment[0] == nil {

@@ -288,7 +288,9 @@ func (r *runRecord) summary(p *report.Page) {
 	}
 	if r.probe != nil {
 		fact("top-1", percent(r.probe.Top1), fmt.Sprintf("best epoch, %d of %d", r.probe.Best, r.probe.Epochs))
-		fact("top-5", percent(r.probe.Top5), "of the same epoch")
+		if r.probe.Top5 != nil {
+			fact("top-5", percent(*r.probe.Top5), "of the same epoch")
+		}
 		fact("layer", strconv.Itoa(r.probe.Layer), fmt.Sprintf("%s, %d features", r.probe.Model, r.probe.Features))
 		fact("classes", strconv.Itoa(r.probe.Classes), "")
 	}

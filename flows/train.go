@@ -46,6 +46,9 @@ type Run struct {
 
 	fingerprint Fingerprint
 
+	// Warnings are lines on what was given and is not what happens.
+	Warnings []string
+
 	// Observe, if set, is told of every step, on the goroutine of the meter stage.
 	Observe func(r *stages.Report)
 	// EndOfEpoch, if set, is told of an epoch's last step and averages, after Observe.
@@ -234,6 +237,15 @@ func (r *Run) resume() error {
 		}
 		if err != nil {
 			return fmt.Errorf("--resume %s: %w", path, err)
+		}
+	}
+	if state.Step == 0 { // the reference's files are not refused: what differs is told
+		line, err := r.differences(state)
+		if err != nil {
+			return fmt.Errorf("--resume %s: %w", path, err)
+		}
+		if line != "" {
+			r.Warnings = append(r.Warnings, line)
 		}
 	}
 	step, err := r.restore(state)

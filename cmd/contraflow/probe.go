@@ -91,7 +91,11 @@ func newProbe() *cobra.Command {
 		if asJSON {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(res)
 		}
-		fmt.Fprintf(out, "probe of %s layer %d: top-1 %.4f, top-5 %.4f in epoch %d of %d\n", res.Model, res.Layer, res.Top1, res.Top5, res.Best, res.Epochs)
+		top5 := ""
+		if res.Top5 != nil {
+			top5 = fmt.Sprintf(", top-5 %.4f", *res.Top5)
+		}
+		fmt.Fprintf(out, "probe of %s layer %d: top-1 %.4f%s in epoch %d of %d\n", res.Model, res.Layer, res.Top1, top5, res.Best, res.Epochs)
 		return nil
 	}
 	c.SetUsageFunc(func(cmd *cobra.Command) error { return groupedUsage(cmd) })

@@ -90,6 +90,9 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 		return err
 	}
 	defer r.Close()
+	for _, w := range r.Warnings {
+		log.Warn().Msg(w)
+	}
 	r.Stop = stop
 	if classes := r.Classes(); len(classes) == 1 {
 		log.Warn().Msgf("the data has one class, %q: training needs none, but kNN and probes will have nothing to tell apart", classes[0])
