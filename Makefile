@@ -3,13 +3,16 @@
 GO ?= go
 STATICCHECK = $(GO) tool staticcheck
 
-.PHONY: bench-compare help build demo test race golden soak soak-data fuzz check lint cross generate coverage
+.PHONY: bench-compare help build static demo test race golden soak soak-data fuzz check lint cross generate coverage
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 build: ## the contraflow binary, without cgo
 	CGO_ENABLED=0 $(GO) build -o contraflow ./cmd/contraflow
+
+static: ## the same binary without libraries of the system, for musl and empty containers: without libjpeg-turbo
+	CGO_ENABLED=0 $(GO) build -tags static -o contraflow ./cmd/contraflow
 
 demo: ## draw a data set, train on it, judge the encoder, write build/demo/run-seed1*/report.html
 	$(GO) run ./cmd/contraflow demo --out build/demo
@@ -44,10 +47,12 @@ lint: ## formatting, vet, staticcheck
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
 
-cross: ## builds without cgo, without assembly, and for arm64
+cross: ## builds without cgo, without assembly, for arm64, macOS and Windows
 	CGO_ENABLED=0 $(GO) build ./...
 	CGO_ENABLED=0 $(GO) build -tags purego ./...
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet ./...
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build ./...
+	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build ./...
 
 PYTHON ?= /usr/bin/python3
 
