@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"context"
 	"time"
 
 	"github.com/contraflow/contraflow"
@@ -36,6 +37,34 @@ func (r *Run) deviceTrace(trace *contraflow.Trace) (restore func()) {
 		if tells {
 			tracer.OnSpan(nil)
 		}
+	}
+}
+
+// levels samples how many batches wait in every edge of a traced run's graph. The function it returns ends that, and the device's spans.
+func (r *Run) levels(ctx context.Context, g *contraflow.Graph) (done func()) {
+	if r.untrace == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				r.Trace.Sample(g.Stats())
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-finished
+		r.untrace()
+		r.untrace = nil
 	}
 }
 

@@ -84,31 +84,11 @@ func ProfileRun(ctx context.Context, o Options, p ProfileOptions) (*Profile, err
 // its spans, those of the device too, and the levels of its edges.
 func (r *Run) Flow(ctx context.Context, while time.Duration, trace *contraflow.Trace) (Rate, error) {
 	defer r.endless()()
-	if trace != nil {
-		kept := r.GraphOptions
-		r.GraphOptions = append(kept[:len(kept):len(kept)], contraflow.WithTrace(trace.Add))
-		defer func() { r.GraphOptions = kept }()
-		defer r.deviceTrace(trace)()
-	}
+	kept := r.Trace
+	r.Trace = trace
+	defer func() { r.Trace = kept }()
 	g := r.Graph()
-	if trace != nil {
-		sampling, done := context.WithCancel(ctx)
-		finished := make(chan struct{})
-		go func() {
-			defer close(finished)
-			tick := time.NewTicker(20 * time.Millisecond)
-			defer tick.Stop()
-			for {
-				select {
-				case <-sampling.Done():
-					return
-				case <-tick.C:
-					trace.Sample(g.Stats())
-				}
-			}
-		}()
-		defer func() { done(); <-finished }()
-	}
+	defer r.levels(ctx, g)()
 	return r.timed(ctx, g, while)
 }
 

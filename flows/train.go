@@ -63,6 +63,8 @@ type Run struct {
 	FS checkpoint.FS
 	// GraphOptions, if any, set up the graphs that the run builds, after what its own options say: traces, probes.
 	GraphOptions []contraflow.Option
+	// Trace, if set before the graph is built, gets the spans of its stages and of the device, and the levels of its edges.
+	Trace *contraflow.Trace
 	// Tuned, if set, is told when --autotune gives a stage another number of workers.
 	Tuned func(stage string, workers int)
 	// Stuck, if set, is told of a call of a stage that goes on for longer than --watchdog.
@@ -74,6 +76,7 @@ type Run struct {
 	Moved string
 
 	graph    *contraflow.Graph
+	untrace  func() // ends what Trace began, nil without
 	encode   *stages.Encode
 	averages Averages
 	spares   chan *stages.Snapshot
@@ -287,6 +290,10 @@ func (r *Run) Graph() *contraflow.Graph {
 	if r.o.Run.Watchdog > 0 && r.Stuck != nil {
 		opts = append(opts, contraflow.WithWatchdog(time.Duration(r.o.Run.Watchdog*float64(time.Second)), r.Stuck))
 	}
+	if r.Trace != nil {
+		opts = append(opts, contraflow.WithTrace(r.Trace.Add))
+		r.untrace = r.deviceTrace(r.Trace)
+	}
 	g := contraflow.New(r.o.Method, append(opts, r.GraphOptions...)...)
 	r.compute(g, r.loading(g))
 	r.graph = g
@@ -401,6 +408,7 @@ func (r *Run) Train(ctx context.Context) error {
 	if g == nil {
 		g = r.Graph()
 	}
+	defer r.levels(ctx, g)()
 	if err := r.makeRoom(); err != nil {
 		return err
 	}

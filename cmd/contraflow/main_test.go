@@ -113,9 +113,14 @@ func TestTrainAndScore(t *testing.T) {
 		t.Fatal(text)
 	}
 	code, _, text := command(t, "train", "cmc", "--data-folder", data, "--model", "resnets18v1", "--image-size", "32", "--nce-k", "4", "--batch-size", "4",
-		"--max_steps", "4", "--tb_path=", "--dataset", "imagenet100", "--model_path", dir, "--run_name", "run", "--beta1", "0.5", "--num_workers", "2")
+		"--max_steps", "4", "--tb_path=", "--dataset", "imagenet100", "--model_path", dir, "--run_name", "run", "--beta1", "0.5", "--num_workers", "2", "--trace", filepath.Join(dir, "trace.json"))
 	if code != 0 || !strings.Contains(text, "--beta1 has no effect") {
 		t.Fatalf("exit %d: %s", code, text)
+	}
+	for name, want := range map[string]string{"trace.json": `"forward l"`, "run/run.json": `"value": "resnet18v1"`} { // the model's name, not its other spelling
+		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %v, %q is missing", name, err, want)
+		}
 	}
 	code, out, text := command(t, "knn", "--model_path", filepath.Join(dir, "run"), "--data_folder", data, "--json")
 	var s map[string]float64

@@ -18,6 +18,8 @@ import (
 // traceSpans is how many spans a trace keeps, the newest.
 const traceSpans = 1 << 19
 
+const traceUsage = "file for a trace that ui.perfetto.dev opens: a row a stage worker, batches as spans, device spans"
+
 func newProfile() *cobra.Command {
 	c := group("profile", "Run a flow for a while and say which stage limits it, and what loading and compute would do alone")
 	for _, m := range methods {
@@ -74,7 +76,7 @@ func newProfileMethod(method, short string) *cobra.Command {
 	})
 	f := c.Flags()
 	f.Float64Var(&p.Seconds, "seconds", 20, "how long the flow runs; each half alone then runs a quarter of that")
-	f.StringVar(&trace, "trace", "", "file for a trace that ui.perfetto.dev opens: a row a stage worker, batches as spans, device spans")
+	f.StringVar(&trace, "trace", "", traceUsage)
 	const about = "file for a drawing of the flow with rates on its edges, .svg or .dot"
 	if pairs := f.Lookup("graph"); pairs != nil { // train cmc has a flag of this name
 		pairs.Value = &pairsOrFile{pairs.Value, &graph}

@@ -33,12 +33,19 @@ func newTrain() *cobra.Command {
 }
 
 func newTrainMethod(method, short string) *cobra.Command {
-	return newFlow(method, short, func(cmd *cobra.Command, o flows.Options, fromPreset []string) error {
+	var trace string
+	c := newFlow(method, short, func(cmd *cobra.Command, o flows.Options, fromPreset []string) error {
+		if err := writable(trace); err != nil {
+			return fmt.Errorf("--trace: %w", err)
+		}
 		ctx, stop, done := stopper(cmd.Context())
 		defer done()
 		settings := flows.Settings(cmd.Flags(), method, o.Run.Preset, fromPreset)
-		return train(ctx, o, settings, stop, cmd.OutOrStdout(), logger(cmd.ErrOrStderr(), o.Run.Quiet))
+		return train(ctx, o, settings, trace, stop, cmd.OutOrStdout(), logger(cmd.ErrOrStderr(), o.Run.Quiet))
 	})
+	c.Flags().StringVar(&trace, "trace", "", traceUsage)
+	c.Flags().Lookup("trace").Annotations = map[string][]string{"group": {"Run"}}
+	return c
 }
 
 // newFlow is a command that takes the flags of a training method, checks them and goes on with what they say.
@@ -78,8 +85,8 @@ func newFlow(method, short string, run func(cmd *cobra.Command, o flows.Options,
 	return c
 }
 
-// train runs one method with a status line a second.
-func train(ctx context.Context, o flows.Options, settings map[string]flows.Setting, stop <-chan struct{}, out io.Writer, log zerolog.Logger) error {
+// train runs one method with a status line a second, and writes a trace of it unless that is "".
+func train(ctx context.Context, o flows.Options, settings map[string]flows.Setting, trace string, stop <-chan struct{}, out io.Writer, log zerolog.Logger) error {
 	live, err := flows.NewLive(o)
 	if err != nil {
 		return err
@@ -94,6 +101,9 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 		log.Warn().Msg(w)
 	}
 	r.Stop = stop
+	if trace != "" {
+		r.Trace = contraflow.NewTrace(traceSpans)
+	}
 	if classes := r.Classes(); len(classes) == 1 {
 		log.Warn().Msgf("the data has one class, %q: training needs none, but kNN and probes will have nothing to tell apart", classes[0])
 	}
@@ -140,6 +150,11 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	}
 	err = r.Train(ctx)
 	p.end()
+	if trace != "" {
+		if traceErr := writeFile(trace, r.Trace.WriteJSON); traceErr != nil && err == nil {
+			err = fmt.Errorf("--trace: %w", traceErr)
+		}
+	}
 	for _, closeErr := range []error{m.Close(), scalars.Close(), judge.Finish(ctx, err)} {
 		if err == nil {
 			err = closeErr
