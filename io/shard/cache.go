@@ -15,6 +15,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
+// rules counts the changes of scan: what was kept under older ones is not taken.
+const rules = 2
+
 // cacheFile is where something about a source is kept, by its name and content.
 func cacheFile(ctx context.Context, s source, ending string) (string, error) {
 	dir := os.Getenv("CONTRAFLOW_CACHE")
@@ -36,7 +39,7 @@ func cacheFile(ctx context.Context, s source, ending string) (string, error) {
 			return "", err
 		}
 	}
-	sum := sha256.Sum256([]byte(name + "\x00" + id))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s\x00%s", rules, name, id))
 	return filepath.Join(dir, hex.EncodeToString(sum[:16])+ending), nil
 }
 

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"archive/tar"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,8 +26,25 @@ func split(name string) (key, ext string) {
 // maxLabel bounds a .cls member.
 const maxLabel = 4096
 
+// record is what tar fills its file up to, 20 blocks: the zeros behind the mark of the end are fewer. Other writers add less or none.
+const record = 20 * 512
+
+// padding checks what lies behind the mark of the end: zeros, and no more than tar writes. A hole of zeros in a damaged file looks
+// like the mark, and all samples behind it would be missing.
+func padding(r io.ReaderAt, at, n int64) error {
+	rest := make([]byte, min(n-at, record))
+	if _, err := r.ReadAt(rest, at); err != nil {
+		return err
+	}
+	if len(bytes.Trim(rest, "\x00")) > 0 || len(rest) == record {
+		return fmt.Errorf("damaged: the tar ends at byte %d of %d, want at most %d zeros behind its end: it has a hole, or several tars were joined", at, n, record-512)
+	}
+	return nil
+}
+
 // scan reads the headers of a tar of n bytes and lists its samples. A sample has the first image among its members; members
-// without one are left out. A tar that ends early, also without its two blocks of zeros, is an error.
+// without one are left out. A tar that ends early, also without its two blocks of zeros, is an error, and so is one that goes on
+// behind them.
 func scan(r io.ReaderAt, n int64) (*index, error) {
 	x := &index{bytes: n}
 	s := io.NewSectionReader(r, 0, n)
@@ -51,6 +69,9 @@ func scan(r io.ReaderAt, n int64) (*index, error) {
 		if errors.Is(err, io.EOF) {
 			if here-end < 1024 {
 				return nil, fmt.Errorf("truncated: the %d bytes end without the mark of the end, behind %q", n, name)
+			}
+			if err := padding(r, here, n); err != nil {
+				return nil, fmt.Errorf("behind %q: %w", name, err)
 			}
 			break
 		}

@@ -307,6 +307,40 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
+// Zeros where members were look like the end of the tar: they are refused. The zeros that writers fill up with are not.
+func TestHoles(t *testing.T) {
+	data := foreign(t, tar.FormatPAX, pairs(40, 0, func(i int) string { return "1" })...)
+	read := func(data []byte) error {
+		path := filepath.Join(t.TempDir(), "a.tar")
+		os.WriteFile(path, data, 0o644)
+		s, err := shard.Open(ctx, path, "train")
+		if err == nil && s.Len() != 40 {
+			t.Errorf("%d samples, want 40", s.Len())
+		}
+		if err != nil && (!strings.HasPrefix(err.Error(), path) || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("got %v", err)
+		}
+		return err
+	}
+	for at := 4096; at < len(data)-11<<10; at += 4096 {
+		for name, to := range map[string]int{"a hole": at + 4096, "zeros to the end": len(data)} {
+			hole := bytes.Clone(data)
+			clear(hole[at:to])
+			if read(hole) == nil {
+				t.Errorf("%s at byte %d of %d is not seen", name, at, len(data))
+			}
+		}
+	}
+	if read(append(bytes.Clone(data), data...)) == nil {
+		t.Error("two tars in one file are read as one")
+	}
+	for _, fill := range []int{0, 512, 5120 - 512, 10240 - 512} { // Go and Rust, libarchive, pax and cpio, GNU and Python at most
+		if err := read(append(bytes.Clone(data), make([]byte, fill)...)); err != nil {
+			t.Errorf("%d zeros behind the end: %v", fill, err)
+		}
+	}
+}
+
 // One flipped bit anywhere in an image is found, by the sample's sum and by the shard's.
 func TestChecksums(t *testing.T) {
 	dir := written(t, 12)
