@@ -6,8 +6,9 @@
 // A shard lies in a folder or behind an HTTP server that answers range requests. Every sample is read at its place, so that any
 // order and any first sample cost the same. Places come from an index: the one that Writer leaves beside each shard, or
 // one made by reading the tar headers once and kept in the cache folder. Shards that are compressed as a whole cannot be
-// read at a place: a plain copy of each is kept in the cache folder. The environment variable CONTRAFLOW_CACHE names that
-// folder; without it the user's cache folder is taken.
+// read at a place: a plain copy of each is kept in the cache folder, with an index that has a CRC of every image. A copy that is
+// damaged or gone is made anew. The environment variable CONTRAFLOW_CACHE names that folder; without it the user's cache folder
+// is taken.
 //
 // # Labels
 //

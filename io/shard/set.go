@@ -78,7 +78,8 @@ func redactAny(where string) string {
 
 // open finds the index of a shard and checks that it belongs to it.
 func (o *opened) open(ctx context.Context) (err error) {
-	if o.source, err = plain(ctx, o.source); err != nil {
+	if compressed(o.source) {
+		o.source, o.index, err = plain(ctx, o.source)
 		return err
 	}
 	text, err := o.readIndex(ctx)
@@ -284,16 +285,12 @@ func (s *Set) Read(ctx context.Context, i int, buf []byte) ([]byte, error) {
 		into = make([]byte, r.size)
 	}
 	into = into[:r.size]
-	if err := o.readAt(ctx, into, r.at); err != nil {
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, fmt.Errorf("the shard is truncated: it ends before byte %d", r.at+int64(r.size))
-		}
-		return nil, err
+	err := o.fetch(ctx, into, r)
+	if c, ok := o.source.(*copied); ok && err != nil && ctx.Err() == nil {
+		err = c.renew(ctx, func() error { return o.fetch(ctx, into, r) })
 	}
-	if o.summed {
-		if sum := crc32.Checksum(into, castagnoli); sum != r.sum {
-			return nil, fmt.Errorf("the checksum is %08x, want %08x: the shard is damaged", sum, r.sum)
-		}
+	if err != nil {
+		return nil, err
 	}
 	if !zipped {
 		return into, nil
@@ -306,6 +303,22 @@ func (s *Set) Read(ctx context.Context, i int, buf []byte) ([]byte, error) {
 		return nil, fmt.Errorf("damaged zstd: %w", err)
 	}
 	return out, nil
+}
+
+// fetch reads the bytes of a sample and checks their sum.
+func (o *opened) fetch(ctx context.Context, into []byte, r row) error {
+	if err := o.readAt(ctx, into, r.at); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return fmt.Errorf("the shard is truncated: it ends before byte %d", r.at+int64(r.size))
+		}
+		return err
+	}
+	if o.summed {
+		if sum := crc32.Checksum(into, castagnoli); sum != r.sum {
+			return fmt.Errorf("the checksum is %08x, want %08x: the shard is damaged", sum, r.sum)
+		}
+	}
+	return nil
 }
 
 // Shards is the number of shards.

@@ -268,6 +268,47 @@ func TestCompressed(t *testing.T) {
 	}
 }
 
+// A plain copy that was damaged is made anew, whether it is in use or found by the next run; the original is not blamed.
+func TestDamagedCopy(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("CONTRAFLOW_CACHE", cache)
+	plain := foreign(t, tar.FormatPAX, pairs(9, 0, func(i int) string { return fmt.Sprint(i % 2) })...)
+	path := filepath.Join(t.TempDir(), "a.tar.gz")
+	os.WriteFile(path, compressed(t, ".gz", plain), 0o644)
+	label := func(i int) int { return i % 2 }
+	used := open(t, path, "train")
+	found, _ := filepath.Glob(filepath.Join(cache, "shards", "*.tar"))
+	if len(found) != 1 {
+		t.Fatalf("copies %v", found)
+	}
+	zeros := bytes.Clone(plain)
+	clear(zeros[len(zeros)/3 : len(zeros)/2])
+	for name, damage := range map[string]func() error{
+		"zeros":    func() error { return os.WriteFile(found[0], zeros, 0o644) },
+		"cut":      func() error { return os.Truncate(found[0], int64(len(plain)/2)) },
+		"gone":     func() error { return os.Remove(found[0]) },
+		"no index": func() error { return errors.Join(os.WriteFile(found[0], zeros, 0o644), os.RemoveAll(found[0]+".idx")) },
+	} {
+		for _, s := range []*shard.Set{used, nil} {
+			if err := damage(); err != nil {
+				t.Fatal(err)
+			}
+			if s == nil {
+				s = open(t, path, "train")
+			}
+			same(t, s, 9, 0, label)
+			if got, _ := os.ReadFile(found[0]); !bytes.Equal(got, plain) {
+				t.Errorf("%s: the copy was not made anew", name)
+			}
+		}
+	}
+	os.WriteFile(path, compressed(t, ".gz", zeros), 0o644)
+	os.Remove(found[0])
+	if _, err := used.Read(ctx, 0, nil); err == nil || !strings.Contains(err.Error(), path+" has changed since it was opened") {
+		t.Errorf("another original: %v", err)
+	}
+}
+
 // Every way of cutting a shard is refused, and names it.
 func TestTruncated(t *testing.T) {
 	data := foreign(t, tar.FormatPAX, pairs(4, 0, func(i int) string { return "1" })...)
