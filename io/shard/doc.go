@@ -10,6 +10,9 @@
 // damaged or gone is made anew. The environment variable CONTRAFLOW_CACHE names that folder; without it the user's cache folder
 // is taken.
 //
+// A server that has answered before and fails is asked again for five minutes, with growing pauses. What it does not give in the end
+// is an UnreachableError.
+//
 // # Labels
 //
 // KEY.cls holds a number or a class name. Without it the folder in the key is the class; without that there are no labels.

@@ -3,6 +3,13 @@ package shard
 import "time"
 
 func init() {
-	pause = time.Millisecond
+	pause, patience = time.Millisecond, 20*time.Millisecond
 	freeGrowth = 1 << 20
+}
+
+// SetPatience is for one test, until restore is called.
+func SetPatience(d time.Duration) (restore func()) {
+	old := patience
+	patience = d
+	return func() { patience = old }
 }

@@ -146,12 +146,12 @@ func listURL(ctx context.Context, where, split string) (*listing, error) {
 		j.Path, j.RawPath = strings.TrimSuffix(u.Path, "/")+"/"+name, ""
 		return j.String()
 	}
-	text, err := get(ctx, client(), at(ManifestName))
+	text, err := get(ctx, client(), at(ManifestName), false)
 	if err != nil {
 		return nil, fmt.Errorf("%w: give the folder that contraflow data pack wrote, or name the shards: …/train-{000000..000146}.tar", err)
 	}
 	return listManifest(text, redact(at(ManifestName)), split, func(name string) source {
-		return &remote{url: at(name), client: client()}
+		return &remote{url: at(name), client: client(), met: true}
 	})
 }
 

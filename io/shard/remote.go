@@ -21,6 +21,7 @@ type remote struct {
 	mu    sync.Mutex
 	total int64  // 0: not known yet
 	tag   string // entity tag or date that came with the total
+	met   bool   // the server has answered before
 }
 
 // client keeps a connection for every worker.
@@ -32,15 +33,30 @@ var client = sync.OnceValue(func() *http.Client {
 })
 
 const (
-	tries    = 4
-	deadline = time.Minute // of one attempt
+	tries    = 4                // the fewest attempts
+	deadline = time.Minute      // of one attempt
+	longest  = 30 * time.Second // pause
 )
 
-// pause is the wait before the second attempt; it doubles.
-var pause = 200 * time.Millisecond
+var (
+	// pause is the wait before the second attempt; it doubles.
+	pause = 200 * time.Millisecond
+	// patience is how long a server that has answered before is asked again. The address of another may be wrong.
+	patience = 5 * time.Minute
+)
 
 // errRefused says that asking again gives the same answer.
 var errRefused = errors.New("refused")
+
+// UnreachableError is the error of a shard whose bytes its server did not give: it is down, refuses, or has another file now. It says
+// nothing about the sample.
+type UnreachableError struct{ Err error }
+
+func (e *UnreachableError) Error() string { return e.Err.Error() }
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// Unreachable keeps stages.Decode from taking another image.
+func (e *UnreachableError) Unreachable() {}
 
 // name is the address without what may be secret in it.
 func (r *remote) name() string { return redact(r.url) }
@@ -86,16 +102,23 @@ func (r *remote) readAt(ctx context.Context, p []byte, at int64) error {
 	if len(p) == 0 {
 		return nil
 	}
-	err := again(ctx, func(ctx context.Context) error { return r.ask(ctx, p, at) })
-	if err != nil {
-		return fmt.Errorf("%s: %w", r.name(), err)
+	r.mu.Lock()
+	met := r.met
+	r.mu.Unlock()
+	err := again(ctx, met, func(ctx context.Context) error { return r.ask(ctx, p, at) })
+	if err == nil {
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("%s: %w", r.name(), err)
+	if ctx.Err() != nil || errors.Is(err, io.ErrUnexpectedEOF) { // stopped; or the shard is truncated
+		return err
+	}
+	return &UnreachableError{err}
 }
 
-// again calls f until it succeeds, is refused, or has failed often enough.
-func again(ctx context.Context, f func(context.Context) error) error {
-	wait := pause
+// again calls f until it succeeds, is refused, or has failed often and, of a server that was met before, for long enough.
+func again(ctx context.Context, met bool, f func(context.Context) error) error {
+	began, wait := time.Now(), pause
 	for try := 1; ; try++ {
 		attempt, cancel := context.WithTimeout(ctx, deadline)
 		err := f(attempt)
@@ -111,14 +134,14 @@ func again(ctx context.Context, f func(context.Context) error) error {
 			return ctx.Err()
 		case errors.Is(err, errRefused):
 			return unwrapRefused(err)
-		case try == tries:
-			return fmt.Errorf("%w (%d attempts)", err, tries)
+		case try >= tries && (!met || time.Since(began) >= patience):
+			return fmt.Errorf("%w (%d attempts in %v)", err, try, time.Since(began).Round(time.Second))
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(wait):
-			wait *= 2
+			wait = min(2*wait, longest)
 		}
 	}
 }
@@ -180,6 +203,7 @@ func (r *remote) ask(ctx context.Context, p []byte, at int64) error {
 	if r.total == 0 {
 		r.total, r.tag = total, tag
 	}
+	r.met = true
 	changed := r.total != total || r.tag != tag
 	r.mu.Unlock()
 	if changed {
@@ -188,8 +212,10 @@ func (r *remote) ask(ctx context.Context, p []byte, at int64) error {
 	if at+int64(len(p)) > total {
 		return refused("%w", io.ErrUnexpectedEOF)
 	}
-	_, err = io.ReadFull(resp.Body, p)
-	return err
+	if n, err := io.ReadFull(resp.Body, p); err != nil { // as text: an end here is not the end of the shard
+		return fmt.Errorf("the answer breaks off after %d of %d bytes: %v", n, len(p), err)
+	}
+	return nil
 }
 
 // contentRange reads "bytes 5-9/10".
@@ -207,10 +233,10 @@ func contentRange(s string) (start, total int64, ok bool) {
 // maxText bounds a manifest or an index.
 const maxText = 1 << 30
 
-// get reads a small file whole.
-func get(ctx context.Context, c *http.Client, address string) ([]byte, error) {
+// get reads a small file whole. Met says whether its server has answered before.
+func get(ctx context.Context, c *http.Client, address string, met bool) ([]byte, error) {
 	var out []byte
-	err := again(ctx, func(ctx context.Context) error {
+	err := again(ctx, met, func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
 			return refused("%w", err)

@@ -2,6 +2,8 @@ package shard_test
 
 import (
 	"archive/tar"
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/contraflow/contraflow/io/shard"
 )
@@ -23,6 +26,8 @@ type host struct {
 	bytes    atomic.Int64
 	whole    bool
 	status   atomic.Int32
+	torn     atomic.Bool  // bodies break off
+	down     atomic.Int64 // requests that fail before the others do not
 }
 
 func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -37,6 +42,18 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s := h.status.Load(); s != 0 {
 		w.WriteHeader(int(s))
 		return
+	}
+	if h.down.Add(-1) >= 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if h.torn.Load() {
+		w.Header().Set("Content-Range", "bytes "+strings.TrimPrefix(r.Header.Get("Range"), "bytes=")+"/100000")
+		w.Header().Set("Content-Length", "50")
+		w.WriteHeader(http.StatusPartialContent)
+		w.Write([]byte("half"))
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
 	}
 	if h.whole {
 		r.Header.Del("Range")
@@ -151,4 +168,49 @@ func TestRemoteMistakes(t *testing.T) {
 	h.whole = false
 	_, err = shard.Open(ctx, "http://127.0.0.1:1/x.tar", "train")
 	check("nobody there", "http://127.0.0.1:1/x.tar: ", err)
+}
+
+// A server that is down for a while is waited for, as long as the context allows. One that stays away says nothing about the sample.
+func TestRemoteOutage(t *testing.T) {
+	h := &host{dir: written(t, 10)}
+	url := serve(t, h)
+	s := open(t, url+"/data", "train")
+	restore := shard.SetPatience(time.Minute)
+	h.down.Store(8)
+	if b, err := s.Read(ctx, 0, nil); err != nil || string(b) != string(image(0)) {
+		t.Errorf("after an outage: %v", err)
+	}
+	h.status.Store(503)
+	stopped, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if _, err := s.Read(stopped, 0, nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 10*time.Second {
+		t.Errorf("stopped during an outage: %v after %v", err, time.Since(began))
+	}
+	restore()
+	gone := func(what string, want bool) {
+		t.Helper()
+		_, err := s.Read(ctx, 0, nil)
+		if u := (*shard.UnreachableError)(nil); err == nil || errors.As(err, &u) != want || strings.Contains(err.Error(), "truncated") == want {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+	gone("an outage without end", true)
+	h.status.Store(403)
+	before := h.requests.Load()
+	gone("a refusal", true)
+	if n := h.requests.Load() - before; n != 1 {
+		t.Errorf("a refused request was made %d times", n)
+	}
+	h.status.Store(0)
+	s = open(t, url+"/data", "train")
+	h.torn.Store(true)
+	gone("an answer that breaks off", true)
+	if _, err := shard.Open(ctx, url+"/train-000000.tar", "train"); err == nil || strings.Contains(err.Error(), "damaged") {
+		t.Errorf("opening: got %v", err)
+	}
+	h.torn.Store(false)
+	os.Truncate(filepath.Join(h.dir, "train-000000.tar"), 300)
+	s = open(t, url+"/data", "train")
+	gone("a truncated shard", false)
 }

@@ -52,6 +52,9 @@ func Open(ctx context.Context, where, split string) (*Set, error) {
 				o.known = &l.known[i]
 			}
 			err := o.open(gctx)
+			if u := (*UnreachableError)(nil); errors.As(err, &u) { // whatever its reader took the failure for
+				err = u
+			}
 			s.shards[i] = o
 			return err
 		})
@@ -126,7 +129,7 @@ func (o *opened) readIndex(ctx context.Context) ([]byte, error) {
 		if ok {
 			query = "?" + query
 		}
-		return get(ctx, src.client, path+".idx"+query)
+		return get(ctx, src.client, path+".idx"+query, true)
 	}
 	return nil, nil
 }
