@@ -3,6 +3,8 @@ package flows_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +70,28 @@ func TestPackAndVerify(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(o.Out, "shards.json")); err == nil {
 		t.Error("a manifest was written all the same")
+	}
+}
+
+// A server that refuses says nothing about images: none of them is called bad.
+func TestVerifyOutage(t *testing.T) {
+	o := flows.DefaultPack
+	o.Folder, o.Out, o.Decoder = images(t), filepath.Join(t.TempDir(), "out"), "go"
+	if _, err := flows.Pack(context.Background(), o, t.Logf); err != nil {
+		t.Fatal(err)
+	}
+	files := http.FileServer(http.Dir(o.Out))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, ".tar") {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	defer s.Close()
+	r, err := flows.Verify(context.Background(), s.URL, "", "go", nil, 2, func(b flows.BadImage) { t.Errorf("%s: %s", b.Name, b.Error) })
+	if err == nil || !strings.Contains(err.Error(), "403 Forbidden") || len(r.Bad) > 0 {
+		t.Errorf("got %v", err)
 	}
 }
 

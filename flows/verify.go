@@ -2,6 +2,7 @@ package flows
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -44,6 +45,9 @@ func Verify(ctx context.Context, folder, classes, decoder string, names []string
 				if ctx.Err() != nil {
 					return rep, ctx.Err()
 				}
+				if unreachable(err) {
+					return rep, err
+				}
 				if err != nil {
 					note(BadImage{name, err.Error()})
 				}
@@ -56,6 +60,12 @@ func Verify(ctx context.Context, folder, classes, decoder string, names []string
 		rep.Images[splits[i]] = data.Len()
 	}
 	return rep, nil
+}
+
+// unreachable says that a server did not give the bytes: nothing is known of them.
+func unreachable(err error) bool {
+	u := (*shard.UnreachableError)(nil)
+	return errors.As(err, &u)
 }
 
 func verifySplit(ctx context.Context, split string, data stages.Dataset, d *jpeg.Decoder, workers int, note func(BadImage)) error {
@@ -73,6 +83,9 @@ func verifySplit(ctx context.Context, split string, data stages.Dataset, d *jpeg
 			raw, err := data.Read(ctx, i, buf)
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
+			}
+			if unreachable(err) {
+				return nil, err
 			}
 			if err == nil {
 				buf = raw

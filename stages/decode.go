@@ -148,13 +148,20 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 		if misfit := (*MisfitError)(nil); errors.As(err, &misfit) {
 			return err
 		}
+		if err := lost(err); err != nil {
+			return err
+		}
 		s := Substitution{Index: index, By: -1, Name: d.Data.Name(index), Err: err}
 		r := Draw(d.Seed, 0, index, PurposeSubstitute)
 		for range 20 {
 			other := r.IntN(d.Data.Len())
-			if d.load(ctx, b, other, choose) == nil {
+			instead := d.load(ctx, b, other, choose)
+			if instead == nil {
 				s.By = other
 				break
+			}
+			if err := lost(instead); err != nil {
+				return err
 			}
 		}
 		c.Bad = append(c.Bad, s)
@@ -184,6 +191,20 @@ func (d *Decode) count(index int) int {
 	}
 	d.bad[index] = true
 	return len(d.bad)
+}
+
+// unreachable is the error of a Dataset whose bytes could not be had, such as of a server that is down. It says nothing about the sample.
+type unreachable interface {
+	error
+	Unreachable()
+}
+
+// lost is the end of a run whose data cannot be reached, or nil: another image in a sample's place would change the weights.
+func lost(err error) error {
+	if u := unreachable(nil); errors.As(err, &u) {
+		return fmt.Errorf("%w: no other image takes its place: resume when the data can be reached again", err)
+	}
+	return nil
 }
 
 // stream is the random numbers of crop k of a sample: the second has streams of its own.

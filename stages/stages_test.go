@@ -256,6 +256,43 @@ func TestDecodeSubstitutes(t *testing.T) {
 	}
 }
 
+// away is the error of a server that is down.
+type away struct{ error }
+
+func (away) Unreachable() {}
+
+// remote is a memory of which one sample cannot be reached.
+type remote struct {
+	memory
+	away int
+}
+
+func (r remote) Read(ctx context.Context, i int, buf []byte) ([]byte, error) {
+	if i == r.away {
+		return nil, fmt.Errorf("far: %w", away{errors.New("no answer")})
+	}
+	return r.memory.Read(ctx, i, buf)
+}
+
+// A sample that cannot be reached is not replaced, nor is one whose replacement cannot be: the run ends, and may go on later.
+func TestDecodeEndsWhenDataIsAway(t *testing.T) {
+	m := memory{n: 20, broken: map[int]bool{4: true}}
+	d := loader(m)
+	c, err := d.Run(context.Background(), stages.Plan{Epoch: 1, Index: []int{4}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for gone, index := range map[int]int{7: 7, c.Bad[0].By: 4} {
+		d := loader(m)
+		d.Data = remote{m, gone}
+		d.OnBad = func(s stages.Substitution) { t.Errorf("%s is called bad", s.Name) }
+		_, err := d.Run(context.Background(), stages.Plan{Epoch: 1, Index: []int{index}})
+		if err == nil || !strings.Contains(err.Error(), "far: no answer: ") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("sample %d: got %v", index, err)
+		}
+	}
+}
+
 // Views hold the channels they were asked for, normalised.
 func TestViews(t *testing.T) {
 	space, err := pixel.LookupSpace("YCbCr")
