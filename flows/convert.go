@@ -60,13 +60,18 @@ func ReadState(path string) (*checkpoint.State, error) {
 	return nil, fmt.Errorf("%s has an ending that says nothing about its format: expected %s", path, StateFormats)
 }
 
-// WriteState writes s to path in the format of its ending; a path without one becomes a run folder with one checkpoint.
-// A file appears under its name only when it is complete. A .pth is what the reference's scripts load; plain
-// writes its options as a dict, for torch.load(weights_only=True).
+// WriteState writes s to path in the format of its ending; a path without one becomes a run folder with one checkpoint,
+// unless a run writes there: that is checkpoint.ErrInUse. A file appears under its name only when it is complete. A .pth is
+// what the reference's scripts load; plain writes its options as a dict, for torch.load(weights_only=True).
 func WriteState(path string, s *checkpoint.State, plain bool) error {
 	ending := strings.ToLower(filepath.Ext(path))
 	if info, err := os.Stat(path); ending == "" || err == nil && info.IsDir() {
-		_, err := checkpoint.Save(checkpoint.Disk{}, path, asFloat32(s), checkpoint.Options{})
+		lock, err := checkpoint.Acquire(path) // a run there would delete this checkpoint, or go on from it
+		if err != nil {
+			return err
+		}
+		defer lock.Release()
+		_, err = checkpoint.Save(checkpoint.Disk{}, path, asFloat32(s), checkpoint.Options{})
 		return err
 	}
 	var write func(io.Writer) error

@@ -3,6 +3,7 @@ package flows
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -227,10 +228,17 @@ func TestConvertRefuses(t *testing.T) {
 	bare := &checkpoint.State{Tensors: []raw.Tensor{raw.FromFloat32("a", []int{1}, []float32{1})}}
 	stray := mocoState(t)
 	stray.Tensors = append(stray.Tensors, raw.FromFloat32("velocity/encoder.module.gone", []int{1}, []float32{1}))
+	inUse := filepath.Join(dir, "run")
+	lock, err := checkpoint.Acquire(inUse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release()
 	for name, c := range map[string]struct {
 		err  error
 		want string
 	}{
+		"in use":       {WriteState(inUse, mocoState(t), false), "run folder is in use by process"},
 		"absent":       {Convert(filepath.Join(dir, "absent.pth"), file, false), "absent.pth"},
 		"no ending":    {Convert(file, filepath.Join(dir, "y.pth"), false), "says nothing about its format"},
 		"bad ending":   {WriteState(filepath.Join(dir, "y.txt"), mocoState(t), false), "no format to write"},
@@ -245,6 +253,9 @@ func TestConvertRefuses(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "y.pth")); err == nil {
 		t.Error("a failed conversion left a file")
+	}
+	if _, err := checkpoint.Latest(checkpoint.Disk{}, inUse); !errors.Is(err, checkpoint.ErrNone) {
+		t.Errorf("a checkpoint was written beside a run: %v", err)
 	}
 }
 
