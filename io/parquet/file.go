@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	pq "github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
@@ -50,19 +51,27 @@ func openFile(path string) (f *file, err error) {
 	}
 	f = &file{path: path, os: r, groups: p.RowGroups()}
 	for _, g := range f.groups {
+		n := g.NumRows()
+		if n < 0 || n > size-int64(f.n) { // an image takes more than a byte: what is reserved for rows is bounded by the file
+			return nil, fmt.Errorf("%d rows and more in %d bytes: damaged, or a bomb", int64(f.n)+n, size)
+		}
 		f.starts = append(f.starts, f.n)
-		f.n += int(g.NumRows())
+		f.n += int(n)
 	}
 	features := featuresOf(p)
 	if f.image, err = imageColumn(p, features); err != nil {
 		return nil, err
 	}
 	for g := range f.groups {
-		if err := indexPages(r, size, p, g, f.image); err != nil {
-			return nil, fmt.Errorf("row group %d: %w", g, err)
+		nulls, err := indexPages(r, size, p, g, f.image)
+		if err != nil {
+			return nil, err
+		}
+		if n := f.groups[g].NumRows(); n > 0 && nulls == n {
+			return nil, fmt.Errorf("row group %d: none of its %d rows has image bytes: only images that are embedded can be read", g, n)
 		}
 	}
-	return f, f.readLabels(p, features)
+	return f, f.readLabels(p, size, features)
 }
 
 // footer refuses what would make the parser reserve more than the file has.
@@ -149,7 +158,7 @@ func imageColumn(p *pq.File, features map[string]feature) (int, error) {
 }
 
 // readLabels reads the column of labels whole, if there is one.
-func (f *file) readLabels(p *pq.File, features map[string]feature) error {
+func (f *file) readLabels(p *pq.File, size int64, features map[string]feature) error {
 	var column *pq.Column
 	best := len(labelNames)
 	for _, c := range p.Root().Columns() {
@@ -173,7 +182,10 @@ func (f *file) readLabels(p *pq.File, features map[string]feature) error {
 	}
 	f.labels, f.names = make([]int32, 0, f.n), features[column.Name()].Names
 	number := map[string]int32{}
-	for _, g := range f.groups {
+	for i, g := range f.groups {
+		if _, err := indexPages(f.os, size, p, i, column.Index()); err != nil {
+			return err
+		}
 		err := values(g.ColumnChunks()[column.Index()], func(v pq.Value) error {
 			switch {
 			case v.IsNull():
@@ -244,60 +256,78 @@ func values(c pq.ColumnChunk, see func(pq.Value) error) error {
 const maxPage = 1 << 30
 
 // indexPages walks the page headers of a column chunk and gives it an index of them: without one, which few writers leave, each read would
-// start at the head of the row group. Pages that leave the chunk, or promise too much, are refused.
-func indexPages(r io.ReaderAt, size int64, p *pq.File, group, column int) error {
+// start at the head of the row group. Pages that leave the chunk, or promise too much, are refused. It counts the nulls that headers tell of.
+func indexPages(r io.ReaderAt, size int64, p *pq.File, group, column int) (nulls int64, err error) {
+	meta := &p.Metadata().RowGroups[group]
+	c := &meta.Columns[column]
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("row group %d, column %q: %w", group, strings.Join(c.MetaData.PathInSchema, "."), err)
+		}
+	}()
 	chunk, ok := p.RowGroups()[group].ColumnChunks()[column].(*pq.FileColumnChunk)
 	if !ok {
-		return errors.New("the column cannot be read at a place")
+		return 0, errors.New("it cannot be read at a place")
 	}
-	meta := &p.Metadata().RowGroups[group]
 	meta.Ordinal = int16(group) // optional in the file, and the reader goes by it
-	c := &meta.Columns[column]
 	at := c.MetaData.DataPageOffset
 	if d := c.MetaData.DictionaryPageOffset; d > 0 {
 		at = min(at, d)
 	}
 	end := at + c.MetaData.TotalCompressedSize
 	if at < 4 || end < at || end > size {
-		return fmt.Errorf("its images lie at bytes %d to %d of %d: truncated or damaged", at, end, size)
+		return 0, fmt.Errorf("it lies at bytes %d to %d of %d: truncated or damaged", at, end, size)
 	}
 	index := format.OffsetIndex{}
 	rows := int64(0)
 	for at < end {
 		h, n, err := pageHeader(r, at, end)
 		if err != nil {
-			return fmt.Errorf("page at byte %d: %w", at, err)
+			return 0, fmt.Errorf("page at byte %d: %w", at, err)
 		}
 		next := at + int64(n) + int64(h.CompressedPageSize)
 		if h.CompressedPageSize < 0 || next > end {
-			return fmt.Errorf("page at byte %d: its %d bytes leave the column", at, h.CompressedPageSize)
+			return 0, fmt.Errorf("page at byte %d: its %d bytes leave the column", at, h.CompressedPageSize)
 		}
 		if h.UncompressedPageSize < 0 || h.UncompressedPageSize > maxPage {
-			return fmt.Errorf("page at byte %d: %d bytes decompressed: taken for a decompression bomb", at, h.UncompressedPageSize)
+			return 0, fmt.Errorf("page at byte %d: %d bytes decompressed: taken for a decompression bomb", at, h.UncompressedPageSize)
 		}
-		count := int64(-1)
-		switch h.Type {
-		case format.DataPage:
-			count = int64(h.DataPageHeader.V.NumValues)
-		case format.DataPageV2:
-			count = int64(h.DataPageHeaderV2.V.NumRows)
+		count, null, ok := valuesOf(h)
+		if !ok || count > meta.NumRows-rows {
+			return 0, fmt.Errorf("page at byte %d: it has more values than there are rows, or bytes: damaged", at)
 		}
 		if count > 0 {
 			index.PageLocations = append(index.PageLocations, format.PageLocation{Offset: at, CompressedPageSize: int32(next - at), FirstRowIndex: rows})
-			rows += count
+			rows, nulls = rows+count, nulls+null
 		}
 		at = next
 	}
-	if rows != p.RowGroups()[group].NumRows() {
-		return fmt.Errorf("its pages have %d rows, want %d", rows, p.RowGroups()[group].NumRows())
+	if rows != meta.NumRows {
+		return 0, fmt.Errorf("its pages have %d rows, want %d", rows, meta.NumRows)
 	}
 	text, err := thrift.Marshal(new(thrift.CompactProtocol), &index)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	c.OffsetIndexOffset, c.OffsetIndexLength = 1, int32(len(text))
 	_, err = chunk.OffsetIndexFrom(bytes.NewReader(append([]byte{0}, text...)))
-	return err
+	return nulls, err
+}
+
+// valuesOf is the number of rows of a data page, and how many of them are null if the header says so. The reader reserves room for as many
+// values as any header promises: those of a dictionary lie in its bytes, and a row of our columns has one.
+func valuesOf(h *format.PageHeader) (count, nulls int64, ok bool) {
+	switch h.Type {
+	case format.DataPage:
+		v := &h.DataPageHeader.V
+		return int64(v.NumValues), v.Statistics.NullCount, v.NumValues >= 0
+	case format.DataPageV2:
+		v := &h.DataPageHeaderV2.V
+		return int64(v.NumValues), int64(v.NumNulls), v.NumValues >= 0 && v.NumRows == v.NumValues
+	case format.DictionaryPage:
+		return 0, 0, h.DictionaryPageHeader.V.NumValues <= h.UncompressedPageSize
+	}
+	return 0, 0, true
 }
 
 // pageHeader decodes the header at a place and says how long it is. Statistics may make it long.

@@ -181,6 +181,20 @@ func TestColumns(t *testing.T) {
 	}
 }
 
+// pages reads a file and finds the first page of a column.
+func pages(t *testing.T, path, column string) (data []byte, at int64) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := pq.OpenFile(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data, f.Metadata().RowGroups[0].Columns[f.Root().Column(column).Index()].MetaData.DataPageOffset
+}
+
 func TestMistakes(t *testing.T) {
 	if _, err := parquet.Open(ctx, t.TempDir(), "train"); !errors.Is(err, parquet.ErrNone) {
 		t.Errorf("an empty folder: %v", err)
@@ -204,6 +218,19 @@ func TestMistakes(t *testing.T) {
 	check("no images", "a.parquet: no column of images among [text]")
 	write(t, path, []row{{Label: 7, Image: &picture{Bytes: image(0)}}}, pq.KeyValueMetadata("huggingface", hf))
 	check("a label beyond the names", "label 7, and the metadata names 3")
+	type sparse struct {
+		Image []byte `parquet:"image,optional,dict"`
+		Label *int64 `parquet:"label,optional,dict"`
+	}
+	write(t, path, make([]sparse, 50))
+	check("nulls only", "none of its 20 rows has image bytes")
+	write(t, path, make([]sparse, 20000), pq.MaxRowsPerRowGroup(20000))
+	check("more rows than bytes", "20000 rows and more in")
+	write(t, path, rows(0, 20), pq.DataPageVersion(1))
+	lie, at := pages(t, path, "label")
+	lie[at+int64(bytes.Index(lie[at:], []byte{0x15, 20 << 1}))+1] = 63 << 1 // NumValues of the first page
+	os.WriteFile(path, lie, 0o644)
+	check("a page of labels that promises too much", `row group 0, column "label": page at byte`)
 	write(t, path, rows(0, 60), pq.Compression(&pq.Snappy))
 	whole, _ := os.ReadFile(path)
 	for n := 0; n < len(whole); n += len(whole)/50 + 1 {
