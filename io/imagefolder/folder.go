@@ -157,6 +157,9 @@ func (f *Folder) Label(i int) int { return f.labels[i] }
 // Name is the path of image i.
 func (f *Folder) Name(i int) string { return f.paths[i] }
 
+// maxFile bounds the bytes of one image, as in shards.
+const maxFile = 1 << 30
+
 // Read returns the bytes of image i, in buf when they fit.
 func (f *Folder) Read(_ context.Context, i int, buf []byte) ([]byte, error) {
 	file, err := os.Open(f.paths[i])
@@ -167,6 +170,9 @@ func (f *Folder) Read(_ context.Context, i int, buf []byte) ([]byte, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("the file has %d bytes: more than the %d that are read", info.Size(), maxFile)
 	}
 	n := int(info.Size())
 	if n == 0 {

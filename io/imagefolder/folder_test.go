@@ -72,6 +72,21 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// A file with holes may be larger than the memory: it is refused before anything is reserved.
+func TestHugeFile(t *testing.T) {
+	dir := tree(t, "a/x.jpg", "b/x.jpg")
+	if err := os.Truncate(filepath.Join(dir, "a/x.jpg"), 1<<40); err != nil {
+		t.Skip(err)
+	}
+	f, err := imagefolder.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Read(context.Background(), 0, nil); err == nil || !strings.Contains(err.Error(), "more than the 1073741824 that are read") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestOneClass(t *testing.T) {
 	f, err := imagefolder.Open(tree(t, "a/x.jpg", "a/y.jpg"), nil)
 	if !errors.Is(err, imagefolder.ErrOneClass) || f == nil || f.Len() != 2 {
