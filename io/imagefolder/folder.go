@@ -72,7 +72,7 @@ func Open(dir string, only []string) (*Folder, error) {
 	}
 	for label, class := range f.classes {
 		before := len(f.paths)
-		if err := f.list(filepath.Join(dir, class), label); err != nil {
+		if err := f.list(filepath.Join(dir, class), label, info); err != nil {
 			return nil, err
 		}
 		if len(f.paths) == before {
@@ -105,10 +105,10 @@ func isDir(dir string, e fs.DirEntry) bool {
 }
 
 // list adds the images of a class: folders sorted by their whole paths, as torchvision sorts what os.walk gives, so that a-b comes
-// before a/c, and files within.
-func (f *Folder) list(class string, label int) error {
+// before a/c, and files within. Half is the folder of the classes.
+func (f *Folder) list(class string, label int, half fs.FileInfo) error {
 	files := map[string][]string{}
-	if err := walk(class, files); err != nil {
+	if err := walk(class, files, []fs.FileInfo{half}); err != nil {
 		return err
 	}
 	for _, dir := range slices.Sorted(maps.Keys(files)) {
@@ -120,8 +120,19 @@ func (f *Folder) list(class string, label int) error {
 	return nil
 }
 
-// walk lists the images of a folder, sorted, and of those below.
-func walk(dir string, files map[string][]string) error {
+// walk lists the images of a folder, sorted, and of those below. Above are the folders on the way: a link back to one of them would be
+// walked without end.
+func walk(dir string, files map[string][]string, above []fs.FileInfo) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	for _, a := range above {
+		if os.SameFile(a, info) {
+			return fmt.Errorf("%s leads back to a folder that it lies in: remove the link", dir)
+		}
+	}
+	above = append(above, info)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
@@ -129,7 +140,7 @@ func walk(dir string, files map[string][]string) error {
 	for _, e := range entries {
 		switch {
 		case isDir(dir, e):
-			if err := walk(filepath.Join(dir, e.Name()), files); err != nil {
+			if err := walk(filepath.Join(dir, e.Name()), files, above); err != nil {
 				return err
 			}
 		case extensions[strings.ToLower(filepath.Ext(e.Name()))]:

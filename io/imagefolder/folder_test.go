@@ -72,6 +72,25 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// A link back to a folder on the way is refused; the same folder twice, beside each other, is not.
+func TestLinks(t *testing.T) {
+	for target, images := range map[string]int{".": 0, "..": 0, "../..": 0, "sub": 4} {
+		dir := tree(t, "a/x.jpg", "a/sub/y.jpg", "b/x.jpg")
+		for _, name := range []string{"l1", "l2"} {
+			if err := os.Symlink(target, filepath.Join(dir, "a", name)); err != nil {
+				t.Skip(err)
+			}
+		}
+		f, err := imagefolder.Open(dir, nil)
+		if images == 0 && (err == nil || !strings.Contains(err.Error(), "leads back to a folder that it lies in")) {
+			t.Errorf("a link to %s: got %v", target, err)
+		}
+		if images > 0 && (err != nil || f.Len() != images+1) {
+			t.Errorf("a link to %s: %v", target, err)
+		}
+	}
+}
+
 // A file with holes may be larger than the memory: it is refused before anything is reserved.
 func TestHugeFile(t *testing.T) {
 	dir := tree(t, "a/x.jpg", "b/x.jpg")
