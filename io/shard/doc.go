@@ -15,7 +15,8 @@
 //
 // # Labels
 //
-// KEY.cls holds a number or a class name. Without it the folder in the key is the class; without that there are no labels.
+// KEY.cls holds a number, -1 for none, or a class name. Without it the folder in the key is the class; without that there are no
+// labels.
 //
 // # What Writer leaves
 //

@@ -23,6 +23,14 @@ func split(name string) (key, ext string) {
 	return dir + stem, ext
 }
 
+// dotted says whether a member is an image with more dots in its name than one: its key has been cut short. Names that start with a dot
+// are no members of samples.
+func dotted(key, ext string) bool {
+	ext = strings.TrimSuffix(ext, ".zst")
+	at := strings.LastIndexByte(ext, '.')
+	return at >= 0 && isImage(ext[at+1:]) && key != "" && !strings.HasSuffix(key, "/")
+}
+
 // maxLabel bounds a .cls member.
 const maxLabel = 4096
 
@@ -43,7 +51,7 @@ func padding(r io.ReaderAt, at, n int64) error {
 }
 
 // scan reads the headers of a tar of n bytes and lists its samples. A sample has the first image among its members; members
-// without one are left out. A tar that ends early, also without its two blocks of zeros, is an error, and so is one that goes on
+// without one are left out, but not silently if it is for the dots in the name of one. A tar that ends early, also without its two blocks of zeros, is an error, and so is one that goes on
 // behind them.
 func scan(r io.ReaderAt, n int64) (*index, error) {
 	x := &index{bytes: n}
@@ -53,9 +61,16 @@ func scan(r io.ReaderAt, n int64) (*index, error) {
 		key, ext, label string
 		at, size        int64
 		image           bool
+		dotted          string
 	}
+	lost, lostName := 0, ""
 	flush := func() error {
 		if !sample.image {
+			if sample.dotted != "" {
+				if lost++; lost == 1 {
+					lostName = sample.dotted
+				}
+			}
 			return nil
 		}
 		sample.image = false
@@ -95,7 +110,7 @@ func scan(r io.ReaderAt, n int64) (*index, error) {
 			if err := flush(); err != nil {
 				return nil, err
 			}
-			sample.key, sample.label = key, ""
+			sample.key, sample.label, sample.dotted = key, "", ""
 		}
 		switch {
 		case ext == "cls":
@@ -109,9 +124,17 @@ func scan(r io.ReaderAt, n int64) (*index, error) {
 			sample.label = strings.TrimSpace(string(text))
 		case isImage(ext) && !sample.image:
 			sample.image, sample.ext, sample.at, sample.size = true, ext, here, h.Size
+		case sample.dotted == "" && dotted(key, ext):
+			sample.dotted = name
 		}
 	}
-	return x, flush()
+	if err := flush(); err != nil {
+		return nil, err
+	}
+	if lost > 0 {
+		return nil, fmt.Errorf("%d samples have no image but one with dots in its name, the first %q: WebDataset cuts names at the first dot: rename them, or pack the images with contraflow data pack", lost, lostName)
+	}
+	return x, nil
 }
 
 // sparse files have holes, so that their bytes do not lie in one place.

@@ -134,7 +134,7 @@ func (o *opened) readIndex(ctx context.Context) ([]byte, error) {
 	return nil, nil
 }
 
-// label finds the classes: the manifest's, or numbers, or the texts of the labels, or the folders in the keys.
+// label finds the classes: the manifest's, or numbers, of which -1 is none, or the texts of the labels, or the folders in the keys.
 func (s *Set) label(m *Manifest) error {
 	texts := map[string]bool{}
 	for i := range s.shards {
@@ -151,7 +151,7 @@ func (s *Set) label(m *Manifest) error {
 	numbers := true
 	for t := range texts {
 		v, err := strconv.ParseInt(t, 10, 32)
-		if numbers = err == nil && v >= 0; !numbers {
+		if numbers = err == nil && v >= -1; !numbers { // -1 is none
 			break
 		}
 		number[t], most = int32(v), max(most, v)

@@ -190,6 +190,7 @@ func TestForeign(t *testing.T) {
 		"numbers": {num, "[0 1 2 3]", func(i int) int { return i % 4 }},
 		"words":   {word, "[ant moth zebra]", func(i int) int { return []int{2, 0, 1}[i%3] }},
 		"none":    {none, "[]", func(int) int { return -1 }},
+		"-1":      {func(i int) string { return fmt.Sprint(i%3 - 1) }, "[0 1]", func(i int) int { return i%3 - 1 }},
 	} {
 		for _, format := range []tar.Format{tar.FormatUSTAR, tar.FormatPAX, tar.FormatGNU} {
 			dir := t.TempDir()
@@ -219,6 +220,22 @@ func TestForeign(t *testing.T) {
 	}
 	if _, err := shard.Open(ctx, t.TempDir(), "train"); !errors.Is(err, shard.ErrNone) {
 		t.Errorf("an empty folder: %v", err)
+	}
+}
+
+// Names are cut at the first dot, as WebDataset does. A sample that has no image for that is an error; more images of a sample, and the
+// hidden files of other systems, are not.
+func TestDots(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.tar")
+	fine := []string{"x.d/a.seg.png", "mask", "x.d/a.jpg", string(image(0)), "x.d/._a.jpg", "mac", "._b.jpg", "mac"}
+	os.WriteFile(path, foreign(t, tar.FormatPAX, fine...), 0o644)
+	same(t, open(t, path, "train"), 1, 0, func(int) int { return 0 })
+	for _, members := range [][]string{{"x.d/b.1.jpg", "b", "x.d/b.2.JPG", "b", "c.v2.ppm.zst", "c"}, {"b.1.cls", "1", "b.1.jpg", "b", "c.2.png", "c"}} {
+		os.WriteFile(path, foreign(t, tar.FormatPAX, append(slices.Clone(fine), members...)...), 0o644)
+		_, err := shard.Open(ctx, path, "train")
+		if err == nil || !strings.HasPrefix(err.Error(), path+": 2 samples") || !strings.Contains(err.Error(), `b.1.jpg"`) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 
