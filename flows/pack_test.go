@@ -51,6 +51,9 @@ func TestPackAndVerify(t *testing.T) {
 	if r := verify(t, o.Out); len(r.Bad) != 0 || r.Images["train"] != 27 || r.Shards != 2 {
 		t.Errorf("the shards: %+v", r)
 	}
+	if r := verify(t, filepath.Join(o.Out, "*.tar")); r.Shards != 0 || len(r.Images) == 0 {
+		t.Errorf("shards without a manifest: %+v", r)
+	}
 	o.ShortSide, o.Out = 0, filepath.Join(t.TempDir(), "plain")
 	if rep, err = flows.Pack(context.Background(), o, t.Logf); err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ func Verify(ctx context.Context, folder, classes, decoder string, names []string
 		rep.Format = stages.Format(data)
 		if s, ok := data.(*shard.Set); ok {
 			for k := range s.Shards() {
-				name, err := s.VerifyShard(ctx, k)
+				name, compared, err := s.VerifyShard(ctx, k)
 				if ctx.Err() != nil {
 					return rep, ctx.Err()
 				}
@@ -51,7 +51,9 @@ func Verify(ctx context.Context, folder, classes, decoder string, names []string
 				if err != nil {
 					note(BadImage{name, err.Error()})
 				}
-				rep.Shards++
+				if compared {
+					rep.Shards++
+				}
 			}
 		}
 		if err := verifySplit(ctx, splits[i], data, d, workers, note); err != nil {

@@ -107,7 +107,7 @@ func TestRemote(t *testing.T) {
 		t.Errorf("sample 0 is %s", name)
 	}
 	for k := range s.Shards() {
-		if name, err := s.VerifyShard(ctx, k); err != nil {
+		if name, compared, err := s.VerifyShard(ctx, k); err != nil || !compared {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -327,19 +327,19 @@ func (o *opened) fetch(ctx context.Context, into []byte, r row) error {
 // Shards is the number of shards.
 func (s *Set) Shards() int { return len(s.shards) }
 
-// VerifyShard reads shard k whole and compares it with the manifest. It gives its name; without a manifest there is nothing to compare.
-func (s *Set) VerifyShard(ctx context.Context, k int) (name string, err error) {
+// VerifyShard reads shard k whole and compares it with the manifest. It gives its name; without a manifest nothing is compared.
+func (s *Set) VerifyShard(ctx context.Context, k int) (name string, compared bool, err error) {
 	o := &s.shards[k]
 	if o.known == nil {
-		return o.name(), nil
+		return o.name(), false, nil
 	}
 	h := sha256.New()
 	w := &window{ctx: ctx, from: o.source, total: o.bytes, piece: 4 << 20}
 	if _, err := io.Copy(h, io.NewSectionReader(w, 0, o.bytes)); err != nil {
-		return o.name(), err
+		return o.name(), false, err
 	}
 	if sum := hex.EncodeToString(h.Sum(nil)); sum != o.known.SHA256 {
-		return o.name(), fmt.Errorf("the SHA-256 sum is %s, want %s", sum, o.known.SHA256)
+		return o.name(), true, fmt.Errorf("the SHA-256 sum is %s, want %s", sum, o.known.SHA256)
 	}
-	return o.name(), nil
+	return o.name(), true, nil
 }

@@ -105,7 +105,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("classes %v in %d shards", set.Classes(), set.Shards())
 		}
 		for k := range set.Shards() {
-			if name, err := set.VerifyShard(ctx, k); err != nil {
+			if name, compared, err := set.VerifyShard(ctx, k); err != nil || !compared {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -414,7 +414,7 @@ func TestChecksums(t *testing.T) {
 	if _, err := s.Read(ctx, 2, nil); err != nil {
 		t.Error(err)
 	}
-	if name, err := s.VerifyShard(ctx, 0); err == nil || name != path || !strings.Contains(err.Error(), "SHA-256") {
+	if name, _, err := s.VerifyShard(ctx, 0); err == nil || name != path || !strings.Contains(err.Error(), "SHA-256") {
 		t.Errorf("%s: %v", name, err)
 	}
 	for _, file := range []string{"train-000000.tar.idx", "shards.json"} {
