@@ -51,7 +51,7 @@ type Decode struct {
 	// Beside are views in files of their own, which Planes decodes.
 	Beside []Beside
 	Planes PlaneDecoder
-	// Budget is the largest share of samples that may be unreadable.
+	// Budget is the largest share of samples that may be unreadable; above 0 it is one sample at least.
 	Budget float64
 	// Bad, if set, is told of every substituted sample.
 	OnBad func(Substitution)
@@ -172,7 +172,11 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 		if s.By < 0 {
 			return fmt.Errorf("%s: %w; and twenty other images could not be read either", s.Name, err)
 		}
-		if allowed := max(1, d.Budget*float64(d.Data.Len())); float64(bad) > allowed {
+		allowed := d.Budget * float64(d.Data.Len())
+		if d.Budget > 0 { // a small data set has a bad image too
+			allowed = max(1, allowed)
+		}
+		if float64(bad) > allowed {
 			return fmt.Errorf("%s: %w: %d images could not be read, more than --bad_samples %g of %d allows", s.Name, err, bad, d.Budget, d.Data.Len())
 		}
 	}
