@@ -12,13 +12,14 @@ import (
 	"github.com/contraflow/contraflow/ops/pixel"
 )
 
-// turbo is the TurboJPEG library. Handles are not shared: each decode borrows one.
+// turbo is the TurboJPEG library.
 type turbo struct {
+	open       func() uintptr
+	close      func(handle uintptr) int32
 	header     func(handle uintptr, buf *byte, size uint64, w, h, sampling, space *int32) int32
 	decompress func(handle uintptr, buf *byte, size uint64, dst *byte, w, pitch, h, format, flags int32) int32
 	message    func(handle uintptr) string
 	code       func(handle uintptr) int32
-	handles    sync.Pool
 }
 
 var names = []string{"libturbojpeg.so.0", "libturbojpeg.so", "libturbojpeg.0.dylib", "libturbojpeg.dylib"}
@@ -35,8 +36,7 @@ var loadTurbo = sync.OnceValues(func() (*turbo, error) {
 		return nil, errors.New("libturbojpeg was not found")
 	}
 	t := &turbo{}
-	var open func() uintptr
-	for name, f := range map[string]any{"tjInitDecompress": &open, "tjDecompressHeader3": &t.header, "tjDecompress2": &t.decompress,
+	for name, f := range map[string]any{"tjInitDecompress": &t.open, "tjDestroy": &t.close, "tjDecompressHeader3": &t.header, "tjDecompress2": &t.decompress,
 		"tjGetErrorStr2": &t.message, "tjGetErrorCode": &t.code} {
 		sym, err := purego.Dlsym(lib, name)
 		if err != nil {
@@ -44,19 +44,18 @@ var loadTurbo = sync.OnceValues(func() (*turbo, error) {
 		}
 		purego.RegisterFunc(f, sym)
 	}
-	t.handles.New = func() any { h := open(); return &h }
 	return t, nil
 })
 
 // decode fills dst with the RGB pixels of a picture. What the library only warns of, bytes too many and the like, is accepted, as
-// it is by Pillow, but not a file without its end.
+// it is by Pillow, but not a file without its end. Every file gets a handle of its own, which costs less than a microsecond: a used one
+// fails for good after an error and lends its tables to files that lack theirs.
 func (t *turbo) decode(dst *pixel.Picture, data []byte) error {
-	borrowed := t.handles.Get().(*uintptr)
-	handle := *borrowed
+	handle := t.open()
 	if handle == 0 {
 		return errors.New("libturbojpeg could not start a decoder")
 	}
-	defer t.handles.Put(borrowed)
+	defer t.close(handle)
 	failed := func() error {
 		if t.code(handle) == 0 { // TJERR_WARNING
 			return nil

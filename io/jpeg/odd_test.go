@@ -1,0 +1,74 @@
+package jpeg_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/contraflow/contraflow/io/jpeg"
+	"github.com/contraflow/contraflow/ops/pixel"
+)
+
+// segment finds the first segment with a marker in front of the first scan's data.
+func segment(t *testing.T, data []byte, marker byte) (start, end int) {
+	t.Helper()
+	for at := 2; at+3 < len(data); at = end {
+		end = at + 2 + int(data[at+2])<<8 + int(data[at+3])
+		if data[at+1] == marker {
+			return at, end
+		}
+		if data[at+1] == 0xda {
+			break
+		}
+	}
+	t.Fatalf("no segment %#x", marker)
+	return 0, 0
+}
+
+// without is data less its segments with a marker, which it must have.
+func without(t *testing.T, data []byte, marker byte, n int) []byte {
+	t.Helper()
+	for range n {
+		i, j := segment(t, data, marker)
+		data = join(data[:i], data[j:])
+	}
+	return data
+}
+
+func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+
+// same wants two files to have the same pixels.
+func same(t *testing.T, d *jpeg.Decoder, name string, got, want []byte) {
+	t.Helper()
+	var a, b pixel.Picture
+	if err := d.Decode(&b, want); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Decode(&a, got); err != nil {
+		t.Errorf("%s by %s: %v", name, d.Name(), err)
+	} else if n := differing(&a, &b); n != 0 {
+		t.Errorf("%s by %s: %d bytes differ", name, d.Name(), n)
+	}
+}
+
+// Whatever came before, a file is decoded from its own bytes: its neighbour's mistakes and tables are not carried over.
+func TestNothingCarriedOver(t *testing.T) {
+	good := read(t, "jpeg_420.jpg")
+	lossless := bytes.Clone(good)
+	i, _ := segment(t, good, 0xc0)
+	lossless[i+1] = 0xc3
+	unquantised := without(t, good, 0xdb, bytes.Count(good, []byte{0xff, 0xdb}))
+	for _, d := range decoders(t) {
+		for name, bad := range map[string][]byte{"lossless": lossless, "without tables": unquantised} {
+			for range 3 {
+				var p pixel.Picture
+				if d.Decode(&p, good) != nil {
+					t.Errorf("%s: a good file fails after the bad one", name)
+				}
+				if d.Decode(&p, bad) == nil {
+					t.Errorf("%s by %s: decoded", name, d.Name())
+				}
+			}
+			same(t, d, name, good, read(t, "jpeg_420.ppm"))
+		}
+	}
+}
