@@ -8,9 +8,8 @@ import (
 	"github.com/contraflow/contraflow/ops/pixel"
 )
 
-// segment finds the first segment with a marker in front of the first scan's data.
-func segment(t *testing.T, data []byte, marker byte) (start, end int) {
-	t.Helper()
+// segment finds the first segment with a marker in front of the first scan; the scan's header counts.
+func segment(data []byte, marker byte) (start, end int) {
 	for at := 2; at+3 < len(data); at = end {
 		end = at + 2 + int(data[at+2])<<8 + int(data[at+3])
 		if data[at+1] == marker {
@@ -20,18 +19,18 @@ func segment(t *testing.T, data []byte, marker byte) (start, end int) {
 			break
 		}
 	}
-	t.Fatalf("no segment %#x", marker)
 	return 0, 0
 }
 
-// without is data less its segments with a marker, which it must have.
-func without(t *testing.T, data []byte, marker byte, n int) []byte {
-	t.Helper()
-	for range n {
-		i, j := segment(t, data, marker)
+// without is data less its segments with a marker.
+func without(data []byte, marker byte) []byte {
+	for {
+		i, j := segment(data, marker)
+		if j == 0 {
+			return data
+		}
 		data = join(data[:i], data[j:])
 	}
-	return data
 }
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
@@ -40,12 +39,14 @@ func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 func same(t *testing.T, d *jpeg.Decoder, name string, got, want []byte) {
 	t.Helper()
 	var a, b pixel.Picture
+	if err := d.Decode(&a, got); err != nil {
+		t.Errorf("%s by %s: %v", name, d.Name(), err)
+		return
+	}
 	if err := d.Decode(&b, want); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Decode(&a, got); err != nil {
-		t.Errorf("%s by %s: %v", name, d.Name(), err)
-	} else if n := differing(&a, &b); n != 0 {
+	if n := differing(&a, &b); n != 0 {
 		t.Errorf("%s by %s: %d bytes differ", name, d.Name(), n)
 	}
 }
@@ -54,9 +55,9 @@ func same(t *testing.T, d *jpeg.Decoder, name string, got, want []byte) {
 func TestNothingCarriedOver(t *testing.T) {
 	good := read(t, "jpeg_420.jpg")
 	lossless := bytes.Clone(good)
-	i, _ := segment(t, good, 0xc0)
+	i, _ := segment(good, 0xc0)
 	lossless[i+1] = 0xc3
-	unquantised := without(t, good, 0xdb, bytes.Count(good, []byte{0xff, 0xdb}))
+	unquantised := without(good, 0xdb)
 	for _, d := range decoders(t) {
 		for name, bad := range map[string][]byte{"lossless": lossless, "without tables": unquantised} {
 			for range 3 {
@@ -69,6 +70,25 @@ func TestNothingCarriedOver(t *testing.T) {
 				}
 			}
 			same(t, d, name, good, read(t, "jpeg_420.ppm"))
+		}
+	}
+}
+
+// A file without Huffman tables, as motion JPEG has them, takes the standard ones and never those of the file before. A progressive
+// file has no such default.
+func TestStandardTables(t *testing.T) {
+	optimized := read(t, "formats/optimized.jpg") // leaves other tables behind
+	for _, d := range decoders(t) {
+		for _, name := range []string{"jpeg_420.jpg", "jpeg_gray.jpg"} {
+			var p pixel.Picture
+			if err := d.Decode(&p, optimized); err != nil {
+				t.Fatal(err)
+			}
+			same(t, d, name, without(read(t, name), 0xc4), read(t, name))
+		}
+		var p pixel.Picture
+		if d.Decode(&p, without(read(t, "formats/420_50x37_progressive.jpg"), 0xc4)) == nil {
+			t.Errorf("%s decodes a progressive file without tables", d.Name())
 		}
 	}
 }

@@ -48,6 +48,11 @@ func (r *reader) scanHeader(body []byte) (s scan, err error) {
 		return s, fmt.Errorf("broken jpeg: a scan of coefficients %d to %d, bits %d and %d", s.start, s.end, s.high, s.low)
 	}
 	for _, c := range s.comps {
+		if !r.progressive && !(r.hasDC[c.dc] && r.hasAC[c.ac]) {
+			if err := r.standard(); err != nil {
+				return s, err
+			}
+		}
 		if !r.hasQuant[c.quant] || s.start == 0 && s.high == 0 && !r.hasDC[c.dc] || s.end > 0 && !r.hasAC[c.ac] {
 			return s, errors.New("broken jpeg: a scan whose tables are missing")
 		}
