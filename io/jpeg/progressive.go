@@ -70,7 +70,7 @@ func (r *reader) nextAC(s scan, block *[64]int16, t *table) {
 				}
 				k++
 			}
-			if value != 0 && k < 64 {
+			if value != 0 {
 				block[place[k&127]&63] = value
 			}
 		}

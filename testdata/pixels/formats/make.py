@@ -70,6 +70,9 @@ b = b.getvalue()
 open("cut_with_end.jpg", "wb").write(b[:len(b) * 3 // 4] + b"\xff\xd9")  # libjpeg warns and goes on with grey
 open("bytes_too_many.jpg", "wb").write(b[:-2] + b"\0\1\2\3" + b[-2:])
 open("after_the_end.jpg", "wb").write(b + b"trailing")
+b = bytearray(open("420_50x37_progressive.jpg", "rb").read())
+b[1177] = 57  # a run of a refinement scan passes the last coefficient
+open("damaged_progressive.jpg", "wb").write(b)
 
 src.save("rgb.png")
 src.convert("L").save("l.png")
