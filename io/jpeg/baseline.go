@@ -33,5 +33,13 @@ func Baseline(data []byte) ([]byte, error) {
 	if !Progressive(data) {
 		return data, nil
 	}
+	var r reader
+	r.reset(data)
+	if err := r.header(); err != nil {
+		return nil, err
+	}
+	if err := r.survey(); err != nil {
+		return nil, err
+	}
 	return transcode(data)
 }

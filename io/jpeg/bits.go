@@ -58,8 +58,11 @@ func (b *bits) refill() {
 	b.left |= 56
 }
 
+// used is how many bits were taken.
+func (b *bits) used() int { return b.pos*8 - int(b.left) }
+
 // starved says that more bits were taken than the segment has.
-func (b *bits) starved() bool { return b.pos*8-int(b.left) > b.end*8 }
+func (b *bits) starved() bool { return b.used() > b.end*8 }
 
 // take returns the next n bits, at most 16.
 func (b *bits) take(n uint) int {

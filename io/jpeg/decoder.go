@@ -114,6 +114,9 @@ func (w *work) decode(dst *pixel.Planar, data []byte, choose func(w, h int) pixe
 	if err := r.header(); err != nil {
 		return err
 	}
+	if err := r.survey(); err != nil {
+		return err
+	}
 	box := pixel.Box{W: r.w, H: r.h}
 	if choose != nil {
 		box = choose(r.w, r.h)
@@ -125,19 +128,25 @@ func (w *work) decode(dst *pixel.Planar, data []byte, choose func(w, h int) pixe
 	return nil
 }
 
-// fast decodes with libjpeg-turbo; what its RGB output cannot do, CMYK, is left to ours.
+// fast decodes with libjpeg-turbo; what its RGB output cannot do, CMYK, is left to ours, and so are files without their end marker, of
+// which it does not tell whether all pixels are there.
 func (d *Decoder) fast(w *work, dst *pixel.Picture, data []byte) error {
 	r := &w.reader
 	r.reset(data)
 	defer func() { r.data = nil }()
 	err := r.header()
-	if err == nil && len(r.comps) == 4 {
+	if err == nil && len(r.comps) < 4 {
+		err = r.survey()
+	}
+	switch {
+	case errors.Is(err, errForeign):
+		return d.foreign(w, dst, data)
+	case err != nil:
+		return err
+	case len(r.comps) == 4 || r.endless:
 		if err = w.decode(&w.planes, data, nil); err == nil {
 			w.planes.Join(dst)
 		}
-		return err
-	}
-	if err != nil && !errors.Is(err, errForeign) {
 		return err
 	}
 	return d.turbo.decode(dst, data)
@@ -147,7 +156,18 @@ func (d *Decoder) fast(w *work, dst *pixel.Picture, data []byte) error {
 func (d *Decoder) foreign(w *work, dst *pixel.Picture, data []byte) error {
 	t, err := loadTurbo()
 	if err != nil {
-		return errors.New("arithmetic, lossless or 12-bit jpeg: libjpeg-turbo would be needed")
+		return errors.New("arithmetic, lossless, 12-bit or unfinished progressive jpeg: libjpeg-turbo would be needed")
+	}
+	r := &w.reader
+	r.reset(data)
+	defer func() { r.data = nil }()
+	for m := byte(markSOI); m != markSOS; {
+		if m, _, err = r.marker(); err != nil {
+			return err
+		}
+	}
+	if !r.endAhead() {
+		return errTruncated
 	}
 	return t.decode(dst, data)
 }

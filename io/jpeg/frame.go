@@ -43,6 +43,7 @@ type component struct {
 	y0, y1  int // rows of blocks that are wanted
 	dc, ac  int // tables of the scan
 	dcLast  int
+	known   [guessed]uint // of a coefficient: 1 + the lowest bit that a scan has, 0 when no scan has it
 }
 
 // reader decodes one JPEG after another and keeps its memory.
@@ -52,6 +53,7 @@ type reader struct {
 	w, h        int
 	progressive bool
 	comps       []component
+	scanned     [4]*component // the channels of a scan
 	hMax, vMax  int
 	quant       [4][64]uint16 // in the order of blocks
 	hasQuant    [4]bool
@@ -61,6 +63,7 @@ type reader struct {
 	restart     int // MCUs between restart markers
 	jfif, adobe bool
 	transform   byte // of Adobe's marker
+	endless     bool // the end marker is missing
 	bits        bits
 	block       [64]int16
 	eobRun      int
@@ -71,7 +74,7 @@ type reader struct {
 func (r *reader) reset(data []byte) {
 	r.data, r.pos = data, 0
 	r.w, r.h, r.restart = 0, 0, 0
-	r.progressive, r.jfif, r.adobe = false, false, false
+	r.progressive, r.jfif, r.adobe, r.endless = false, false, false, false
 	r.comps = r.comps[:0]
 	r.hasQuant, r.hasDC, r.hasAC = [4]bool{}, [4]bool{}, [4]bool{}
 }

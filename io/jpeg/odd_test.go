@@ -2,6 +2,8 @@ package jpeg_test
 
 import (
 	"bytes"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/contraflow/contraflow/io/jpeg"
@@ -89,6 +91,108 @@ func TestStandardTables(t *testing.T) {
 		var p pixel.Picture
 		if d.Decode(&p, without(read(t, "formats/420_50x37_progressive.jpg"), 0xc4)) == nil {
 			t.Errorf("%s decodes a progressive file without tables", d.Name())
+		}
+	}
+}
+
+// scans are the places of the scan headers.
+func scans(data []byte) (at []int) {
+	for i := range data[:len(data)-1] {
+		if data[i] == 0xff && data[i+1] == 0xda {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
+var end = []byte{0xff, 0xd9}
+
+// libjpeg smooths the blocks of progressive files that stop early. The own decoder leaves them to it, and they are not made baseline.
+func TestUnfinishedScans(t *testing.T) {
+	data := read(t, "jpeg_progressive.jpg")
+	all := decoders(t)
+	for _, i := range scans(data)[1:] {
+		cut := join(data[:i], end)
+		if _, err := jpeg.Baseline(cut); err == nil {
+			t.Errorf("%d bytes: made baseline", i)
+		}
+		if len(all) == 1 {
+			if err := all[0].Decode(new(pixel.Picture), cut); err == nil || !strings.Contains(err.Error(), "unfinished progressive") {
+				t.Errorf("%d bytes: %v", i, err)
+			}
+			continue
+		}
+		var a, b, whole pixel.Picture
+		var planes pixel.Planar
+		asked := 0
+		err := all[0].Region(&planes, cut, func(w, h int) pixel.Box { asked++; return pixel.Box{W: w, H: h} })
+		if err := errors.Join(err, all[0].Decode(&a, cut), all[1].Decode(&b, cut)); err != nil {
+			t.Fatal(err)
+		}
+		planes.Join(&whole)
+		if n, m := differing(&a, &b), differing(&whole, &b); n != 0 || m != 0 || asked != 1 {
+			t.Errorf("%d bytes: %d and %d bytes differ, asked %d times for a region", i, n, m, asked)
+		}
+	}
+}
+
+// The end marker of a thumbnail does not end the picture, wherever its segment is.
+func TestThumbnail(t *testing.T) {
+	thumb := read(t, "formats/420_3x5.jpg")
+	app := join([]byte{0xff, 0xe1, byte((len(thumb) + 2) >> 8), byte(len(thumb) + 2)}, thumb)
+	for _, name := range []string{"jpeg_420.jpg", "jpeg_progressive.jpg"} {
+		data := read(t, name)
+		for _, marker := range []byte{0xdb, 0xda} { // in front of the frame and behind it
+			i, _ := segment(data, marker)
+			with := join(data[:i], app, data[i:])
+			for _, d := range decoders(t) {
+				same(t, d, name, with, data)
+				for _, n := range []int{len(with) - 2, len(with) - 100, i + len(app)} {
+					if d.Decode(new(pixel.Picture), with[:n]) == nil {
+						t.Errorf("%s by %s: %d of %d bytes were enough", name, d.Name(), n, len(with))
+					}
+				}
+			}
+		}
+	}
+}
+
+// As in Pillow a single scan needs no end marker when bytes follow it; several scans do.
+func TestEndMarkerMissing(t *testing.T) {
+	for _, d := range decoders(t) {
+		for _, name := range []string{"jpeg_420.jpg", "jpeg_gray.jpg"} {
+			data := read(t, name)
+			for _, tail := range [][]byte{make([]byte, 100), []byte("not a marker")} {
+				same(t, d, name, join(data[:len(data)-2], tail), data)
+			}
+			if d.Decode(new(pixel.Picture), join(data[:len(data)/2], make([]byte, 20))) == nil {
+				t.Errorf("%s: half of %s was enough", d.Name(), name)
+			}
+		}
+		data := read(t, "jpeg_progressive.jpg")
+		if d.Decode(new(pixel.Picture), join(data[:len(data)-2], make([]byte, 100))) == nil {
+			t.Errorf("%s decodes a progressive file without its end", d.Name())
+		}
+	}
+}
+
+// A small file does not get hours out of many scans.
+func TestScanBombs(t *testing.T) {
+	data := read(t, "jpeg_progressive.jpg")
+	at := scans(data)
+	last := data[at[len(at)-1] : len(data)-2]
+	large := bytes.Clone(data)
+	i, _ := segment(large, 0xc2)
+	copy(large[i+5:], []byte{0x10, 0, 0x10, 0}) // 4096×4096
+	for name, bomb := range map[string][]byte{
+		"scans":  join(data[:len(data)-2], bytes.Repeat(last, 500), end),
+		"blocks": join(large[:len(data)-2], bytes.Repeat(last, 260), end),
+	} {
+		for _, d := range decoders(t) {
+			var p pixel.Picture
+			if err := d.Decode(&p, bomb); err == nil || !strings.Contains(err.Error(), "decompression bomb") || cap(p.Pix) > 0 {
+				t.Errorf("%s by %s: %v", name, d.Name(), err)
+			}
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package jpeg
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -20,6 +19,7 @@ func (r *reader) scanHeader(body []byte) (s scan, err error) {
 		return s, errors.New("broken jpeg: a scan header of the wrong size")
 	}
 	n := int(body[0])
+	s.comps = r.scanned[:0]
 	for i := range n {
 		id, tables := body[1+2*i], body[2+2*i]
 		var c *component
@@ -47,29 +47,47 @@ func (r *reader) scanHeader(body []byte) (s scan, err error) {
 	if s.start > s.end || s.end > 63 || s.low > 13 || s.high > 13 || s.start == 0 && s.end != 0 && r.progressive || s.start > 0 && n > 1 {
 		return s, fmt.Errorf("broken jpeg: a scan of coefficients %d to %d, bits %d and %d", s.start, s.end, s.high, s.low)
 	}
-	for _, c := range s.comps {
-		if !r.progressive && !(r.hasDC[c.dc] && r.hasAC[c.ac]) {
-			if err := r.standard(); err != nil {
-				return s, err
-			}
-		}
-		if !r.hasQuant[c.quant] || s.start == 0 && s.high == 0 && !r.hasDC[c.dc] || s.end > 0 && !r.hasAC[c.ac] {
-			return s, errors.New("broken jpeg: a scan whose tables are missing")
-		}
-	}
 	return s, nil
 }
 
-var endMarker = []byte{0xff, markEOI}
+// hasTables reports the tables that a scan lacks.
+func (r *reader) hasTables(s scan) error {
+	for _, c := range s.comps {
+		if !r.progressive && !(r.hasDC[c.dc] && r.hasAC[c.ac]) {
+			if err := r.standard(); err != nil {
+				return err
+			}
+		}
+		if !r.hasQuant[c.quant] || s.start == 0 && s.high == 0 && !r.hasDC[c.dc] || s.end > 0 && !r.hasAC[c.ac] {
+			return errors.New("broken jpeg: a scan whose tables are missing")
+		}
+	}
+	return nil
+}
+
+// mcus is how many MCUs a scan has; a channel alone has no more than its blocks.
+func (r *reader) mcus(s scan) (x, y int) {
+	if len(s.comps) == 1 {
+		return s.comps[0].bw, s.comps[0].bh
+	}
+	return ceil(r.w, 8*r.hMax), ceil(r.h, 8*r.vMax)
+}
+
+// blocks is how many blocks an MCU has.
+func (s scan) blocks() (n int) {
+	if len(s.comps) == 1 {
+		return 1
+	}
+	for _, c := range s.comps {
+		n += c.h * c.v
+	}
+	return n
+}
 
 // decode reads the scans. Afterwards the planes of the components hold what box needs.
 func (r *reader) decode(box pixel.Box) error {
-	// As Pillow does, a file without its end marker is taken for truncated. A region is then never decoded from half a file.
-	if !bytes.HasSuffix(r.data, endMarker) && !bytes.Contains(r.data[r.pos:], endMarker) {
-		return errTruncated
-	}
 	r.plan(box)
-	seen, scans := map[*component]bool{}, 0
+	seen := map[*component]bool{}
 	for {
 		m, body, err := r.marker()
 		if err != nil {
@@ -91,16 +109,19 @@ func (r *reader) decode(box pixel.Box) error {
 		if err != nil {
 			return err
 		}
-		if scans++; scans > maxScans {
-			return fmt.Errorf("broken jpeg: more than %d scans", maxScans)
+		if err := r.hasTables(s); err != nil {
+			return err
 		}
 		for _, c := range s.comps {
 			seen[c] = true
 		}
-		if err := r.entropy(s, len(seen) == len(r.comps)); err != nil {
+		if err := r.entropy(s, len(seen) == len(r.comps) && !r.endless); err != nil {
 			return err
 		}
 		if !r.progressive && len(seen) == len(r.comps) {
+			if r.endless && r.cutOff() {
+				return errTruncated
+			}
 			return nil
 		}
 	}
@@ -111,8 +132,14 @@ func (r *reader) decode(box pixel.Box) error {
 	return nil
 }
 
-// maxScans bounds the work that a small file can ask for.
-const maxScans = 500
+// cutOff says whether the last scan lacks bytes. Where no marker stops it libjpeg, and so Pillow, wants to read ahead.
+func (r *reader) cutOff() bool {
+	ahead := 0
+	if r.pos == len(r.data) {
+		ahead = 9
+	}
+	return r.bits.used() > 8*(r.bits.end-ahead)
+}
 
 // plan sizes the planes: the blocks that hold the box and, where chroma is interpolated, one sample around it.
 func (r *reader) plan(box pixel.Box) {
@@ -148,11 +175,8 @@ func sized[T any](s []T, n int) []T {
 
 // entropy reads the entropy-coded part of a scan. final says that nothing that matters comes after it.
 func (r *reader) entropy(s scan, final bool) error {
-	mcusX, mcusY := ceil(r.w, 8*r.hMax), ceil(r.h, 8*r.vMax)
+	mcusX, mcusY := r.mcus(s)
 	alone := len(s.comps) == 1
-	if alone {
-		mcusX, mcusY = s.comps[0].bw, s.comps[0].bh
-	}
 	stop := mcusY // rows of MCUs that matter
 	if final && !r.progressive {
 		stop = 0

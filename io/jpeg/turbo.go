@@ -3,7 +3,6 @@
 package jpeg
 
 import (
-	"bytes"
 	"errors"
 	"sync"
 
@@ -47,9 +46,11 @@ var loadTurbo = sync.OnceValues(func() (*turbo, error) {
 	return t, nil
 })
 
+const limitScans = 1 << 15 // TJFLAG_LIMITSCANS: more than 500 are an error
+
 // decode fills dst with the RGB pixels of a picture. What the library only warns of, bytes too many and the like, is accepted, as
-// it is by Pillow, but not a file without its end. Every file gets a handle of its own, which costs less than a microsecond: a used one
-// fails for good after an error and lends its tables to files that lack theirs.
+// it is by Pillow. Every file gets a handle of its own, which costs less than a microsecond: a used one fails for good after an error
+// and lends its tables to files that lack theirs.
 func (t *turbo) decode(dst *pixel.Picture, data []byte) error {
 	handle := t.open()
 	if handle == 0 {
@@ -71,11 +72,8 @@ func (t *turbo) decode(dst *pixel.Picture, data []byte) error {
 	if err := checkSize(int(w), int(h), len(data)); err != nil {
 		return err
 	}
-	if !bytes.HasSuffix(data, endMarker) && !bytes.Contains(data, endMarker) {
-		return errTruncated
-	}
 	dst.Reset(int(w), int(h))
-	if t.decompress(handle, &data[0], uint64(len(data)), &dst.Pix[0], w, 0, h, 0, 0) != 0 {
+	if t.decompress(handle, &data[0], uint64(len(data)), &dst.Pix[0], w, 0, h, 0, limitScans) != 0 {
 		return failed()
 	}
 	return nil
