@@ -196,3 +196,21 @@ func TestScanBombs(t *testing.T) {
 		}
 	}
 }
+
+// Samplings that TurboJPEG has no name for are decoded by every decoder.
+func TestUnnamedSampling(t *testing.T) {
+	data := read(t, "jpeg_444.jpg")
+	i, _ := segment(data, 0xc0)
+	data[i+11] = 0x31 // what the blocks show does not matter
+	all := decoders(t)
+	var want pixel.Picture
+	if err := all[0].Decode(&want, data); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range all[1:] {
+		var got pixel.Picture
+		if err := d.Decode(&got, data); err != nil || differing(&got, &want) != 0 {
+			t.Errorf("%v, %d bytes differ", err, differing(&got, &want))
+		}
+	}
+}

@@ -64,7 +64,8 @@ func (t *turbo) decode(dst *pixel.Picture, data []byte) error {
 		return errors.New("broken jpeg: " + t.message(handle))
 	}
 	var w, h, sampling, space int32
-	if t.header(handle, &data[0], uint64(len(data)), &w, &h, &sampling, &space) != 0 {
+	if t.header(handle, &data[0], uint64(len(data)), &w, &h, &sampling, &space) != 0 && (w < 1 || h < 1) {
+		// With the size known it failed to name a sampling that it decodes all the same, such as 3×1, or to decode, which it will say again.
 		if err := failed(); err != nil {
 			return err
 		}
