@@ -64,8 +64,8 @@ type PackReport struct {
 	Shards    int            `json:"shards"`
 	Bytes     int64          `json:"bytes"`
 	Scaled    int            `json:"scaled"`
-	Baselined int            `json:"baselined"` // progressive files made baseline, without loss
-	Kept      int            `json:"kept_progressive"`
+	Baselined int            `json:"baselined"`        // progressive files made baseline, without loss
+	Kept      int            `json:"kept_progressive"` // for want of libjpeg-turbo
 	Bad       []BadImage     `json:"bad"`
 }
 
@@ -85,7 +85,7 @@ type parcel struct {
 }
 
 // Pack writes every split of a data set as shards, samples in their order, and tells say of images that are left out. What is not scaled
-// and not made raw keeps its bytes, but for progressive files where libjpeg-turbo can make them baseline. Nothing is written over.
+// and not made raw keeps its bytes, but for progressive files that libjpeg-turbo can make baseline. Nothing is written over.
 func Pack(ctx context.Context, o PackOptions, say func(format string, args ...any)) (PackReport, error) {
 	rep := PackReport{Samples: map[string]int{}, Bad: []BadImage{}}
 	if err := o.check(); err != nil {
@@ -266,14 +266,10 @@ func (p *packing) one(ctx context.Context, t *packTools, c *parcel) error {
 		c.sample.Data, c.sample.Ext = data, extension(data)
 		if jpeg.Progressive(data) {
 			base, err := jpeg.Baseline(data)
-			if errors.Is(err, jpeg.ErrNoTranscoder) {
-				c.kept = true
-				return nil
+			if err == nil {
+				c.sample.Data, c.baselined = base, true
 			}
-			if err != nil {
-				return err
-			}
-			c.sample.Data, c.baselined = base, true
+			c.kept = errors.Is(err, jpeg.ErrNoTranscoder) // what decodes but has no baseline twin stays as it is, too
 		}
 	}
 	return nil

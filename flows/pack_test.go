@@ -1,12 +1,14 @@
 package flows_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,6 +97,34 @@ func TestVerifyOutage(t *testing.T) {
 	r, err := flows.Verify(context.Background(), s.URL, "", "go", nil, 2, func(b flows.BadImage) { t.Errorf("%s: %s", b.Name, b.Error) })
 	if err == nil || !strings.Contains(err.Error(), "403 Forbidden") || len(r.Bad) > 0 {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A progressive file that decodes is never left out: what cannot be made baseline keeps its bytes, and a warning is no obstacle.
+func TestPackOddProgressive(t *testing.T) {
+	progressive, err := os.ReadFile("../testdata/pixels/jpeg_progressive.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jpeg.Baseline(progressive); err != nil {
+		t.Skip(err)
+	}
+	scan := bytes.LastIndex(progressive, []byte{0xff, 0xda})
+	unfinished := append(bytes.Clone(progressive[:scan]), 0xff, 0xd9)
+	warned := slices.Concat(progressive[:scan], []byte{1, 2, 3}, progressive[scan:])
+	folder := t.TempDir()
+	put(t, filepath.Join(folder, "train", "a", "unfinished.jpg"), unfinished)
+	put(t, filepath.Join(folder, "train", "a", "warned.jpg"), warned)
+	put(t, filepath.Join(folder, "val", "a", "plain.jpg"), progressive)
+	o := flows.DefaultPack
+	o.Folder, o.Out = folder, filepath.Join(t.TempDir(), "out")
+	rep, err := flows.Pack(context.Background(), o, t.Logf)
+	if err != nil || len(rep.Bad) != 0 || rep.Baselined != 2 || rep.Kept != 0 {
+		t.Errorf("%v, %+v", err, rep)
+	}
+	shard, err := os.ReadFile(filepath.Join(o.Out, "train-000000.tar"))
+	if err != nil || !bytes.Contains(shard, unfinished) || bytes.Contains(shard, warned) {
+		t.Errorf("%v; the unfinished file is kept: %v, the other: %v", err, bytes.Contains(shard, unfinished), bytes.Contains(shard, warned))
 	}
 }
 

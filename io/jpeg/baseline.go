@@ -28,7 +28,8 @@ func Progressive(data []byte) bool {
 }
 
 // Baseline writes a progressive JPEG in one pass over its coefficients: the same pixels, decoded three times as fast. Other data comes
-// back as it is. Without libjpeg-turbo it returns ErrNoTranscoder.
+// back as it is. Without libjpeg-turbo it returns ErrNoTranscoder. Some files that decode have no baseline twin, because their scans are
+// unfinished or their damaged coefficients cannot be written: that is an error, too.
 func Baseline(data []byte) ([]byte, error) {
 	if !Progressive(data) {
 		return data, nil

@@ -25,6 +25,7 @@ type transcoder struct {
 	close     func(handle uintptr) int32
 	transform func(handle uintptr, buf *byte, size uint64, n int32, dst *uintptr, sizes *uint64, t *transform, flags int32) int32
 	message   func(handle uintptr) string
+	code      func(handle uintptr) int32
 	free      func(buf uintptr)
 }
 
@@ -40,7 +41,8 @@ var loadTranscoder = sync.OnceValues(func() (*transcoder, error) {
 		return nil, ErrNoTranscoder
 	}
 	t := &transcoder{}
-	for name, f := range map[string]any{"tjInitTransform": &t.open, "tjDestroy": &t.close, "tjTransform": &t.transform, "tjGetErrorStr2": &t.message, "tjFree": &t.free} {
+	for name, f := range map[string]any{"tjInitTransform": &t.open, "tjDestroy": &t.close, "tjTransform": &t.transform, "tjGetErrorStr2": &t.message,
+		"tjGetErrorCode": &t.code, "tjFree": &t.free} {
 		sym, err := purego.Dlsym(lib, name)
 		if err != nil {
 			return nil, ErrNoTranscoder
@@ -62,7 +64,7 @@ func transcode(data []byte) ([]byte, error) {
 	defer t.close(handle)
 	var dst uintptr
 	var size uint64
-	if t.transform(handle, &data[0], uint64(len(data)), 1, &dst, &size, &transform{}, 0) != 0 {
+	if t.transform(handle, &data[0], uint64(len(data)), 1, &dst, &size, &transform{}, 0) != 0 && t.code(handle) != 0 { // TJERR_WARNING is 0
 		err := errors.New("broken jpeg: " + t.message(handle))
 		if dst != 0 {
 			t.free(dst)
