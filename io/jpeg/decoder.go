@@ -60,7 +60,7 @@ func Open(mode string) (*Decoder, error) {
 func (d *Decoder) Name() string { return d.name }
 
 // Decode decodes data, of any known format, into dst as RGB, as Pillow's convert("RGB") does: grey pictures are spread over the
-// three channels, CMYK is converted, transparency is dropped, the orientation of EXIF is ignored.
+// three channels, CMYK is converted, transparency is dropped, the orientation of EXIF is ignored but that of a TIFF is not.
 func (d *Decoder) Decode(dst *pixel.Picture, data []byte) error {
 	w := d.pool.Get().(*work)
 	defer d.pool.Put(w)

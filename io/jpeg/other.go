@@ -34,15 +34,36 @@ func decodeOther(dst *pixel.Picture, data []byte) error {
 	if err := checkSize(cfg.Width, cfg.Height, len(data)); err != nil {
 		return err
 	}
-	img, _, err := image.Decode(bytes.NewReader(data))
+	img, tags, err := decodeImage(data, format)
 	if err != nil {
-		return fmt.Errorf("broken %s: %w", format, err)
+		return err
 	}
 	if b := img.Bounds(); b.Dx() != cfg.Width || b.Dy() != cfg.Height {
 		return fmt.Errorf("broken %s: %d×%d pixels, its header says %d×%d", format, b.Dx(), b.Dy(), cfg.Width, cfg.Height)
 	}
+	if format == "tiff" {
+		unmultiply(img)
+	}
 	copyImage(dst, img)
+	turn(dst, tags[tagOrientation])
 	return nil
+}
+
+// decodeImage decodes with the package of a format. The tags are those of a TIFF; to turn the picture is left to the caller.
+func decodeImage(data []byte, format string) (image.Image, tiffTags, error) {
+	var tags tiffTags
+	if format == "tiff" {
+		tags = readTags(data)
+		if err := tags.refuse(); err != nil {
+			return nil, nil, err
+		}
+	}
+	img, _, err := image.Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, nil, fmt.Errorf("broken %s: %w", format, err)
+	}
+	tags.correct(img)
+	return img, tags, nil
 }
 
 // copyImage converts to RGB as Pillow does: transparency is dropped and not multiplied in, of 16 bits the upper eight are kept, but

@@ -19,16 +19,20 @@ func (d *Decoder) DecodePlanes(dst *pixel.Planes, data []byte) error {
 	if cfg.Width < 1 || cfg.Height < 1 || cfg.Width > MaxPixels/cfg.Height {
 		return fmt.Errorf("%d×%d pixels: more than the %d that are decoded", cfg.Width, cfg.Height, MaxPixels)
 	}
-	img, _, err := image.Decode(bytes.NewReader(data))
+	img, tags, err := decodeImage(data, format)
 	if err != nil {
-		return fmt.Errorf("broken %s: %w", format, err)
+		return err
 	}
-	b := img.Bounds()
-	dst.Reset(PlanesOf(cfg.ColorModel), b.Dy(), b.Dx())
-	area := dst.W * dst.H
-	for y := range dst.H {
-		for x := range dst.W {
-			at := y*dst.W + x
+	b, orientation := img.Bounds(), tags[tagOrientation]
+	w, h := b.Dx(), b.Dy()
+	if dst.Reset(PlanesOf(cfg.ColorModel), h, w); lying(orientation) {
+		dst.Reset(dst.C, w, h)
+	}
+	area := w * h
+	for y := range h {
+		for x := range w {
+			tx, ty := turned(orientation, w, h, x, y)
+			at := ty*dst.W + tx
 			if dst.C == 1 {
 				dst.Pix[at] = grey(img, b.Min.X+x, b.Min.Y+y)
 				continue
