@@ -63,6 +63,7 @@ type reader struct {
 	restart     int // MCUs between restart markers
 	jfif, adobe bool
 	transform   byte // of Adobe's marker
+	colours     model
 	endless     bool // the end marker is missing
 	bits        bits
 	block       [64]int16
@@ -258,7 +259,7 @@ func (r *reader) header() error {
 	return nil
 }
 
-// model says how the channels become RGB, as libjpeg guesses it.
+// model says how the channels become RGB, as libjpeg guesses it when the first scan begins.
 type model int
 
 const (
@@ -274,7 +275,7 @@ func (r *reader) model() model {
 	case 1:
 		return modelGray
 	case 4:
-		if r.adobe && r.transform == 2 {
+		if r.adobe && r.transform != 0 {
 			return modelYCCK
 		}
 		return modelCMYK

@@ -2,7 +2,9 @@ package jpeg_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"strings"
 	"testing"
 
@@ -211,6 +213,38 @@ func TestUnnamedSampling(t *testing.T) {
 		var got pixel.Picture
 		if err := d.Decode(&got, data); err != nil || differing(&got, &want) != 0 {
 			t.Errorf("%v, %d bytes differ", err, differing(&got, &want))
+		}
+	}
+}
+
+// Adobe's colour transform is what stands in front of the first scan, and anything but none makes four channels YCCK.
+func TestAdobe(t *testing.T) {
+	ycck := read(t, "formats/ycck.jpg")
+	progressive := without(read(t, "jpeg_progressive.jpg"), 0xe0)
+	i := scans(progressive)[1]
+	late := join(progressive[:i], []byte("\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"), progressive[i:])
+	for _, d := range decoders(t) {
+		for _, transform := range []byte{1, 3} {
+			other := bytes.Clone(ycck)
+			other[bytes.Index(other, []byte("Adobe"))+11] = transform
+			same(t, d, "ycck", other, ycck)
+		}
+		same(t, d, "a late marker", late, progressive)
+	}
+}
+
+// Grey of 16 bits is cut off at 255 whether or not a grey is transparent, and the end of a PNG may be missing, as in Pillow.
+func TestOddPNG(t *testing.T) {
+	data := read(t, "formats/i16.png")
+	i := bytes.Index(data, []byte("IDAT")) - 4
+	trns := []byte("tRNS\x00\x17")
+	chunk := binary.BigEndian.AppendUint32(join([]byte{0, 0, 0, 2}, trns), crc32.ChecksumIEEE(trns))
+	d := decoders(t)[0]
+	same(t, d, "tRNS", join(data[:i], chunk, data[i:]), data)
+	same(t, d, "no end", data[:len(data)-12], data)
+	for n := len(data) - 13; n > 0; n-- {
+		if d.Decode(new(pixel.Picture), data[:n]) == nil {
+			t.Errorf("%d of %d bytes were enough", n, len(data))
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"image/color"
 	_ "image/jpeg" // registered for whoever asks image for a header
 	_ "image/png"
+	"io"
+	"strings"
 
 	_ "golang.org/x/image/bmp"
 	_ "golang.org/x/image/tiff"
@@ -34,7 +36,7 @@ func decodeOther(dst *pixel.Picture, data []byte) error {
 	if err := checkSize(cfg.Width, cfg.Height, len(data)); err != nil {
 		return err
 	}
-	img, tags, err := decodeImage(data, format)
+	img, tags, err := decodeImage(data, format, cfg.ColorModel)
 	if err != nil {
 		return err
 	}
@@ -49,8 +51,11 @@ func decodeOther(dst *pixel.Picture, data []byte) error {
 	return nil
 }
 
-// decodeImage decodes with the package of a format. The tags are those of a TIFF; to turn the picture is left to the caller.
-func decodeImage(data []byte, format string) (image.Image, tiffTags, error) {
+// pngEnd is the last chunk of every PNG.
+const pngEnd = "\x00\x00\x00\x00IEND\xae\x42\x60\x82"
+
+// decodeImage decodes with the package of a format, whose header promised the colour model. The tags are those of a TIFF; to turn the picture is left to the caller.
+func decodeImage(data []byte, format string, model color.Model) (image.Image, tiffTags, error) {
 	var tags tiffTags
 	if format == "tiff" {
 		tags = readTags(data)
@@ -59,11 +64,26 @@ func decodeImage(data []byte, format string) (image.Image, tiffTags, error) {
 		}
 	}
 	img, _, err := image.Decode(bytes.NewReader(data))
+	if format == "png" && errors.Is(err, io.ErrUnexpectedEOF) { // as Pillow does, do without the last chunk
+		img, _, err = image.Decode(io.MultiReader(bytes.NewReader(data), strings.NewReader(pngEnd)))
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("broken %s: %w", format, err)
 	}
+	if g, ok := img.(*image.NRGBA64); ok && model == color.Gray16Model { // one grey is transparent
+		img = opaqueGrey(g)
+	}
 	tags.correct(img)
 	return img, tags, nil
+}
+
+// opaqueGrey is grey of 16 bits without its transparency.
+func opaqueGrey(src *image.NRGBA64) *image.Gray16 {
+	dst := image.NewGray16(src.Rect)
+	for i := 0; i < len(dst.Pix); i += 2 {
+		copy(dst.Pix[i:i+2], src.Pix[4*i:])
+	}
+	return dst
 }
 
 // copyImage converts to RGB as Pillow does: transparency is dropped and not multiplied in, of 16 bits the upper eight are kept, but

@@ -19,7 +19,7 @@ func (d *Decoder) DecodePlanes(dst *pixel.Planes, data []byte) error {
 	if cfg.Width < 1 || cfg.Height < 1 || cfg.Width > MaxPixels/cfg.Height {
 		return fmt.Errorf("%d×%d pixels: more than the %d that are decoded", cfg.Width, cfg.Height, MaxPixels)
 	}
-	img, tags, err := decodeImage(data, format)
+	img, tags, err := decodeImage(data, format, cfg.ColorModel)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ func (r *reader) render(dst *pixel.Planar, box pixel.Box) {
 	for i := range r.comps {
 		r.comps[i].pad()
 	}
-	m := r.model()
+	m := r.colours
 	for i := range r.comps {
 		r.rows[i] = sized(r.rows[i], box.W+2*planePad+pixel.Slack)
 	}

@@ -105,6 +105,9 @@ func (r *reader) decode(box pixel.Box) error {
 			}
 			continue
 		}
+		if len(seen) == 0 {
+			r.colours = r.model()
+		}
 		s, err := r.scanHeader(body)
 		if err != nil {
 			return err
