@@ -4,6 +4,7 @@ package jpeg
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -57,6 +58,8 @@ func transcode(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	runtime.LockOSThread() // as in decode
+	defer runtime.UnlockOSThread()
 	handle := t.open()
 	if handle == 0 {
 		return nil, errors.New("libturbojpeg could not start a transcoder")
@@ -64,14 +67,15 @@ func transcode(data []byte) ([]byte, error) {
 	defer t.close(handle)
 	var dst uintptr
 	var size uint64
-	if t.transform(handle, &data[0], uint64(len(data)), 1, &dst, &size, &transform{}, 0) != 0 && t.code(handle) != 0 { // TJERR_WARNING is 0
-		err := errors.New("broken jpeg: " + t.message(handle))
-		if dst != 0 {
-			t.free(dst)
-		}
+	if t.transform(handle, &data[0], uint64(len(data)), 1, &dst, &size, &transform{}, 0) != 0 {
+		err = failure(t.code(handle), t.message(handle))
+	}
+	if dst != 0 {
+		defer t.free(dst)
+	}
+	if err != nil {
 		return nil, err
 	}
-	defer t.free(dst)
 	out := make([]byte, size)
 	copy(out, unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&dst))), size))
 	return out, nil

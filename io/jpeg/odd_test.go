@@ -97,6 +97,23 @@ func TestStandardTables(t *testing.T) {
 	}
 }
 
+// An error after a warning is an error: the picture before is not taken for the file's.
+func TestErrorAfterWarning(t *testing.T) {
+	data := read(t, "jpeg_progressive.jpg")
+	i := scans(data)[1]
+	warning, table := []byte{1, 2, 3}, append([]byte{0xff, 0xc4, 0, 20, 9, 1}, make([]byte, 16)...) // table 9: they end at 3
+	bad := join(data[:i], warning, table, data[i:])
+	for _, d := range decoders(t) {
+		same(t, d, "a warning", join(data[:i], warning, data[i:]), data)
+		if d.Decode(new(pixel.Picture), bad) == nil {
+			t.Errorf("%s decodes it", d.Name())
+		}
+	}
+	if _, err := jpeg.Baseline(bad); err == nil {
+		t.Error("it was made baseline")
+	}
+}
+
 // scans are the places of the scan headers.
 func scans(data []byte) (at []int) {
 	for i := range data[:len(data)-1] {

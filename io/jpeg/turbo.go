@@ -4,6 +4,9 @@ package jpeg
 
 import (
 	"errors"
+	"runtime"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/ebitengine/purego"
@@ -52,17 +55,14 @@ const limitScans = 1 << 15 // TJFLAG_LIMITSCANS: more than 500 are an error
 // it is by Pillow. Every file gets a handle of its own, which costs less than a microsecond: a used one fails for good after an error
 // and lends its tables to files that lack theirs.
 func (t *turbo) decode(dst *pixel.Picture, data []byte) error {
+	runtime.LockOSThread() // which is where the library keeps its last message
+	defer runtime.UnlockOSThread()
 	handle := t.open()
 	if handle == 0 {
 		return errors.New("libturbojpeg could not start a decoder")
 	}
 	defer t.close(handle)
-	failed := func() error {
-		if t.code(handle) == 0 { // TJERR_WARNING
-			return nil
-		}
-		return errors.New("broken jpeg: " + t.message(handle))
-	}
+	failed := func() error { return failure(t.code(handle), t.message(handle)) }
 	var w, h, sampling, space int32
 	if t.header(handle, &data[0], uint64(len(data)), &w, &h, &sampling, &space) != 0 && (w < 1 || h < 1) {
 		// With the size known it failed to name a sampling that it decodes all the same, such as 3×1, or to decode, which it will say again.
@@ -78,4 +78,17 @@ func (t *turbo) decode(dst *pixel.Picture, data []byte) error {
 		return failed()
 	}
 	return nil
+}
+
+// warnings are how all the warnings of libjpeg begin.
+var warnings = []string{"Corrupt JPEG data", "Premature end of JPEG file", "Unknown Adobe color transform", "Inconsistent progression sequence",
+	"Invalid SOS parameters", "Warning"}
+
+// failure is the error of a call that did not succeed, nil for a warning. The code alone does not tell: it is TJERR_WARNING, 0, also
+// when an error came after a warning, and then nothing was written. The message is the last one's.
+func failure(code int32, message string) error {
+	if code == 0 && slices.ContainsFunc(warnings, func(w string) bool { return strings.HasPrefix(message, w) }) {
+		return nil
+	}
+	return errors.New("broken jpeg: " + message)
 }
