@@ -69,7 +69,7 @@ func TestBaselines(t *testing.T) {
 			if b, err := os.ReadFile(filepath.Join(o.Run.ModelPath, last)); err != nil || string(a) != string(b) {
 				t.Errorf("the last checkpoints differ: %v", err)
 			}
-			if _, err := flows.ScoreKNN(context.Background(), filepath.Join(dir, flows.RunName(o)), data, flows.DefaultKNN, 1); err != nil {
+			if _, err := flows.ScoreKNN(context.Background(), filepath.Join(dir, flows.RunName(o)), data, flows.DefaultKNN, flows.Open{Threads: 1}); err != nil {
 				t.Error(err)
 			}
 		})

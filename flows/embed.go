@@ -3,6 +3,7 @@ package flows
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/contraflow/contraflow"
 	"github.com/contraflow/contraflow/ops"
@@ -10,19 +11,26 @@ import (
 )
 
 // Embedder turns images into features with frozen encoders: the mark Layer of every tower, each scaled to length one,
-// concatenated.
+// concatenated. An image that cannot be read has no row: the one that stands in for it in training would be judged twice.
 type Embedder struct {
+	// OnBad, if set, is told once of every image that cannot be read, of one at a time.
+	OnBad func(name string, err error)
+
 	programs []ops.Program
 	decode   *stages.Decode
 	views    *stages.Views
 	batch    int
 	workers  int
 	raw      bool // features as they are
+
+	lock sync.Mutex
+	bad  map[int]bool // images that could not be read
 }
 
 // newEmbedder compiles the evaluation programs of a network over a data set.
 func newEmbedder(o Options, n *network, v views, decode *stages.Decode, layer string) (*Embedder, error) {
-	e := &Embedder{decode: decode, batch: 100, workers: o.Data.Workers}
+	e := &Embedder{decode: decode, batch: 100, workers: o.Data.Workers, bad: map[int]bool{}}
+	decode.OnBad = e.tell
 	e.views = v.stage(decode.Recycle)
 	for i, g := range n.graphs {
 		p, err := n.device.Compile(g, n.params[i], ops.Options{Batch: e.batch, Outputs: []string{layer}, Direct: o.Net.Direct})
@@ -32,6 +40,23 @@ func newEmbedder(o Options, n *network, v views, decode *stages.Decode, layer st
 		e.programs = append(e.programs, p)
 	}
 	return e, nil
+}
+
+// tell passes a bad image on, the first time.
+func (e *Embedder) tell(s stages.Substitution) {
+	e.lock.Lock()
+	defer e.lock.Unlock()
+	if e.OnBad != nil && !e.bad[s.Index] {
+		e.OnBad(s.Name, s.Err)
+	}
+	e.bad[s.Index] = true
+}
+
+// Bad is how many images could not be read.
+func (e *Embedder) Bad() int {
+	e.lock.Lock()
+	defer e.lock.Unlock()
+	return len(e.bad)
 }
 
 // Run embeds the samples of index, or all with nil, as a graph: decoding runs ahead of the encoders.
@@ -106,7 +131,7 @@ func (e *Embedder) Encode(ctx context.Context, batches []*stages.Batch) (*Featur
 	return f, nil
 }
 
-// encode adds the features of a batch.
+// encode adds the features of a batch, but for those of images that stand in for others.
 func (e *Embedder) encode(f *FeatureSet, b *stages.Batch) error {
 	n, at := len(b.Index), 0
 	rows := make([]float32, n*f.Dim)
@@ -131,8 +156,17 @@ func (e *Embedder) encode(f *FeatureSet, b *stages.Batch) error {
 		t.Release()
 		at += d
 	}
-	f.Rows = append(f.Rows, rows...)
-	f.Labels = append(f.Labels, b.Labels...)
-	f.Index = append(f.Index, b.Index...)
+	bad := map[int]bool{}
+	for _, s := range b.Bad {
+		bad[s.Index] = true
+	}
+	for i, index := range b.Index {
+		if bad[index] {
+			continue
+		}
+		f.Rows = append(f.Rows, rows[i*f.Dim:][:f.Dim]...)
+		f.Labels = append(f.Labels, b.Labels[i])
+		f.Index = append(f.Index, index)
+	}
 	return nil
 }

@@ -20,18 +20,21 @@ type EmbedOptions struct {
 	Raw        bool   // features as they are; otherwise each tower's are scaled to length one
 	ImageSize  int    // 0 is that of training
 	Threads    int
+	BadSamples float64                      // largest share of unreadable images; 0 is that of training
+	OnBad      func(name string, err error) // told of those, which have no row
 }
 
 // EmbedResult says what was written.
 type EmbedResult struct {
 	Files    []string `json:"files"`
 	Images   int      `json:"images"`
+	Bad      int      `json:"bad"` // images that could not be read
 	Features int      `json:"features"`
 	Layer    string   `json:"layer"`
 	Model    string   `json:"model"`
 }
 
-// EmbedFile writes the features of one half of a data set, in its order, with index and label. Maps are flattened in C,H,W order,
+// EmbedFile writes the features of one half of a data set, in its order, with index and label. An image that cannot be read has no row. Maps are flattened in C,H,W order,
 // the towers one after the other.
 func EmbedFile(ctx context.Context, o EmbedOptions) (*EmbedResult, error) {
 	if err := features.Ending(o.Out); err != nil {
@@ -40,7 +43,7 @@ func EmbedFile(ctx context.Context, o EmbedOptions) (*EmbedResult, error) {
 	if _, err := os.Stat(filepath.Dir(o.Out)); err != nil {
 		return nil, fmt.Errorf("--out: %w: make the folder first", err)
 	}
-	e, err := OpenEncoder(o.ModelPath, Open{Threads: o.Threads, ImageSize: o.ImageSize})
+	e, err := OpenEncoder(o.ModelPath, Open{Threads: o.Threads, ImageSize: o.ImageSize, BadSamples: o.BadSamples, OnBad: o.OnBad})
 	if err != nil {
 		return nil, fmt.Errorf("--model_path: %w", err)
 	}
@@ -70,5 +73,5 @@ func EmbedFile(ctx context.Context, o EmbedOptions) (*EmbedResult, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--out: %w", err)
 	}
-	return &EmbedResult{Files: files, Images: set.Len(), Features: set.Dim, Layer: layer, Model: e.Model.Name}, nil
+	return &EmbedResult{Files: files, Images: set.Len(), Bad: emb.Bad(), Features: set.Dim, Layer: layer, Model: e.Model.Name}, nil
 }

@@ -21,6 +21,7 @@ type Encoder struct {
 	net     *network
 	views   views
 	decoder *jpeg.Decoder
+	onBad   func(name string, err error)
 }
 
 // Open says how OpenEncoder opens a file. The zero value takes everything from the file.
@@ -30,6 +31,9 @@ type Open struct {
 	Decoder   string // as --decoder
 	Model     string // for files of bare tensors: the model, which is otherwise found by names and shapes
 	ImageSize int    // side of the crops, when it is not that of training
+
+	BadSamples float64                      // as --bad_samples
+	OnBad      func(name string, err error) // as Embedder.OnBad, of every half that is opened
 }
 
 // OpenEncoder opens the encoder in a run folder, a checkpoint folder, a .pth of the reference or a bare state_dict, a
@@ -40,7 +44,7 @@ func OpenEncoder(path string, with Open) (*Encoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Encoder{state: state, Epoch: state.Epoch, Step: state.Step}
+	e := &Encoder{state: state, Epoch: state.Epoch, Step: state.Step, onBad: with.OnBad}
 	if err := e.open(with); err != nil {
 		e.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -61,6 +65,9 @@ func (e *Encoder) open(with Open) (err error) {
 	}
 	if with.ImageSize > 0 {
 		o.Data.ImageSize = with.ImageSize
+	}
+	if with.BadSamples > 0 {
+		o.Data.BadSamples = with.BadSamples
 	}
 	if e.Model, err = modelOf(*o); err != nil {
 		return err
@@ -142,7 +149,12 @@ func (e *Encoder) Embedder(folder, half, layer string) (*Embedder, error) {
 	if layer == "" {
 		layer = e.Model.Features()
 	}
-	return newEmbedder(o, e.net, e.views, decode, layer)
+	m, err := newEmbedder(o, e.net, e.views, decode, layer)
+	if err != nil {
+		return nil, err
+	}
+	m.OnBad = e.onBad
+	return m, nil
 }
 
 // Close gives the device back.

@@ -41,7 +41,13 @@ func newGallery(ctx context.Context, e *Encoder, folder string, limit int) (*gal
 
 // encoderSection adds what the encoder of a training run shows: filters always, and what needs images when there are some.
 func (r *runRecord) encoderSection(ctx context.Context, p *report.Page, o ReportOptions) error {
-	e, err := OpenEncoder(r.dir, Open{Threads: o.Threads})
+	bad := 0
+	e, err := OpenEncoder(r.dir, Open{Threads: o.Threads, BadSamples: o.BadSamples, OnBad: func(name string, err error) {
+		bad++
+		if o.OnBad != nil {
+			o.OnBad(name, err)
+		}
+	}})
 	if err != nil {
 		p.Notes = append(p.Notes, "No checkpoint could be opened, so there are no pictures of the encoder: "+firstLine(err))
 		return nil
@@ -69,6 +75,9 @@ func (r *runRecord) encoderSection(ctx context.Context, p *report.Page, o Report
 		}
 		p.Notes = append(p.Notes, "No images could be judged, so there are no neighbours, maps and confusion: "+firstLine(err)+". Give --data_folder.")
 		return nil
+	}
+	if bad > 0 {
+		p.Notes = append(p.Notes, fmt.Sprintf("Images that could not be read and are left out: %d.", bad))
 	}
 	predicted, err := DefaultKNN.Classify(g.train, g.val)
 	if err != nil {

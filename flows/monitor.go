@@ -45,6 +45,9 @@ func NewMonitor(r *Run, limit int, ctx context.Context) (*Monitor, error) {
 			return nil, err
 		}
 	}
+	if err := sameClasses(r.o.Data.Folder, train.Classes(), val.Classes()); err != nil {
+		return nil, err
+	}
 	m := &Monitor{Classes: train.Classes(), trainData: train, valData: val}
 	bytes := 0
 	for i, half := range []stages.Dataset{train, val} {
@@ -55,6 +58,9 @@ func NewMonitor(r *Run, limit int, ctx context.Context) (*Monitor, error) {
 		e, err := newEmbedder(r.o, r.net, r.views, decode, r.net.model.Features())
 		if err != nil {
 			return nil, err
+		}
+		if tell := r.decode.OnBad; tell != nil {
+			e.OnBad = func(name string, err error) { tell(stages.Substitution{By: -1, Name: name, Err: err}) }
 		}
 		s := []*monitored{&m.train, &m.val}[i]
 		s.embedder, s.index = e, spread(half.Len(), limit)

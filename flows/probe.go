@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -249,8 +250,11 @@ func sameClasses(folder string, train, val []string) error {
 			parts = append(parts, fmt.Sprintf("%s only in %s", strings.Join(side.only, ", "), side.name))
 		}
 	}
-	if len(parts) == 0 {
+	if len(parts) == 0 && slices.Equal(train, val) {
 		return nil
+	}
+	if len(parts) == 0 {
+		parts = []string{"their order differs"}
 	}
 	return fmt.Errorf("--data_folder %s: train has %d classes, val %d, and they must be the same: %s", folder, len(train), len(val), strings.Join(parts, "; "))
 }

@@ -2,6 +2,7 @@ package flows
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image/png"
 	"io"
@@ -23,6 +24,8 @@ type RetrieveOptions struct {
 	Limit      int    // largest number of training images to search, evenly spread; 0 is all
 	Out        string // .png
 	Threads    int
+	BadSamples float64                      // largest share of unreadable images; 0 is that of training
+	OnBad      func(name string, err error) // told of those, which are not searched
 }
 
 // Retrieved are the neighbours of one query.
@@ -46,7 +49,7 @@ func Retrieve(ctx context.Context, o RetrieveOptions) ([]Retrieved, error) {
 	if ext := strings.ToLower(filepath.Ext(o.Out)); ext != ".png" {
 		return nil, fmt.Errorf("--out %s: the picture is a PNG: give a name that ends in .png", o.Out)
 	}
-	e, err := OpenEncoder(o.ModelPath, Open{Threads: o.Threads})
+	e, err := OpenEncoder(o.ModelPath, Open{Threads: o.Threads, BadSamples: o.BadSamples, OnBad: o.OnBad})
 	if err != nil {
 		return nil, fmt.Errorf("--model_path: %w", err)
 	}
@@ -114,8 +117,10 @@ func Retrieve(ctx context.Context, o RetrieveOptions) ([]Retrieved, error) {
 				return nil, fmt.Errorf("--index %d: there are %d validation images, counted from 0", i, g.data[1].Len())
 			}
 		}
+		var unread error
+		val.OnBad = func(name string, err error) { unread = fmt.Errorf("--index: %s: %w", name, err) }
 		set, err := val.Run(ctx, o.Index)
-		if err != nil {
+		if err = errors.Join(err, unread); err != nil {
 			return nil, err
 		}
 		for at, i := range o.Index {

@@ -12,12 +12,13 @@ type Scores struct {
 	K         int     `json:"k"`
 	Train     int     `json:"train_images"`
 	Val       int     `json:"val_images"`
+	Bad       int     `json:"bad"` // images that could not be read, and count in neither
 }
 
 // ScoreKNN loads the encoder at path, a checkpoint or run folder, and scores it on data_folder: validation images by the
-// features of the training images, every view's features scaled to length one and concatenated.
-func ScoreKNN(ctx context.Context, path, folder string, k KNN, threads int) (Scores, error) {
-	e, err := OpenEncoder(path, Open{Threads: threads})
+// features of the training images, every view's features scaled to length one and concatenated. Images that cannot be read are left out.
+func ScoreKNN(ctx context.Context, path, folder string, k KNN, with Open) (Scores, error) {
+	e, err := OpenEncoder(path, with)
 	if err != nil {
 		return Scores{}, fmt.Errorf("--model_path: %w", err)
 	}
@@ -28,9 +29,10 @@ func ScoreKNN(ctx context.Context, path, folder string, k KNN, threads int) (Sco
 			return Scores{}, err
 		}
 	}
-	if a, b := sets[0].decode.Data.Classes(), sets[1].decode.Data.Classes(); fmt.Sprint(a) != fmt.Sprint(b) {
-		return Scores{}, fmt.Errorf("--data_folder %s: train has classes %v, val %v: they must be the same", folder, a, b)
+	if err := sameClasses(folder, sets[0].decode.Data.Classes(), sets[1].decode.Data.Classes()); err != nil {
+		return Scores{}, err
 	}
+	var s Scores
 	score := func() (float64, error) {
 		train, err := sets[0].Run(ctx, nil)
 		if err != nil {
@@ -40,9 +42,9 @@ func ScoreKNN(ctx context.Context, path, folder string, k KNN, threads int) (Sco
 		if err != nil {
 			return 0, err
 		}
+		s.K, s.Train, s.Val, s.Bad = min(k.K, train.Len()), train.Len(), val.Len(), sets[0].Bad()+sets[1].Bad()
 		return k.Top1(train, val)
 	}
-	s := Scores{K: min(k.K, sets[0].decode.Data.Len()), Train: sets[0].decode.Data.Len(), Val: sets[1].decode.Data.Len()}
 	if s.KNN, err = score(); err != nil {
 		return s, err
 	}

@@ -177,7 +177,7 @@ func TestPyTorchGoesOnHere(t *testing.T) {
 		o.Run.Resume = files[len(files)-1]
 		goesOn(t, o)
 	}
-	s, err := ScoreKNN(context.Background(), filepath.Join(dir, "cmc_resnet18v1_legacy.pth"), data, DefaultKNN, 0)
+	s, err := ScoreKNN(context.Background(), filepath.Join(dir, "cmc_resnet18v1_legacy.pth"), data, DefaultKNN, Open{})
 	if err != nil || s.Val != 9 || s.KNN == s.Untrained && s.KNN == 0 {
 		t.Errorf("kNN of a .pth: %+v, %v", s, err)
 	}

@@ -316,7 +316,7 @@ func TestScoreKNN(t *testing.T) {
 	data := images(t)
 	o := small(t, "cmc", data)
 	run(t, o)
-	s, err := flows.ScoreKNN(context.Background(), filepath.Join(o.Run.ModelPath, flows.RunName(o)), data, flows.DefaultKNN, 1)
+	s, err := flows.ScoreKNN(context.Background(), filepath.Join(o.Run.ModelPath, flows.RunName(o)), data, flows.DefaultKNN, flows.Open{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -184,7 +184,7 @@ func TestMissingViews(t *testing.T) {
 				t.Errorf("%s graph: sample %d lacks depth: %v, its memory row was updated: %v", graph, i, lacking[i], touched)
 			}
 		}
-		if _, err := flows.ScoreKNN(context.Background(), first, data, flows.DefaultKNN, 1); err != nil {
+		if _, err := flows.ScoreKNN(context.Background(), first, data, flows.DefaultKNN, flows.Open{Threads: 1}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -29,7 +29,7 @@ func newKNN() *cobra.Command {
 			defer done()
 			ctx, cancel := contextUntil(ctx, stop)
 			defer cancel()
-			s, err := flows.ScoreKNN(ctx, model, folder, k, threads)
+			s, err := flows.ScoreKNN(ctx, model, folder, k, flows.Open{Threads: threads})
 			if err != nil {
 				return err
 			}

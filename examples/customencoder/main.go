@@ -80,7 +80,7 @@ func run(ctx context.Context, steps int) error {
 	if err := r.Train(ctx); err != nil {
 		return err
 	}
-	scores, err := flows.ScoreKNN(ctx, r.Dir, data, flows.DefaultKNN, 1)
+	scores, err := flows.ScoreKNN(ctx, r.Dir, data, flows.DefaultKNN, flows.Open{Threads: 1})
 	if err != nil {
 		return err
 	}
