@@ -63,17 +63,24 @@ func (c Chart) SVG() template.HTML {
 	}
 	for i, s := range c.Series {
 		var path strings.Builder
-		for j, p := range s.Points {
+		var last Point
+		drawn := 0
+		for _, p := range s.Points {
 			if !finite(p) {
 				continue
 			}
 			op := "L"
-			if j == 0 || path.Len() == 0 {
+			if path.Len() == 0 {
 				op = "M"
 			}
+			last = p
+			drawn++
 			fmt.Fprintf(&path, "%s%.1f %.1f", op, px(p.X), py(p.Y))
 		}
 		fmt.Fprintf(&b, `<path d="%s" fill="none" style="stroke:%s" stroke-width="1.8"/>`, path.String(), colour(i))
+		if drawn == 1 { // a path of one point shows nothing
+			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3.5" style="fill:%s"/>`, px(last.X), py(last.Y), colour(i))
+		}
 	}
 	b.WriteString("</svg>")
 	b.WriteString(c.legend())

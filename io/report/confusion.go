@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"strings"
+	"unicode"
 )
 
 // Confusion is a confusion matrix: Counts[i][j] images of class i were taken for class j.
@@ -56,15 +57,14 @@ func (c Confusion) Most(n int) Confusion {
 // SVG draws the matrix; the shade of a cell is its share of its row.
 func (c Confusion) SVG() template.HTML {
 	n := len(c.Classes)
-	longest := 4
+	margin := 14 + 6.6*4.0
 	for _, name := range c.Classes {
-		longest = max(longest, min(len([]rune(name)), 16))
+		margin = max(margin, 14+textWidth(shorten(name, 16)))
 	}
-	margin := 14 + 6.4*float64(longest)
 	cell := min(44, max(15, (720-margin)/float64(max(n, 1))))
 	size := margin + cell*float64(n) + 6
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 %.0f %.0f" style="max-width:%.0fpx" role="img" aria-label="confusion matrix">`, size, size+16, size)
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %.0f %.0f" style="max-width:%.0fpx" role="img" aria-label="confusion matrix">`, size, size, size)
 	for i, row := range c.Counts {
 		total := 0
 		for _, v := range row {
@@ -83,8 +83,23 @@ func (c Confusion) SVG() template.HTML {
 			}
 		}
 	}
-	fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" text-anchor="middle">rows: the class; columns: what it was taken for</text></svg>`, size/2, size+10)
+	b.WriteString(`</svg><p class="legend">rows: the class; columns: what it was taken for</p>`) // a small matrix is narrower than this
 	return template.HTML(b.String())
+}
+
+// textWidth is about how wide a label is in pixels, at the size of the page's drawings.
+func textWidth(s string) (w float64) {
+	for _, r := range s {
+		switch {
+		case r >= 0x1100 || strings.ContainsRune("mwMW", r): // from here on the scripts of East Asia, and …
+			w += 11
+		case unicode.IsUpper(r):
+			w += 8
+		default:
+			w += 6.6
+		}
+	}
+	return w
 }
 
 // shorten cuts a label.
