@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,16 +62,18 @@ func (b *Beside) in(folder string) string {
 	return filepath.Join(folder, b.Dir)
 }
 
-// look takes channels and depth from the first file.
+// look takes channels and depth from the first file that can be read: the others count among the bad samples.
 func (b *Beside) look(folder string) (bits int, err error) {
 	dir, found := b.in(folder), errors.New("found")
+	var broken error
 	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !strings.EqualFold(filepath.Ext(path), ".png") {
 			return err
 		}
 		c, err := header(path)
 		if err != nil {
-			return err
+			broken = cmp.Or(broken, err)
+			return nil
 		}
 		b.Channels, bits = jpeg.PlanesOf(c.ColorModel), jpeg.BitsOf(c.ColorModel)
 		return found
@@ -82,6 +85,8 @@ func (b *Beside) look(folder string) (bits int, err error) {
 		return 0, fmt.Errorf("%s: there is no such folder: views lie in <data_folder>/%s/train/<class>/<name>.png", dir, b.Name)
 	case err != nil:
 		return 0, err
+	case broken != nil:
+		return 0, fmt.Errorf("no .png file in %s can be read: %w", dir, broken)
 	}
 	return 0, fmt.Errorf("%s holds no .png file: want %s", dir, filepath.Join(dir, "train", "<class>", "<name>.png"))
 }

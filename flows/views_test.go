@@ -299,6 +299,20 @@ func TestViewMistakes(t *testing.T) {
 	try("holds no .png file", func(o *flows.Options) { o.Data.ViewDirs = "empty" })
 	rewrite(filepath.Join(data, "empty", "train", "stray.png"), 48, false)
 	try("none of 27 images looked at has a file", func(o *flows.Options) { o.Data.ViewDirs = "empty" })
+	put(t, filepath.Join(data, "empty", "train", "stray.png"), nil)
+	try("can be read", func(o *flows.Options) { o.Data.ViewDirs = "empty" })
+	first := sidePath(data, "depth", 0, 0)
+	whole, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, first, nil)
+	if r, err := flows.Prepare(many(t, "full", data)); err != nil {
+		t.Errorf("the first file of a view cannot be read: %v", err)
+	} else {
+		r.Close()
+	}
+	put(t, first, whole)
 
 	bad := sidePath(data, "depth", 1, 3)
 	rewrite(bad, 48, true)
