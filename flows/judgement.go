@@ -73,6 +73,9 @@ func (r *runRecord) encoderSection(ctx context.Context, p *report.Page, o Report
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if o.DataFolder != "" { // a page without what was asked for must not take the place of a good one
+			return err
+		}
 		p.Notes = append(p.Notes, "No images could be judged, so there are no neighbours, maps and confusion: "+firstLine(err)+". Give --data_folder.")
 		return nil
 	}

@@ -2,6 +2,7 @@ package flows_test
 
 import (
 	"context"
+	"errors"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -62,11 +63,18 @@ func TestReports(t *testing.T) {
 			t.Fatal(err)
 		}
 		wants(t, path, section, "kNN accuracy against wall time", "Similarities over time", "Confusion", "Nearest neighbours", "t-SNE", "First-layer filters", "<span>--resume</span> <span>auto</span>")
-		path, err = flows.WriteReport(ctx, dir, flows.ReportOptions{Images: 50, DataFolder: t.TempDir(), Out: filepath.Join(t.TempDir(), "r.html")})
-		if err != nil {
+		if _, err := flows.WriteReport(ctx, dir, flows.ReportOptions{Images: 50, DataFolder: data + "x"}); err == nil || !strings.Contains(err.Error(), "--data_folder") {
+			t.Errorf("a named folder that is not there: %v", err)
+		}
+		wants(t, path, "Confusion") // the good page is still there
+		if err := os.Rename(data, data+"x"); err != nil {
 			t.Fatal(err)
 		}
-		wants(t, path, "No images could be judged", "First-layer filters")
+		gone, err := flows.WriteReport(ctx, dir, flows.ReportOptions{Images: 50, Out: filepath.Join(t.TempDir(), "r.html")})
+		if err := errors.Join(err, os.Rename(data+"x", data)); err != nil {
+			t.Fatal(err)
+		}
+		wants(t, gone, "No images could be judged", "First-layer filters")
 	}
 	res := probe(t, smallProbe(t, data, dirs[0]))
 	path, err := flows.WriteReport(ctx, res.Dir, flows.ReportOptions{})
