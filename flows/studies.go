@@ -2,6 +2,7 @@ package flows
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/contraflow/contraflow/ops/pixel"
@@ -18,6 +19,13 @@ var Studies = []struct{ Name, About string }{
 
 // NewStudy lists the variants of a study.
 func NewStudy(name string, o StudyOptions) (*Study, error) {
+	var known []string
+	for _, s := range Studies {
+		known = append(known, s.Name)
+	}
+	if !slices.Contains(known, name) {
+		return nil, fmt.Errorf("there is no study %q: choose one of %s", name, strings.Join(known, ", "))
+	}
 	base, err := o.base()
 	if err != nil {
 		return nil, err
@@ -26,19 +34,26 @@ func NewStudy(name string, o StudyOptions) (*Study, error) {
 	if err != nil {
 		return nil, err
 	}
+	if name != "views" && len(items) > 2 {
+		var names []string
+		for _, i := range items {
+			names = append(names, i.column())
+		}
+		return nil, fmt.Errorf("study %s takes two views, found %d, %s: leave some out of --views or --view_dirs", name, len(items), strings.Join(names, ", "))
+	}
 	switch name {
 	case "objectives":
-		return objectives(base, items[:2]), nil
+		return objectives(base, items), nil
 	case "views":
 		if len(items) < 3 {
 			return nil, fmt.Errorf("study views needs at least three views, found %d: add some with --views or --view_dirs", len(items))
 		}
 		return viewNumbers(base, items), nil
 	case "losses":
-		return pairOf("losses", "Does noise-contrastive estimation or softmax cross entropy train the better encoders?", base, items[:2],
+		return pairOf("losses", "Does noise-contrastive estimation or softmax cross entropy train the better encoders?", base, items,
 			"NCE", "cmc-nce", func(v *Options) { v.Loss.Softmax = false }, "softmax ≥ NCE"), nil
-	case "mixture":
-		s := pairOf("mixture", "Does image mixture (IM: global and region) improve the encoders?", base, items[:2],
+	default: // mixture
+		s := pairOf("mixture", "Does image mixture (IM: global and region) improve the encoders?", base, items,
 			"softmax + IM", "cmc-im", func(v *Options) { v.Mix.On, v.Mix.Type = true, "IM" }, "IM ≥ none")
 		for i := range s.Claims { // here the new one should win
 			c := &s.Claims[i]
@@ -46,11 +61,6 @@ func NewStudy(name string, o StudyOptions) (*Study, error) {
 		}
 		return s, nil
 	}
-	var known []string
-	for _, s := range Studies {
-		known = append(known, s.Name)
-	}
-	return nil, fmt.Errorf("there is no study %q: choose one of %s", name, strings.Join(known, ", "))
 }
 
 // item is one view: channels of the colour space, or a folder of files.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,6 +70,39 @@ type StudyOptions struct {
 
 // StudyData is the generated data set of a study.
 var StudyData = synth.Options{Classes: 10, PerClass: 40, ValPerClass: 100, Size: 48, Seed: 1, Extra: []string{"depth", "normals"}}
+
+// generated are the options on drawn scenes, of which only the study of views takes all that there are.
+func (o StudyOptions) generated(name string) StudyOptions {
+	o.Data = filepath.Join(o.Out, "data")
+	if o.ViewDirs == "" && name == "views" {
+		o.ViewDirs = strings.Join(StudyData.Extra, ",")
+	}
+	return o
+}
+
+// Check reports the first setting that makes no study, without a look at any data.
+func (o StudyOptions) Check(name string) error {
+	if len(o.Seeds) == 0 {
+		return errors.New("--seeds is empty: want a list such as 1,2,3")
+	}
+	for i, seed := range o.Seeds {
+		if slices.Contains(o.Seeds[:i], seed) {
+			return fmt.Errorf("--seeds %v: %d is there twice, and would count one run twice", (*intList)(&o.Seeds), seed)
+		}
+	}
+	if o.ImageSize != 0 && (o.ImageSize < 32 || o.ImageSize > 4096) {
+		return fmt.Errorf("--image_size %d: must be between 32 and 4096, or 0 for the preset's", o.ImageSize)
+	}
+	if o.Data == "" {
+		o = o.generated(name)
+	}
+	s, err := NewStudy(name, o)
+	if err != nil {
+		return err
+	}
+	_, err = modelOf(s.Variants[0].Options)
+	return err
+}
 
 // base is the recipe that variants change.
 func (o StudyOptions) base() (Options, error) {
@@ -139,18 +173,15 @@ type Verdict struct {
 // RunStudy trains and judges every variant with every seed. Runs that an earlier call finished are not trained again, one that
 // was stopped goes on, and one that another process is at is waited for: several studies may share a folder. It writes NAME.json, NAME.md, and for views NAME.svg, into the folder.
 func RunStudy(ctx context.Context, name string, o StudyOptions) (*StudyResult, error) {
-	if len(o.Seeds) == 0 {
-		return nil, errors.New("--seeds is empty: want a list such as 1,2,3")
+	if err := o.Check(name); err != nil {
+		return nil, err
 	}
 	data := o.Data
 	if o.Data == "" {
-		o.Data = filepath.Join(o.Out, "data")
 		data = fmt.Sprintf("generated, seed %d", StudyData.Seed)
+		o = o.generated(name)
 		if err := demoDraw(ctx, o.Data, StudyData, o.Say); err != nil {
 			return nil, err
-		}
-		if o.ViewDirs == "" {
-			o.ViewDirs = strings.Join(StudyData.Extra, ",")
 		}
 	}
 	s, err := NewStudy(name, o)

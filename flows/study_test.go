@@ -30,6 +30,7 @@ func TestStudies(t *testing.T) {
 		"losses":     {"L ab L+ab", []string{"softmax", "NCE"}, 3},
 		"mixture":    {"L ab L+ab", []string{"softmax", "softmax + IM"}, 3},
 	} {
+		o.ViewDirs = map[string]string{"views": "depth"}[name]
 		res, err := flows.RunStudy(context.Background(), name, o)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -76,6 +77,7 @@ func TestStudies(t *testing.T) {
 			t.Fatalf("views.svg: %v", err)
 		}
 	}
+	o.ViewDirs = ""
 	// A second call finds everything done; a changed recipe in the same folder is refused, not mixed.
 	checkpoint := filepath.Join(o.Out, "runs", "cmc-L-ab-seed1", "step-000000001")
 	before, err := os.Stat(checkpoint)
@@ -99,7 +101,7 @@ func TestStudyStops(t *testing.T) {
 	o := studyOptions(t, scenes(t))
 	stop := make(chan struct{})
 	close(stop)
-	o.Stop, o.Epochs = stop, 4
+	o.Stop, o.Epochs, o.ViewDirs = stop, 4, ""
 	if _, err := flows.RunStudy(context.Background(), "losses", o); !errors.Is(err, flows.ErrStopped) {
 		t.Fatalf("got %v", err)
 	}
@@ -117,6 +119,7 @@ func TestStudyMistakes(t *testing.T) {
 		"at least three views, found 2":    func(o *flows.StudyOptions) { o.ViewDirs = "" },
 		"--view_dirs heat":                 func(o *flows.StudyOptions) { o.ViewDirs = "heat" },
 		"--seeds":                          func(o *flows.StudyOptions) { o.Seeds = nil },
+		"--seeds 2,1,2: 2 is there twice":  func(o *flows.StudyOptions) { o.Seeds = []int{2, 1, 2} },
 		"a study needs at least two views": func(o *flows.StudyOptions) { o.Views, o.ViewDirs = "L", "" },
 	} {
 		o, name := studyOptions(t, data), "views"

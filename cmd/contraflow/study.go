@@ -30,6 +30,9 @@ func newStudyOf(name, about string) *cobra.Command {
 			if o.Epochs < 0 || o.Layer < 1 || o.Threads < 0 {
 				return usagef("--epochs %d, --layer %d, --threads %d: layer must be at least 1, the others 0 or more", o.Epochs, o.Layer, o.Threads)
 			}
+			if err := o.Check(name); err != nil {
+				return usageError{err}
+			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
 			o.Stop = stop
@@ -56,7 +59,7 @@ func newStudyOf(name, about string) *cobra.Command {
 	f.StringVar(&o.Model, "model", "", "network with a tower a view; empty is the preset's")
 	f.StringVar(&o.View, "view", "", "colour space; empty is Lab")
 	f.StringVar(&o.Views, "views", "", "views of the colour space, such as L|ab or Y|Cb|Cr")
-	f.StringVar(&o.ViewDirs, "view_dirs", "", "further views in files, as for train cmc; of the drawn scenes depth,normals")
+	f.StringVar(&o.ViewDirs, "view_dirs", "", "further views in files, as for train cmc; of the drawn scenes depth,normals, which study views takes")
 	f.IntVar(&o.Layer, "layer", 6, "layer that is probed")
 	f.IntVar(&o.Threads, "threads", 0, "compute threads; 0 is one a core")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object on standard output, everything else on standard error")
