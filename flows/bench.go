@@ -2,11 +2,13 @@ package flows
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/contraflow/contraflow/ops"
@@ -59,12 +61,36 @@ type peaker interface {
 	ISA() string
 }
 
+// Check reports the first setting that cannot be measured.
+func (s StepBench) Check() error {
+	_, err := s.options()
+	return err
+}
+
+// measured refuses a flow without a bank, or without a name.
+func measured(flag, flow string) error {
+	if !strings.Contains(" "+contrasts+" ", " "+flow+" ") || flow == "" {
+		return fmt.Errorf("--%s %q: choose cmc, moco or insdis", flag, flow)
+	}
+	return nil
+}
+
+// inBatch speaks of --batch, as the benches call it, where training says --batch_size.
+func inBatch(err error) error {
+	if err == nil || !strings.Contains(err.Error(), "--batch_size") {
+		return err
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), "--batch_size", "--batch"))
+}
+
 // Run measures.
 func (s StepBench) Run() (StepResult, error) {
+	res, err := s.run()
+	return res, inBatch(err)
+}
+
+func (s StepBench) run() (StepResult, error) {
 	res := StepResult{}
-	if s.Steps < 1 {
-		return res, fmt.Errorf("--steps %d: want at least one", s.Steps)
-	}
 	o, err := s.options()
 	if err != nil {
 		return res, err
@@ -94,9 +120,6 @@ func (s StepBench) Run() (StepResult, error) {
 		return res, err
 	}
 	if s.QueryOnly {
-		if s.Flow != "moco" {
-			return res, fmt.Errorf("--query_only: --flow %s has no key encoder: only moco has", s.Flow)
-		}
 		d := b.r.towers[0].Program.OutputShape(0).Len()
 		b.key = make([]float32, s.Batch*d)
 		for i := range b.key {
@@ -165,12 +188,21 @@ type stepper struct {
 
 // options are those of the run whose steps are measured.
 func (s StepBench) options() (Options, error) {
+	if err := measured("flow", s.Flow); err != nil {
+		return Options{}, err
+	}
+	if s.Steps < 1 {
+		return Options{}, fmt.Errorf("--steps %d: want at least one", s.Steps)
+	}
+	if s.QueryOnly && s.Flow != "moco" {
+		return Options{}, fmt.Errorf("--query_only: --flow %s has no key encoder: only moco has", s.Flow)
+	}
 	o := Defaults(s.Flow)
 	o.Net.Model, o.Net.Threads, o.Net.Direct, o.Data.ImageSize = s.Model, s.Threads, s.Direct, s.ImageSize
 	o.Optim.BatchSize, o.Loss.K, o.Loss.Softmax = s.Batch, s.K, s.Softmax
 	o.Net.Device, o.Net.AMP, o.Net.TF32, o.Net.CUDAGraph = s.Device, s.AMP, s.TF32, s.CUDAGraph
 	if err := Validate(o); err != nil {
-		return o, err
+		return o, inBatch(err)
 	}
 	if s.N < s.Batch {
 		return o, fmt.Errorf("--n_data %d: want at least a batch of %d", s.N, s.Batch)

@@ -40,19 +40,34 @@ type DecodeStage struct {
 	P99MS   float64 `json:"p99_ms"`
 }
 
-// Run measures.
-func (b DecodeBench) Run(ctx context.Context) (DecodeResult, error) {
+// Check reports the first setting that cannot be measured.
+func (b DecodeBench) Check() error {
+	_, err := b.options()
+	return err
+}
+
+// options are those of the run whose loading is measured.
+func (b DecodeBench) options() (Options, error) {
+	if err := measured("path", b.Path); err != nil {
+		return Options{}, err
+	}
+	if !(b.Seconds > 0) || b.Seconds > 3600 {
+		return Options{}, fmt.Errorf("--seconds %g: want a time above 0, and at most an hour", b.Seconds)
+	}
 	o := Defaults(b.Path)
 	o.Data.Folder, o.Data.Workers, o.Data.ImageSize, o.Data.Decoder = b.Folder, b.Workers, b.ImageSize, b.Decoder
 	o.Optim.BatchSize = b.Batch
-	if b.CropLow > 0 {
+	if b.CropLow != 0 {
 		o.Data.CropLow = b.CropLow
 	}
-	if err := Validate(o); err != nil {
+	return o, inBatch(Validate(o))
+}
+
+// Run measures.
+func (b DecodeBench) Run(ctx context.Context) (DecodeResult, error) {
+	o, err := b.options()
+	if err != nil {
 		return DecodeResult{}, err
-	}
-	if !(b.Seconds > 0) || b.Seconds > 3600 {
-		return DecodeResult{}, fmt.Errorf("--seconds %g: want a time above 0, and at most an hour", b.Seconds)
 	}
 	r, err := PrepareLoading(o)
 	if err != nil {

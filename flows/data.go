@@ -41,6 +41,9 @@ func openData(o Options, half string, judge bool) (stages.Dataset, error) {
 			if split != half {
 				return nil, fmt.Errorf("--split %s of --data_folder: %w", o.Data.Split, err)
 			}
+			if errors.Is(err, imagefolder.ErrOneClass) {
+				err = fmt.Errorf("%w: judging needs at least two", err)
+			}
 			return nil, fmt.Errorf("--data_folder: %w", err)
 		}
 		parts = append(parts, d)

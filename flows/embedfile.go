@@ -34,11 +34,25 @@ type EmbedResult struct {
 	Model    string   `json:"model"`
 }
 
+// Check reports the first setting that makes no sense.
+func (o EmbedOptions) Check() error {
+	if err := features.Ending(o.Out); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	if o.Half != "train" && o.Half != "val" {
+		return fmt.Errorf("--half %q: choose train or val", o.Half)
+	}
+	if o.ImageSize != 0 && (o.ImageSize < 32 || o.ImageSize > 4096) {
+		return fmt.Errorf("--image_size %d: must be between 32 and 4096, or 0 for that of training", o.ImageSize)
+	}
+	return nil
+}
+
 // EmbedFile writes the features of one half of a data set, in its order, with index and label. An image that cannot be read has no row. Maps are flattened in C,H,W order,
 // the towers one after the other.
 func EmbedFile(ctx context.Context, o EmbedOptions) (*EmbedResult, error) {
-	if err := features.Ending(o.Out); err != nil {
-		return nil, fmt.Errorf("--out: %w", err)
+	if err := o.Check(); err != nil {
+		return nil, err
 	}
 	if _, err := os.Stat(filepath.Dir(o.Out)); err != nil {
 		return nil, fmt.Errorf("--out: %w: make the folder first", err)

@@ -1,7 +1,9 @@
 package flows
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,6 +33,9 @@ const (
 
 	contrasts = "cmc moco insdis" // methods with negatives
 )
+
+// methods are what contraflow train trains by.
+var methods = []string{"cmc", "moco", "insdis", "predict", "supervised"}
 
 // flagTable lists every flag of the training commands, in the order of the help.
 func flagTable() []flag {
@@ -266,7 +271,27 @@ func (c choice) Set(s string) error {
 			return c.Value.Set(s)
 		}
 	}
-	return fmt.Errorf("choose one of %s", strings.Join(c.from, ", "))
+	return fmt.Errorf("choose one of %s", strings.Join(slices.DeleteFunc(slices.Clone(c.from), func(s string) bool { return s == "" }), ", "))
+}
+
+// FlagError says of a value that does not parse what is wanted, where pflag tells how Go would have parsed it.
+func FlagError(err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	cause := bad.Unwrap()
+	if number := (*strconv.NumError)(nil); errors.As(cause, &number) {
+		want := map[string]string{"bool": "true or false", "float64": "a number", "intSlice": "whole numbers separated by commas"}[bad.GetFlag().Value.Type()]
+		if want == "" {
+			want = "a whole number"
+		}
+		cause = errors.New("want " + want)
+		if errors.Is(number, strconv.ErrRange) {
+			cause = fmt.Errorf("out of range: %w", cause)
+		}
+	}
+	return fmt.Errorf("--%s %q: %w", bad.GetFlag().Name, bad.GetValue(), cause)
 }
 
 // ListFlag is a flag of whole numbers separated by commas.
@@ -291,7 +316,7 @@ func (l *intList) Set(s string) error {
 		}
 		v, err := strconv.Atoi(part)
 		if err != nil {
-			return fmt.Errorf("%q is not a whole number: want a list such as 120,160,200", part)
+			return fmt.Errorf("%q is not a whole number: want a list such as 1,2,3", part)
 		}
 		out = append(out, v)
 	}

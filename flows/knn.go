@@ -74,7 +74,7 @@ func (k KNN) Search(train, query *FeatureSet) ([][]Neighbour, error) {
 	if train.Dim != query.Dim {
 		return nil, fmt.Errorf("knn: training features have %d dimensions, queries %d: they must come from one encoder", train.Dim, query.Dim)
 	}
-	if k.K < 1 || k.T <= 0 {
+	if k.K < 1 || !(k.T > 0) {
 		return nil, fmt.Errorf("knn: k %d, temperature %v: both must be positive", k.K, k.T)
 	}
 	unit, q := train.unit(), query.unit()

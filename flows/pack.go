@@ -41,9 +41,11 @@ type PackOptions struct {
 // DefaultPack keeps files as they are.
 var DefaultPack = PackOptions{Quality: 92, ShardMB: 256, Decoder: "auto", BadSamples: 0.001}
 
-// check reports the first setting that makes no sense.
-func (o PackOptions) check() error {
+// Check reports the first setting that makes no sense.
+func (o PackOptions) Check() error {
 	switch {
+	case o.Folder == "":
+		return errors.New("--data_folder is missing: give the images to pack")
 	case o.Out == "":
 		return errors.New("--out is missing: give the folder to write")
 	case o.ShortSide < 0 || o.ShortSide > 4096:
@@ -52,7 +54,9 @@ func (o PackOptions) check() error {
 		return fmt.Errorf("--quality %d: must be in [1,100]", o.Quality)
 	case o.ShardMB < 1:
 		return fmt.Errorf("--shard_mb %d: must be at least 1", o.ShardMB)
-	case o.BadSamples < 0 || o.BadSamples > 1:
+	case o.Workers < 0:
+		return fmt.Errorf("--workers %d: must be 0 (one a core) or more", o.Workers)
+	case !(o.BadSamples >= 0 && o.BadSamples <= 1):
 		return fmt.Errorf("--bad_samples %v: must be in [0,1]", o.BadSamples)
 	}
 	return nil
@@ -88,7 +92,7 @@ type parcel struct {
 // and not made raw keeps its bytes, but for progressive files that libjpeg-turbo can make baseline. Nothing is written over.
 func Pack(ctx context.Context, o PackOptions, say func(format string, args ...any)) (PackReport, error) {
 	rep := PackReport{Samples: map[string]int{}, Bad: []BadImage{}}
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return rep, err
 	}
 	decoder, err := jpeg.Open(o.Decoder)

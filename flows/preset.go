@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 
@@ -22,7 +23,7 @@ type Preset struct {
 	Name   string
 	About  string       // what it trains, and what its source reports
 	Source string       // where the values come from
-	Method string       // cmc, moco or insdis
+	Method string       // of the methods
 	Flags  []PresetFlag // in the file's order
 }
 
@@ -70,11 +71,18 @@ func parsePreset(name, file string, text []byte) (Preset, error) {
 		Flags  *ast.MappingNode `yaml:"flags"`
 	}
 	if err := yaml.UnmarshalWithOptions(text, &doc, yaml.Strict()); err != nil {
-		return Preset{}, fmt.Errorf("%s: %s", file, oneLine(err))
+		text := oneLine(err)
+		if strings.Contains(text, "unknown field") {
+			text += ": want about, source, method or flags"
+		}
+		return Preset{}, fmt.Errorf("%s: %s", file, text)
+	}
+	if !slices.Contains(methods, doc.Method) {
+		return Preset{}, fmt.Errorf("%s: method %q: choose one of %s", file, doc.Method, strings.Join(methods, ", "))
 	}
 	p := Preset{Name: name, About: doc.About, Source: doc.Source, Method: doc.Method}
 	if doc.Flags == nil {
-		return p, fmt.Errorf("%s: it has no flags", file)
+		return p, fmt.Errorf("%s: it has no flags: want flags: and below it a line a flag, such as nce_k: 4096", file)
 	}
 	known := map[string]bool{}
 	for _, f := range flagTable() {
@@ -119,7 +127,7 @@ func (p Preset) Apply(fs *pflag.FlagSet, method string) ([]string, error) {
 			continue
 		}
 		if err := fs.Set(f.Name, f.Value); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.at, err)
+			return nil, fmt.Errorf("%s: %w", f.at, FlagError(err))
 		}
 		set = append(set, f.Name)
 	}

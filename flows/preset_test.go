@@ -75,8 +75,10 @@ func TestPresetOrigins(t *testing.T) {
 func TestPresetMistakes(t *testing.T) {
 	for text, want := range map[string]string{
 		"about: x\nmethod: moco\nflags:\n  nce_kk: 3\n":     "p.yaml:4:3: train moco has no flag \"nce_kk\"",
-		"about: x\nmethod: moco\nflag:\n  nce_k: 3\n":       "line 3, column 1",
-		"about: x\nmethod: moco\nflags:\n  nce_k: many\n":   "p.yaml:4:3",
+		"about: x\nmethod: moco\nflag:\n  nce_k: 3\n":       "line 3, column 1: unknown field \"flag\": want about, source, method or flags",
+		"about: x\nmethod: moco\nflags:\n  nce_k: many\n":   "p.yaml:4:3: --nce_k \"many\": want a whole number",
+		"about: x\nflags:\n  nce_k: 3\n":                    "p.yaml: method \"\": choose one of cmc, moco",
+		"method: magic\nflags:\n  nce_k: 3\n":               "method \"magic\"",
 		"about: x\nmethod: moco\nflags:\n  crop_low: 0.5\n": "has no flag \"crop_low\"",
 		"about: x\nmethod: moco\n":                          "no flags",
 	} {

@@ -44,6 +44,14 @@ func Preview(ctx context.Context, o Options, step, samples int) (image.Image, er
 	return report.Captions(p.heading(), rows, 176), nil
 }
 
+// CheckPNG refuses another ending of --out.
+func CheckPNG(out string) error {
+	if !strings.EqualFold(filepath.Ext(out), ".png") {
+		return fmt.Errorf("--out %s: the picture is a PNG: give a name that ends in .png", out)
+	}
+	return nil
+}
+
 // WritePNG writes a picture whole or not at all.
 func WritePNG(path string, img image.Image) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".preview-*")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/contraflow/contraflow/encoders"
@@ -99,8 +100,15 @@ func ValidateProbe(o ProbeOptions) error {
 	bad(o.Momentum >= 0 && o.Momentum < 1, "--momentum %v: must be in [0,1)", o.Momentum)
 	bad(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1, "--beta1 %v, --beta2 %v: must be in [0,1)", o.Beta1, o.Beta2)
 	bad(o.WeightDecay >= 0, "--weight_decay %v: must not be negative", o.WeightDecay)
-	bad(o.SaveFreq >= 0 && o.SaveSteps >= 0 && o.Keep >= 0 && o.MaxSteps >= 0 && o.PrintFreq >= 0,
-		"--save_freq, --save_steps, --keep, --max_steps and --print_freq must not be negative")
+	bad(noneBelow(1, o.DecayEpochs), "--lr_decay_epochs %v: epochs count from 1", (*intList)(&o.DecayEpochs))
+	for i, t := range o.Towers {
+		bad(!slices.Contains(o.Towers[:i], t), "--towers %v: tower %d is there twice", (*intList)(&o.Towers), t)
+	}
+	bad(o.SaveFreq >= 0, "--save_freq %d: must be 0 (the best and the last only) or more", o.SaveFreq)
+	bad(o.SaveSteps >= 0, "--save_steps %d: must be 0 (never) or more", o.SaveSteps)
+	bad(o.Keep >= 0, "--keep %d: must be 0 (all) or more", o.Keep)
+	bad(o.MaxSteps >= 0, "--max_steps %d: must be 0 (all epochs) or more", o.MaxSteps)
+	bad(o.PrintFreq >= 0, "--print_freq %d: must be 0 (a line an epoch) or more", o.PrintFreq)
 	return errors.Join(errs...)
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/contraflow/contraflow/io/report"
 	"github.com/contraflow/contraflow/ops/pixel"
@@ -46,8 +45,8 @@ type Retrieval struct {
 // Retrieve finds the training images whose features are most similar to those of the queries, and draws them as one picture, a
 // row a query.
 func Retrieve(ctx context.Context, o RetrieveOptions) ([]Retrieved, error) {
-	if ext := strings.ToLower(filepath.Ext(o.Out)); ext != ".png" {
-		return nil, fmt.Errorf("--out %s: the picture is a PNG: give a name that ends in .png", o.Out)
+	if err := CheckPNG(o.Out); err != nil {
+		return nil, err
 	}
 	e, err := OpenEncoder(o.ModelPath, Open{Threads: o.Threads, BadSamples: o.BadSamples, OnBad: o.OnBad})
 	if err != nil {

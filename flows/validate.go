@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -51,7 +52,11 @@ func Validate(o Options) error {
 	bad(o.Run.PrintFreq >= 0, "--print_freq %d: must be 0 (a line a second) or more", o.Run.PrintFreq)
 	bad(o.Run.KNNEvery >= 0, "--knn_every %d: must be 0 (never) or more", o.Run.KNNEvery)
 	bad(o.Run.KNNEvery == 0 || o.Run.KNNImages >= 2, "--knn_images %d: must be at least 2", o.Run.KNNImages)
-	bad(o.Run.Keep >= 0 && o.Run.SaveFreq >= 0 && o.Run.SaveSteps >= 0, "--keep, --save_freq and --save_steps must not be negative")
+	bad(o.Run.Keep >= 0, "--keep %d: must be 0 (all) or more", o.Run.Keep)
+	bad(o.Run.SaveFreq >= 0, "--save_freq %d: must be 0 (at the end only) or more", o.Run.SaveFreq)
+	bad(o.Run.SaveSteps >= 0, "--save_steps %d: must be 0 (never) or more", o.Run.SaveSteps)
+	bad(noneBelow(1, o.Optim.DecayEpochs), "--lr_decay_epochs %v: epochs count from 1", (*intList)(&o.Optim.DecayEpochs))
+	bad(o.Optim.WarmEpochs >= 0, "--warmup_epochs %d: must be 0 (none) or more", o.Optim.WarmEpochs)
 	if o.Mix.On {
 		errs = append(errs, validateMix(o)...)
 	}
@@ -64,6 +69,11 @@ func Validate(o Options) error {
 		errs = append(errs, fits(o))
 	}
 	return errors.Join(errs...)
+}
+
+// noneBelow says whether every number of a list is at least so much.
+func noneBelow(least int, list []int) bool {
+	return !slices.ContainsFunc(list, func(v int) bool { return v < least })
 }
 
 // validateMix checks the flags of the mixture that is asked for.

@@ -26,6 +26,9 @@ func newBenchStep() *cobra.Command {
 	c := &cobra.Command{
 		Use: "step --flow cmc|moco|insdis --model M", Short: "Whole training steps on random images: forward, loss, backward, SGD", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := b.Check(); err != nil {
+				return usageError{err}
+			}
 			if profile != "" {
 				f, err := os.Create(profile)
 				if err != nil {
@@ -140,6 +143,8 @@ func newBenchConv() *cobra.Command {
 	f.IntVar(&batch, "batch", 8, "images")
 	f.IntVar(&threads, "threads", 1, "compute threads; 0 is one a core")
 	f.IntVar(&runs, "runs", 5, "runs of each, of which the best counts")
+	atLeast(0, f, "threads")
+	atLeast(1, f, "batch", "runs")
 	f.BoolVar(&direct, "deterministic_reference", false, "no Winograd convolutions")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
@@ -174,7 +179,7 @@ func newBenchBank() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, err := b.Run()
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			out := cmd.OutOrStdout()
 			if asJSON {
@@ -191,6 +196,8 @@ func newBenchBank() *cobra.Command {
 	f.IntVar(&b.N, "n_data", 1280000, "rows of the memory")
 	f.IntVar(&b.Threads, "threads", 0, "threads; 0 is one a core")
 	f.IntVar(&b.Runs, "runs", 5, "runs, after one to warm up")
+	atLeast(0, f, "threads")
+	atLeast(1, f, "batch", "nce_k", "feat_dim", "n_data", "runs")
 	f.BoolVar(&b.Softmax, "softmax", false, "softmax cross entropy instead of NCE")
 	f.BoolVar(&b.Queue, "queue", false, "a queue: every query meets the same rows")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")

@@ -21,6 +21,12 @@ func newBenchDecode() *cobra.Command {
 	c := &cobra.Command{
 		Use: "decode --path cmc|moco --data_folder DIR", Short: "The loading half of a flow: decode, crop, jitter, colours, into nothing", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needsFolder(b.Folder); err != nil {
+				return err
+			}
+			if err := b.Check(); err != nil {
+				return usageError{err}
+			}
 			if profile != "" {
 				f, err := os.Create(profile)
 				if err != nil {
@@ -57,6 +63,7 @@ func newBenchDecode() *cobra.Command {
 	f.IntVar(&b.Batch, "batch", 32, "images a batch")
 	f.Float64Var(&b.Seconds, "seconds", 10, "seconds of running, of which the last four fifths count")
 	f.StringVar(&b.Decoder, "decoder", "auto", "JPEG decoder: auto, turbo, go")
+	oneOf(f, "decoder", decoders...)
 	f.Float64Var(&b.CropLow, "crop_low", 0, "lower bound of a crop's share of the area; 0 takes the flow's")
 	f.StringVar(&profile, "cpuprofile", "", "file for a profile that go tool pprof reads")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")

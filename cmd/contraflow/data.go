@@ -8,6 +8,7 @@ import (
 
 	"github.com/contraflow/contraflow/flows"
 	"github.com/contraflow/contraflow/io/synth"
+	"github.com/contraflow/contraflow/ops/pixel"
 )
 
 func newData() *cobra.Command {
@@ -24,6 +25,9 @@ func newDataSynth() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if out == "" {
 				return usagef("--out is missing: give the folder to write")
+			}
+			if err := o.Check(); err != nil {
+				return usageError{err}
 			}
 			if err := synth.Write(cmd.Context(), out, o); err != nil {
 				return err
@@ -42,6 +46,7 @@ func newDataSynth() *cobra.Command {
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of every draw")
 	f.StringSliceVar(&o.Extra, "extra_views", nil, "further views of every scene as PNG files for --view_dirs: depth (16 bits), normals")
 	f.IntVar(&o.Quality, "quality", 92, "quality of the JPEG files, 1–100")
+	atLeast(1, f, "quality")
 	return c
 }
 
@@ -54,6 +59,12 @@ func newDataStats() *cobra.Command {
 		Short: "Measure means and deviations of a colour space over the training images",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needsFolder(folder); err != nil {
+				return err
+			}
+			if _, err := pixel.LookupSpace(view); err != nil {
+				return usagef("--view: %w", err)
+			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
 			ctx, cancel := contextUntil(ctx, stop)
@@ -75,6 +86,8 @@ func newDataStats() *cobra.Command {
 	f.StringVar(&view, "view", "Lab", "colour space")
 	f.StringVar(&decoder, "decoder", "auto", "JPEG decoder: auto, turbo, go")
 	f.IntVar(&limit, "max_images", 0, "images measured, evenly spread; 0 is all")
+	oneOf(f, "decoder", decoders...)
+	atLeast(0, f, "max_images")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }

@@ -2,10 +2,33 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
+
+// The recipe of the documents is one: with it only the data are missing.
+func TestDocumentedPreset(t *testing.T) {
+	text, err := os.ReadFile("../../docs/runs.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipe := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindSubmatch(text)
+	if recipe == nil {
+		t.Fatal("docs/runs.md has no recipe")
+	}
+	file := filepath.Join(t.TempDir(), "recipe.yaml")
+	if err := os.WriteFile(file, recipe[1], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, text := command(t, "train", "cmc", "--preset", file); code != 2 || !strings.Contains(text, "--data_folder is missing") {
+		t.Errorf("exit %d: %s", code, text)
+	}
+	if code, out, text := command(t, "presets", file); code != 0 || !strings.Contains(out, "--lr_decay_epochs=60,80 --tb_path=\n") {
+		t.Errorf("exit %d: %s%s", code, out, text)
+	}
+}
 
 // Every command of the documents names a command that exists and flags that it has.
 func TestDocumentedCommands(t *testing.T) {

@@ -21,9 +21,10 @@ func newEmbed() *cobra.Command {
 			if o.ModelPath == "" || o.DataFolder == "" || o.Out == "" {
 				return usagef("--model_path, --data_folder and --out are all needed: an encoder, images, and a file that ends in .npy, .safetensors or .parquet")
 			}
-			if o.Half != "train" && o.Half != "val" {
-				return usagef("--half %q: choose train or val", o.Half)
+			if err := o.Check(); err != nil {
+				return usageError{err}
 			}
+			o.OnBad = leftOut(logger(cmd.ErrOrStderr(), false))
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
 			ctx, cancel := contextUntil(ctx, stop)
@@ -35,7 +36,7 @@ func newEmbed() *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(res)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d images, %d features of %s %s: %s\n", res.Images, res.Features, res.Model, res.Layer, strings.Join(res.Files, ", "))
+			fmt.Fprintf(cmd.OutOrStdout(), "%d images, %d features of %s %s: %s%s\n", res.Images, res.Features, res.Model, res.Layer, strings.Join(res.Files, ", "), unreadable(res.Bad))
 			return nil
 		},
 	}
@@ -48,6 +49,8 @@ func newEmbed() *cobra.Command {
 	f.BoolVar(&o.Raw, "raw", false, "features as they are, instead of scaling each tower's to length one")
 	f.IntVar(&o.ImageSize, "image_size", 0, "side of the crops; 0 is that of training")
 	f.IntVar(&o.Threads, "threads", 0, "compute threads; 0 is one a core")
+	atLeast(0, f, "threads", "layer")
+	badSamples(f, &o.BadSamples)
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }

@@ -12,7 +12,7 @@ import (
 func newKNN() *cobra.Command {
 	var model, folder string
 	var asJSON, untrained bool
-	var threads int
+	var with flows.Open
 	k := flows.DefaultKNN
 	c := &cobra.Command{
 		Use:   "knn --model_path FILE|RUN --data_folder DIR",
@@ -22,14 +22,15 @@ func newKNN() *cobra.Command {
 			if model == "" || folder == "" {
 				return usagef("--model_path and --data_folder are both needed: a checkpoint or run folder, and a folder with train/ and val/")
 			}
-			if k.K < 1 || k.T <= 0 {
+			if k.K < 1 || !(k.T > 0) {
 				return usagef("--k %d, --t %v: both must be positive", k.K, k.T)
 			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
 			ctx, cancel := contextUntil(ctx, stop)
 			defer cancel()
-			s, err := flows.ScoreKNN(ctx, model, folder, k, flows.Open{Threads: threads})
+			with.OnBad = leftOut(logger(cmd.ErrOrStderr(), false))
+			s, err := flows.ScoreKNN(ctx, model, folder, k, with)
 			if err != nil {
 				return err
 			}
@@ -38,7 +39,7 @@ func newKNN() *cobra.Command {
 				return json.NewEncoder(w).Encode(s)
 			}
 			if !untrained {
-				fmt.Fprintf(w, "kNN top-1 %.4f  (k %d, %d training and %d validation images)\n", s.KNN, s.K, s.Train, s.Val)
+				fmt.Fprintf(w, "kNN top-1 %.4f  (k %d, %d training and %d validation images%s)\n", s.KNN, s.K, s.Train, s.Val, unreadable(s.Bad))
 			}
 			fmt.Fprintf(w, "untrained %.4f\n", s.Untrained)
 			return nil
@@ -49,7 +50,9 @@ func newKNN() *cobra.Command {
 	f.StringVar(&folder, "data_folder", "", "folder with train/ and val/")
 	f.IntVar(&k.K, "k", k.K, "neighbours that vote; all, when there are fewer")
 	f.Float64Var(&k.T, "t", k.T, "temperature of the votes")
-	f.IntVar(&threads, "threads", 0, "compute threads; 0 is one a core")
+	f.IntVar(&with.Threads, "threads", 0, "compute threads; 0 is one a core")
+	atLeast(0, f, "threads")
+	badSamples(f, &with.BadSamples)
 	f.BoolVar(&untrained, "untrained", false, "only the freshly initialised encoder of the same shape, which is otherwise printed beside")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c

@@ -49,8 +49,11 @@ func run(args []string) (code int) {
 	}
 }
 
-// line keeps an error to one line: whatever follows belongs into a log.
+// line keeps an error to one line: whatever follows belongs into a log. Only a signal ends the context of a command.
 func line(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "interrupted"
+	}
 	first, _, _ := strings.Cut(err.Error(), "\n")
 	return first
 }
@@ -75,7 +78,7 @@ func newRoot() *cobra.Command {
 		return pflag.NormalizedName(strings.ReplaceAll(name, "-", "_"))
 	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%v: see %s --help", err, cmd.CommandPath())
+		return usagef("%w: see %s --help", flows.FlagError(err), cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newTrain(), newProfile(), newPreview(), newDemo(), newData(), newModels(), newPresets(), newStudy(), newBench(), newConvert(), newInspect(), newDiff())

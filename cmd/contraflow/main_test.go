@@ -86,7 +86,7 @@ func TestMistakes(t *testing.T) {
 		{append(train, "--data_folder", data, "--model_path", file), 1, "not a directory"},
 		{append(train, "--data_folder", data, "--resume", filepath.Join(dir, "gone")), 1, "--resume"},
 		{append(train, "--data_folder", one, "--max_steps", "1", "--run_name", "one", "--quiet"), 0, ""},
-		{[]string{"knn", "--model_path", filepath.Join(dir, "runs", "one"), "--data_folder", one}, 1, "only one class"},
+		{[]string{"knn", "--model_path", filepath.Join(dir, "runs", "one"), "--data_folder", one}, 1, "only one class: judging needs at least two"},
 		{[]string{"knn"}, 2, "--model_path and --data_folder"},
 		{[]string{"knn", "--model_path", dir, "--data_folder", data}, 1, "--model_path"},
 		{[]string{"data", "synth"}, 2, "--out is missing"},

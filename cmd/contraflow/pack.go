@@ -19,6 +19,9 @@ func newDataPack() *cobra.Command {
 		Short: "Write a data set as indexed tar shards with checksums",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.Check(); err != nil {
+				return usageError{err}
+			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
 			ctx, cancel := contextUntil(ctx, stop)
@@ -51,6 +54,7 @@ func newDataPack() *cobra.Command {
 	f.IntVar(&o.ShardMB, "shard_mb", o.ShardMB, "largest size of a shard in MiB")
 	f.StringVar(&o.Decoder, "decoder", o.Decoder, "JPEG decoder: auto, turbo, go")
 	f.IntVar(&o.Workers, "workers", 0, "workers; 0 is one a core")
+	oneOf(f, "decoder", decoders...)
 	f.Float64Var(&o.BadSamples, "bad_samples", o.BadSamples, "largest share of unreadable images, which are left out; more end the command")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
@@ -66,6 +70,9 @@ func newDataVerify() *cobra.Command {
 		Short: "Read and decode every image, compare the sums of shards, and name what is bad",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needsFolder(folder); err != nil {
+				return err
+			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
 			ctx, cancel := contextUntil(ctx, stop)
@@ -99,6 +106,8 @@ func newDataVerify() *cobra.Command {
 	f.StringVar(&classes, "class_list", "", "only these classes: imagenet100, or a file with one name a line")
 	f.StringVar(&decoder, "decoder", "auto", "JPEG decoder: auto, turbo, go")
 	f.IntVar(&workers, "workers", 0, "workers; 0 is one a core")
+	oneOf(f, "decoder", decoders...)
+	atLeast(0, f, "workers")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }

@@ -23,6 +23,9 @@ func newPreviewMethod(method string) *cobra.Command {
 		if out == "" {
 			return usagef("--out is missing: give the .png to write")
 		}
+		if err := flows.CheckPNG(out); err != nil {
+			return usageError{err}
+		}
 		if samples < 1 || samples > 64 {
 			return usagef("--samples %d: must be in [1,64]", samples)
 		}

@@ -33,8 +33,8 @@ func newProfileMethod(method, short string) *cobra.Command {
 	var trace, graph string
 	var asJSON bool
 	c := newFlow(method, short, func(cmd *cobra.Command, o flows.Options, _ []string) error {
-		if p.Seconds <= 0 {
-			return usagef("--seconds %v: must be positive", p.Seconds)
+		if !(p.Seconds > 0 && p.Seconds <= 86400) {
+			return usagef("--seconds %v: must be positive, and at most a day", p.Seconds)
 		}
 		draw, err := drawing(graph)
 		if err != nil {

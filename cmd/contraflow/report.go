@@ -23,6 +23,7 @@ func newReport() *cobra.Command {
 			defer done()
 			ctx, cancel := contextUntil(ctx, stop)
 			defer cancel()
+			o.OnBad = leftOut(logger(cmd.ErrOrStderr(), false))
 			path, err := flows.WriteReport(ctx, args[0], o)
 			if err == nil {
 				fmt.Fprintln(cmd.OutOrStdout(), path)
@@ -35,6 +36,8 @@ func newReport() *cobra.Command {
 	f.StringVar(&o.Out, "out", "", "file to write; empty is report.html in the run folder")
 	f.IntVar(&o.Images, "images", o.Images, "largest number of images of train and of val to embed; 0 shows none")
 	f.IntVar(&o.Threads, "threads", 0, "compute threads; 0 is one a core")
+	atLeast(0, f, "threads")
+	badSamples(f, &o.BadSamples)
 	return c
 }
 

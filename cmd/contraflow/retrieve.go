@@ -23,6 +23,10 @@ func newRetrieve() *cobra.Command {
 			if o.K < 1 || o.K > 50 || o.Limit < 0 {
 				return usagef("--k %d, --limit %d: want 1 to 50 neighbours, and a limit of 0 (all images) or more", o.K, o.Limit)
 			}
+			if err := flows.CheckPNG(o.Out); err != nil {
+				return usageError{err}
+			}
+			o.OnBad = leftOut(logger(cmd.ErrOrStderr(), false))
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
 			ctx, cancel := contextUntil(ctx, stop)
@@ -54,6 +58,8 @@ func newRetrieve() *cobra.Command {
 	f.IntVar(&o.Limit, "limit", 0, "training images to search, evenly spread; 0 is all")
 	f.StringVar(&o.Out, "out", o.Out, "picture to write")
 	f.IntVar(&o.Threads, "threads", 0, "compute threads; 0 is one a core")
+	atLeast(0, f, "threads")
+	badSamples(f, &o.BadSamples)
 	f.BoolVar(&asJSON, "json", false, "print a JSON list")
 	return c
 }

@@ -176,7 +176,7 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 func report(ctx context.Context, dir string, o flows.Options, stop <-chan struct{}, log zerolog.Logger) error {
 	until, cancel := contextUntil(ctx, stop)
 	defer cancel()
-	path, err := flows.WriteReport(until, dir, flows.ReportOptions{Images: flows.DefaultReport.Images, Threads: o.Net.Threads})
+	path, err := flows.WriteReport(until, dir, flows.ReportOptions{Images: flows.DefaultReport.Images, Threads: o.Net.Threads, OnBad: leftOut(log)})
 	if err != nil && until.Err() != nil && ctx.Err() == nil {
 		return flows.ErrStopped
 	}

@@ -28,8 +28,8 @@ type Options struct {
 	Extra []string `json:",omitempty"`
 }
 
-// check reports the first setting that cannot be drawn.
-func (o Options) check() error {
+// Check reports the first setting that cannot be drawn.
+func (o Options) Check() error {
 	switch {
 	case o.Classes < 2 || o.Classes > 100:
 		return fmt.Errorf("synth: %d classes: between 2 and 100 can be drawn", o.Classes)
@@ -51,7 +51,7 @@ func (o Options) check() error {
 // Write draws the data set into dir/train/<class>/ and dir/val/<class>/. An existing dir must be empty or absent, so
 // that nothing already there is overwritten.
 func Write(ctx context.Context, dir string, o Options) error {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return err
 	}
 	if o.Quality == 0 {
