@@ -69,7 +69,7 @@ func (b DecodeBench) Run(ctx context.Context) (DecodeResult, error) {
 	if err != nil {
 		return DecodeResult{}, err
 	}
-	r, err := PrepareLoading(o)
+	r, err := prepareFitting(o)
 	if err != nil {
 		return DecodeResult{}, err
 	}

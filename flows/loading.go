@@ -17,8 +17,27 @@ func PrepareLoading(o Options) (*Run, error) {
 	return r, r.openLoading()
 }
 
+// prepareFitting is PrepareLoading with a batch of at most the data set, for what trains nothing: a few images are enough to
+// look at, or to measure.
+func prepareFitting(o Options) (*Run, error) {
+	r := &Run{o: o}
+	if err := r.openImages(); err != nil {
+		return nil, err
+	}
+	r.o.Optim.BatchSize = min(o.Optim.BatchSize, r.data.Len())
+	return r, r.openSampler()
+}
+
 // openLoading opens and checks what comes before the encoders.
-func (r *Run) openLoading() (err error) {
+func (r *Run) openLoading() error {
+	if err := r.openImages(); err != nil {
+		return err
+	}
+	return r.openSampler()
+}
+
+// openImages finds model and views, and opens the data.
+func (r *Run) openImages() (err error) {
 	o := r.o
 	if r.model, err = modelOf(o); err != nil {
 		return err
@@ -28,9 +47,13 @@ func (r *Run) openLoading() (err error) {
 	}
 	r.o.Net.Model = r.model.Name
 	r.o.Data.Beside = r.views.beside
-	if r.data, err = openData(o, "train", o.Method == "supervised"); err != nil {
-		return err
-	}
+	r.data, err = openData(o, "train", o.Method == "supervised")
+	return err
+}
+
+// openSampler makes the stages before the views.
+func (r *Run) openSampler() (err error) {
+	o := r.o
 	r.sampler = stages.Sampler{N: r.data.Len(), Batch: o.Optim.BatchSize, Epochs: o.Optim.Epochs, Seed: uint64(o.Run.Seed),
 		MaxSteps: o.Run.MaxSteps, DropLast: o.Optim.DropLast, Rank: o.Data.Rank, World: o.Data.Ranks}
 	if err := r.sampler.Check(); err != nil {

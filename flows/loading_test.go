@@ -30,3 +30,17 @@ func TestLoad(t *testing.T) {
 		t.Errorf("stages %s", names)
 	}
 }
+
+// A data set smaller than a batch is enough to look at and to measure, with the defaults.
+func TestFewImages(t *testing.T) {
+	data := images(t)
+	o := small(t, "cmc", data)
+	o.Optim.BatchSize = 128
+	if _, err := flows.Preview(context.Background(), o, 0, 2); err != nil {
+		t.Errorf("preview: %v", err)
+	}
+	b := flows.DecodeBench{Path: "cmc", Folder: data, Workers: 1, ImageSize: 32, Batch: 32, Seconds: 0.2, Decoder: "go"}
+	if r, err := b.Run(context.Background()); err != nil || r.Images == 0 {
+		t.Errorf("bench decode: %+v %v", r, err)
+	}
+}

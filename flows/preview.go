@@ -19,7 +19,7 @@ import (
 // of a mixture, the result, and each view, with the drawn parameters as captions. Nothing is trained or written.
 func Preview(ctx context.Context, o Options, step, samples int) (image.Image, error) {
 	o.Optim.BatchSize = max(o.Optim.BatchSize, 1)
-	r, err := PrepareLoading(o)
+	r, err := prepareFitting(o)
 	if err != nil {
 		return nil, err
 	}
