@@ -20,7 +20,7 @@ type EmbedOptions struct {
 	Raw        bool   // features as they are; otherwise each tower's are scaled to length one
 	ImageSize  int    // 0 is that of training
 	Threads    int
-	BadSamples float64                      // largest share of unreadable images; 0 is that of training
+	BadSamples *float64                     // largest share of unreadable images; nil is that of training
 	OnBad      func(name string, err error) // told of those, which have no row
 }
 

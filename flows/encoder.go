@@ -32,7 +32,7 @@ type Open struct {
 	Model     string // for files of bare tensors: the model, which is otherwise found by names and shapes
 	ImageSize int    // side of the crops, when it is not that of training
 
-	BadSamples float64                      // as --bad_samples
+	BadSamples *float64                     // as --bad_samples
 	OnBad      func(name string, err error) // as Embedder.OnBad, of every half that is opened
 }
 
@@ -66,8 +66,8 @@ func (e *Encoder) open(with Open) (err error) {
 	if with.ImageSize > 0 {
 		o.Data.ImageSize = with.ImageSize
 	}
-	if with.BadSamples > 0 {
-		o.Data.BadSamples = with.BadSamples
+	if with.BadSamples != nil {
+		o.Data.BadSamples = *with.BadSamples
 	}
 	if e.Model, err = modelOf(*o); err != nil {
 		return err

@@ -18,7 +18,7 @@ type ReportOptions struct {
 	Out        string // empty is report.html in the run folder
 	Images     int    // largest number of images of train and of val that are embedded; 0 embeds none
 	Threads    int
-	BadSamples float64                      // largest share of unreadable images; 0 is that of the run
+	BadSamples *float64                     // largest share of unreadable images; nil is that of the run
 	OnBad      func(name string, err error) // told of those, which are left out
 }
 

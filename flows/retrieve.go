@@ -23,7 +23,7 @@ type RetrieveOptions struct {
 	Limit      int    // largest number of training images to search, evenly spread; 0 is all
 	Out        string // .png
 	Threads    int
-	BadSamples float64                      // largest share of unreadable images; 0 is that of training
+	BadSamples *float64                     // largest share of unreadable images; nil is that of training
 	OnBad      func(name string, err error) // told of those, which are not searched
 }
 

@@ -38,11 +38,16 @@ func TestUnreadableHasNoRow(t *testing.T) {
 		told = nil
 	}
 
-	s, err := flows.ScoreKNN(ctx, dir, data, flows.DefaultKNN, flows.Open{BadSamples: 0.5, OnBad: onBad})
+	s, err := flows.ScoreKNN(ctx, dir, data, flows.DefaultKNN, flows.Open{OnBad: onBad})
 	if err != nil || s.Train != 26 || s.Val != 11 || s.K != 26 || s.Bad != 2 {
 		t.Errorf("knn: %+v %v", s, err)
 	}
 	named("knn", bad)
+
+	none := 0.0
+	if _, err := flows.ScoreKNN(ctx, dir, data, flows.DefaultKNN, flows.Open{BadSamples: &none}); err == nil || !strings.Contains(err.Error(), "more than --bad_samples 0") {
+		t.Errorf("knn that allows none: %v", err)
+	}
 
 	out := filepath.Join(t.TempDir(), "f.npy")
 	emb, err := flows.EmbedFile(ctx, flows.EmbedOptions{ModelPath: dir, DataFolder: data, Half: "val", Out: out, OnBad: onBad})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -54,14 +55,23 @@ func oneOf(fs *pflag.FlagSet, name string, from ...string) {
 var decoders = []string{"auto", "turbo", "go"}
 
 // badSamples adds the flag of commands that leave unreadable images out.
-func badSamples(fs *pflag.FlagSet, to *float64) {
-	fs.Float64Var(to, "bad_samples", 0, "largest share of unreadable images, which are left out; more end the command; 0 is that of training")
-	limit(fs, func(v string) error {
-		if share, err := strconv.ParseFloat(v, 64); err != nil || !(share >= 0 && share <= 1) {
-			return fmt.Errorf("must be in [0,1]")
-		}
-		return nil
-	}, "bad_samples")
+func badSamples(fs *pflag.FlagSet, to **float64) {
+	fs.Var(share{to}, "bad_samples", "largest share of unreadable images, which are left out; more end the command; by default that of training")
+}
+
+// share is a flag of a number in [0,1] that stays nil when it is not given.
+type share struct{ to **float64 }
+
+func (s share) String() string { return "" }
+func (s share) Type() string   { return "float64" }
+
+func (s share) Set(text string) error {
+	v, err := strconv.ParseFloat(text, 64)
+	if err == nil && !(v >= 0 && v <= 1) {
+		err = errors.New("must be in [0,1]")
+	}
+	*s.to = &v
+	return err
 }
 
 // leftOut warns of every image that is left out, and counts them.
