@@ -21,7 +21,7 @@ func TestAllocs(t *testing.T) {
 		for _, threads := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s %s softmax=%v threads=%d", c.flow, c.model, c.softmax, threads), func(t *testing.T) {
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
-				s := StepBench{Flow: c.flow, Model: c.model, Softmax: c.softmax, Threads: threads, Batch: 4, ImageSize: 32, K: 40, N: 100}
+				s := StepBench{Flow: c.flow, Model: c.model, Softmax: c.softmax, Threads: threads, Batch: 4, ImageSize: 32, K: 40, N: 100, Steps: 1}
 				o, err := s.options()
 				if err != nil {
 					t.Fatal(err)
