@@ -52,6 +52,9 @@ func DataStats(ctx context.Context, folder, view, decoder string, limit int) (Co
 		if buf, err = data.Read(ctx, i*data.Len()/n, buf); err == nil {
 			err = d.Decode(&p, buf)
 		}
+		if unreachable(err) {
+			return s, err
+		}
 		if err != nil {
 			s.Bad++
 			continue

@@ -191,7 +191,7 @@ func (p *packing) run(ctx context.Context, split string, w *shard.Writer, rep *P
 				name := p.data.Name(c.index)
 				rep.Bad = append(rep.Bad, BadImage{name, c.bad.Error()})
 				say("left out: %s: %v", name, c.bad)
-				if bad++; float64(bad) > max(1, p.BadSamples*float64(p.data.Len())) {
+				if bad++; bad > stages.BadAllowed(p.BadSamples, p.data.Len()) {
 					return fmt.Errorf("%s: %w: %d images could not be read, more than --bad_samples %g of %d allows", name, c.bad, bad, p.BadSamples, p.data.Len())
 				}
 				continue
@@ -224,7 +224,9 @@ func (p *packing) pack(ctx context.Context, plan stages.Plan) ([]parcel, error) 
 			return nil, err
 		}
 		c := parcel{index: i}
-		c.bad = p.one(ctx, &t, &c)
+		if c.bad = p.one(ctx, &t, &c); unreachable(c.bad) {
+			return nil, fmt.Errorf("%s: %w", p.data.Name(i), c.bad)
+		}
 		out = append(out, c)
 	}
 	return out, nil

@@ -56,6 +56,11 @@ func TestPackAndVerify(t *testing.T) {
 	if r := verify(t, filepath.Join(o.Out, "*.tar")); r.Shards != 0 || len(r.Images) == 0 {
 		t.Errorf("shards without a manifest: %+v", r)
 	}
+	none := o
+	none.Out, none.BadSamples = filepath.Join(t.TempDir(), "none"), 0
+	if _, err := flows.Pack(context.Background(), none, t.Logf); err == nil || !strings.Contains(err.Error(), "more than --bad_samples 0") {
+		t.Errorf("a bad image where none is allowed: %v", err)
+	}
 	o.ShortSide, o.Out = 0, filepath.Join(t.TempDir(), "plain")
 	if rep, err = flows.Pack(context.Background(), o, t.Logf); err != nil {
 		t.Fatal(err)
@@ -97,6 +102,13 @@ func TestVerifyOutage(t *testing.T) {
 	r, err := flows.Verify(context.Background(), s.URL, "", "go", nil, 2, func(b flows.BadImage) { t.Errorf("%s: %s", b.Name, b.Error) })
 	if err == nil || !strings.Contains(err.Error(), "403 Forbidden") || len(r.Bad) > 0 {
 		t.Errorf("got %v", err)
+	}
+	o.Folder, o.Out = s.URL, filepath.Join(t.TempDir(), "again")
+	if _, err := flows.Pack(context.Background(), o, t.Logf); err == nil || !strings.Contains(err.Error(), "403 Forbidden") {
+		t.Errorf("pack: %v", err)
+	}
+	if _, err := flows.DataStats(context.Background(), s.URL, "Lab", "go", 0); err == nil || !strings.Contains(err.Error(), "403 Forbidden") {
+		t.Errorf("stats: %v", err)
 	}
 }
 

@@ -172,11 +172,7 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 		if s.By < 0 {
 			return fmt.Errorf("%s: %w; and twenty other images could not be read either", s.Name, err)
 		}
-		allowed := d.Budget * float64(d.Data.Len())
-		if d.Budget > 0 { // a small data set has a bad image too
-			allowed = max(1, allowed)
-		}
-		if float64(bad) > allowed {
+		if bad > BadAllowed(d.Budget, d.Data.Len()) {
 			return fmt.Errorf("%s: %w: %d images could not be read, more than --bad_samples %g of %d allows", s.Name, err, bad, d.Budget, d.Data.Len())
 		}
 	}
@@ -184,6 +180,15 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 		d.render(b, c, slot, key, k)
 	}
 	return nil
+}
+
+// BadAllowed is how many of n images a share of them lets be unreadable: one at least, unless it is 0, since a small data set has a bad
+// image too.
+func BadAllowed(share float64, n int) int {
+	if share == 0 {
+		return 0
+	}
+	return max(1, int(share*float64(n)))
 }
 
 // count adds a sample to those that could not be read and returns how many there are.
