@@ -207,7 +207,7 @@ func (s StepBench) options() (Options, error) {
 	if s.N < s.Batch {
 		return o, fmt.Errorf("--n_data %d: want at least a batch of %d", s.N, s.Batch)
 	}
-	return o, nil
+	return o, fits(o, s.N)
 }
 
 // newStepper makes networks, bank and a batch of random views.

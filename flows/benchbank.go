@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -33,12 +34,17 @@ func (b BankBench) Run() (BankResult, error) {
 	if b.Batch < 1 || b.K < 1 || b.D < 1 || b.N < 1 || b.Runs < 1 {
 		return res, fmt.Errorf("batch %d, K %d, dimension %d, %d rows, %d runs: all must be positive", b.Batch, b.K, b.D, b.N, b.Runs)
 	}
-	if b.Threads > 0 {
-		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(b.Threads))
-	}
 	rows := b.N
 	if b.Queue {
 		rows = b.K
+	}
+	if err := errors.Join(CheckCount("threads", b.Threads, "one a core"), inMemory(
+		need{fmt.Sprintf("--batch %d with --nce_k %d", b.Batch, b.K), 8 * float64(b.Batch) * (float64(b.K) + 1)},
+		need{fmt.Sprintf("--feat_dim %d with a bank of %d rows", b.D, rows), 4 * float64(rows) * float64(b.D)})); err != nil {
+		return res, err
+	}
+	if b.Threads > 0 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(b.Threads))
 	}
 	m, err := bank.NewMemory(rows, b.D, 0.5, 1)
 	if err != nil {

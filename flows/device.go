@@ -40,6 +40,9 @@ func parseDevice(name string) (c deviceChoice, err error) {
 // has one, otherwise the processor.
 func openDevice(o Options) (ops.Device, error) {
 	c, err := parseDevice(o.Net.Device)
+	if err == nil {
+		err = CheckCount("threads", o.Net.Threads, "one a core")
+	}
 	if err != nil {
 		return nil, err
 	}

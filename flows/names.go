@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"fmt"
 	"math"
 	"path/filepath"
 	"strconv"
@@ -37,6 +38,14 @@ func RunName(o Options) string {
 		name += mixName(o.Mix)
 	}
 	return name
+}
+
+// checkName refuses a --run_name that is no name of a folder in the folder of runs: a second run would move what it names.
+func checkName(name string) error {
+	if name == "" || name != "." && filepath.IsLocal(name) && !strings.ContainsAny(name, `/\`) {
+		return nil
+	}
+	return fmt.Errorf("--run_name %q: want a folder's name without a path: --model_path, or --save_path of a probe, says where it lies", name)
 }
 
 // viewSuffix tells runs of the baselines apart by what their encoders see.

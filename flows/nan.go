@@ -76,19 +76,19 @@ type troubleArray struct {
 
 // troubleFile is batch.json.
 type troubleFile struct {
-	Step   int            `json:"step"`
-	Epoch  int            `json:"epoch"`
-	Stage  string         `json:"stage"`
-	What   string         `json:"what"`
-	Loss   string         `json:"loss"` // JSON has no NaN
-	LR     float64        `json:"learning_rate"`
-	Arrays []troubleArray `json:"arrays"`
-	Images []string       `json:"images"`
+	Step   int             `json:"step"`
+	Epoch  int             `json:"epoch"`
+	Stage  string          `json:"stage"`
+	What   string          `json:"what"`
+	Loss   string          `json:"loss"` // JSON has no NaN
+	LR     json.RawMessage `json:"learning_rate"`
+	Arrays []troubleArray  `json:"arrays"`
+	Images []string        `json:"images"`
 }
 
 func (r *Run) describe(t *stages.Trouble) ([]raw.Tensor, troubleFile) {
 	n := len(t.Index)
-	about := troubleFile{Step: t.Step, Epoch: t.Epoch, Stage: t.Stage, What: t.What, Loss: fmt.Sprint(t.Loss), LR: r.o.Optim.Rate(t.Epoch)}
+	about := troubleFile{Step: t.Step, Epoch: t.Epoch, Stage: t.Stage, What: t.What, Loss: fmt.Sprint(t.Loss), LR: json.RawMessage(number(r.o.Optim.Rate(t.Epoch)))}
 	var tensors []raw.Tensor
 	add := func(name string, shape []int, x []float32) {
 		count, _ := raw.Count(shape, 4)

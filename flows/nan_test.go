@@ -196,3 +196,13 @@ func TestHealthInMetrics(t *testing.T) {
 		}
 	}
 }
+
+// The batch is kept even when the rate is what is not finite.
+func TestNaNOfTheRate(t *testing.T) {
+	r := brokenRun(t, "cmc", "loss", "stop")
+	r.o.Optim.LR = math.Inf(1)
+	_, about := r.describe(&stages.Trouble{Batch: &stages.Batch{}})
+	if text, err := json.Marshal(about); err != nil || !strings.Contains(string(text), `"learning_rate":"`) {
+		t.Errorf("%v in %s", err, text)
+	}
+}

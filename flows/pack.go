@@ -59,7 +59,7 @@ func (o PackOptions) Check() error {
 	case !(o.BadSamples >= 0 && o.BadSamples <= 1):
 		return fmt.Errorf("--bad_samples %v: must be in [0,1]", o.BadSamples)
 	}
-	return nil
+	return CheckCount("workers", o.Workers, "one a core")
 }
 
 // PackReport tells what was written.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -198,6 +199,9 @@ func TestProbeMistakes(t *testing.T) {
 		{func(o *flows.ProbeOptions) { o.ModelPath = data }, "--model_path"},
 		{func(o *flows.ProbeOptions) { o.Cache = true }, "--cache_features"},
 		{func(o *flows.ProbeOptions) { o.Replicas = 9 }, "--replicas 9"},
+		{func(o *flows.ProbeOptions) { o.Name = ".." }, `--run_name ".."`},
+		{func(o *flows.ProbeOptions) { o.LR = math.Inf(1) }, "--learning_rate +Inf"},
+		{func(o *flows.ProbeOptions) { o.Workers = 5000 }, "--workers 5000"},
 		{func(o *flows.ProbeOptions) { o.LR = 1e38; o.Epochs = 9 }, "lower --learning_rate"},
 	} {
 		o := smallProbe(t, data, dir)

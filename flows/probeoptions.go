@@ -89,13 +89,13 @@ func ValidateProbe(o ProbeOptions) error {
 	bad(o.ImageSize == 0 || o.ImageSize >= 32 && o.ImageSize <= 4096, "--image_size %d: must be between 32 and 4096, or 0 for that of training", o.ImageSize)
 	bad(o.CropLow > 0 && o.CropLow <= 1, "--crop_low %v: must be in (0,1]", o.CropLow)
 	bad(o.BadSamples >= 0 && o.BadSamples <= 1, "--bad_samples %v: must be in [0,1]", o.BadSamples)
-	bad(o.Workers >= 0 && o.Threads >= 0, "--workers %d, --threads %d: must be 0 or more", o.Workers, o.Threads)
+	errs = append(errs, CheckCount("workers", o.Workers, "half the cores"), CheckCount("threads", o.Threads, "one a core"), checkName(o.Name))
 	bad(o.Replicas >= 1 && o.Replicas <= probeShards, "--replicas %d: must be between 1 and %d", o.Replicas, probeShards)
 	bad(!o.Cache || !o.Augment, "--cache_features keeps one row of features an image: give --augment=false with it, which trains on the evaluation crop")
 	bad(o.BatchSize >= 1, "--batch_size %d: must be at least 1", o.BatchSize)
 	bad(!o.FeatureBN || o.BatchSize >= 2*o.Replicas, "--feature_bn: --batch_size %d over --replicas %d leaves less than two rows to normalise over", o.BatchSize, o.Replicas)
 	bad(o.Epochs >= 1, "--epochs %d: must be at least 1", o.Epochs)
-	bad(o.LR > 0 && !math.IsInf(o.LR, 0), "--learning_rate %v: must be positive", o.LR)
+	bad(o.LR > 0, "--learning_rate %v: must be positive", o.LR)
 	bad(o.DecayRate > 0, "--lr_decay_rate %v: must be positive", o.DecayRate)
 	bad(o.Momentum >= 0 && o.Momentum < 1, "--momentum %v: must be in [0,1)", o.Momentum)
 	bad(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1, "--beta1 %v, --beta2 %v: must be in [0,1)", o.Beta1, o.Beta2)
@@ -109,6 +109,11 @@ func ValidateProbe(o ProbeOptions) error {
 	bad(o.Keep >= 0, "--keep %d: must be 0 (all) or more", o.Keep)
 	bad(o.MaxSteps >= 0, "--max_steps %d: must be 0 (all epochs) or more", o.MaxSteps)
 	bad(o.PrintFreq >= 0, "--print_freq %d: must be 0 (a line an epoch) or more", o.PrintFreq)
+	for _, f := range probeFlags() {
+		if v, ok := f.value(&o).(*float64); ok {
+			bad(!math.IsInf(*v, 0) && !math.IsNaN(*v), "--%s %v: must be a finite number", f.name, *v)
+		}
+	}
 	return errors.Join(errs...)
 }
 

@@ -327,16 +327,26 @@ func TestScoreKNN(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for want, change := range map[string]func(o *flows.Options){
-		"--nce_k 0":       func(o *flows.Options) { o.Loss.K = 0 },
-		"--nce_t 0":       func(o *flows.Options) { o.Loss.T = 0 },
-		"--nce_m 2":       func(o *flows.Options) { o.Loss.M = 2 },
-		"--bn_groups 3":   func(o *flows.Options) { o.Net.BNGroups = 3 },
-		"--image_size 31": func(o *flows.Options) { o.Data.ImageSize = 31 },
-		"--crop_low 0":    func(o *flows.Options) { o.Data.CropLow = 0 },
-		"GiB":             func(o *flows.Options) { o.Loss.K = 1 << 40 },
-		"--batch_size 1":  func(o *flows.Options) { o.Optim.BatchSize = 1 },
-		"--feat_dim 0":    func(o *flows.Options) { o.Net.FeatDim = 0 },
-		"--learning_rate": func(o *flows.Options) { o.Optim.LR = -1 },
+		"--nce_k 0":            func(o *flows.Options) { o.Loss.K = 0 },
+		"--nce_t 0":            func(o *flows.Options) { o.Loss.T = 0 },
+		"--nce_m 2":            func(o *flows.Options) { o.Loss.M = 2 },
+		"--bn_groups 3":        func(o *flows.Options) { o.Net.BNGroups = 3 },
+		"--image_size 31":      func(o *flows.Options) { o.Data.ImageSize = 31 },
+		"--crop_low 0":         func(o *flows.Options) { o.Data.CropLow = 0 },
+		"GiB":                  func(o *flows.Options) { o.Loss.K = 1 << 40 },
+		"--batch_size 1":       func(o *flows.Options) { o.Optim.BatchSize = 1 },
+		"--feat_dim 0":         func(o *flows.Options) { o.Net.FeatDim = 0 },
+		"--feat_dim 2097":      func(o *flows.Options) { o.Net.FeatDim = 2097152 },
+		"--nce_k 9223372":      func(o *flows.Options) { o.Loss.K = math.MaxInt64 },
+		"--workers 10000":      func(o *flows.Options) { o.Data.Workers = 10000 },
+		"--threads 10000":      func(o *flows.Options) { o.Net.Threads = 10000 },
+		"--run_name \"..\"":    func(o *flows.Options) { o.Run.Name = ".." },
+		"--run_name \".\"":     func(o *flows.Options) { o.Run.Name = "." },
+		"--run_name \"a/b":     func(o *flows.Options) { o.Run.Name = "a/b" },
+		"--run_name \"/a\"":    func(o *flows.Options) { o.Run.Name = "/a" },
+		"--learning_rate +Inf": func(o *flows.Options) { o.Optim.LR = math.Inf(1) },
+		"--nce_t +Inf":         func(o *flows.Options) { o.Loss.T = math.Inf(1) },
+		"--learning_rate":      func(o *flows.Options) { o.Optim.LR = -1 },
 	} {
 		o := flows.Defaults("cmc")
 		change(&o)

@@ -3,6 +3,7 @@ package flows
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -19,12 +20,17 @@ func Validate(o Options) error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
+	add := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
 	unit := func(name string, v float64) { bad(v >= 0 && v <= 1, "--%s %v: must be in [0,1]", name, v) }
 
 	bad(o.Data.ImageSize >= 32 && o.Data.ImageSize <= 4096, "--image_size %d: must be between 32 and 4096", o.Data.ImageSize)
 	bad(o.Data.CropLow > 0 && o.Data.CropLow <= 1, "--crop_low %v: must be in (0,1]", o.Data.CropLow)
 	unit("bad_samples", o.Data.BadSamples)
-	bad(o.Data.Workers >= 0, "--workers %d: must be 0 (half the cores) or more", o.Data.Workers)
+	add(CheckCount("workers", o.Data.Workers, "half the cores"))
 	bad(o.Data.CPUBudget > 0 && o.Data.CPUBudget <= 1, "--cpu_budget %v: must be a share of the cores, in (0,1]", o.Data.CPUBudget)
 	bad(o.Run.Watchdog >= 0, "--watchdog %v: must be a number of seconds, or 0 for never", o.Run.Watchdog)
 	if _, err := parseDevice(o.Net.Device); err != nil {
@@ -34,8 +40,8 @@ func Validate(o Options) error {
 		_, port, err := net.SplitHostPort(o.Run.Metrics)
 		bad(err == nil && port != "", "--metrics_addr %q: want host:port, or :port for this machine alone, such as :9090", o.Run.Metrics)
 	}
-	bad(o.Net.Threads >= 0, "--threads %d: must be 0 (one a core) or more", o.Net.Threads)
-	bad(o.Net.FeatDim >= 1, "--feat_dim %d: must be at least 1", o.Net.FeatDim)
+	add(CheckCount("threads", o.Net.Threads, "one a core"))
+	bad(o.Net.FeatDim >= 1 && o.Net.FeatDim <= 1<<20, "--feat_dim %d: must be between 1 and %d", o.Net.FeatDim, 1<<20)
 	bad(o.Net.BNGroups >= 1 && o.Optim.BatchSize%max(o.Net.BNGroups, 1) == 0, "--bn_groups %d: must divide --batch_size %d", o.Net.BNGroups, o.Optim.BatchSize)
 	unit("alpha", o.Net.Alpha)
 	bad(o.Loss.K >= 1, "--nce_k %d: must be at least 1", o.Loss.K)
@@ -48,6 +54,7 @@ func Validate(o Options) error {
 	bad(o.Optim.DecayRate > 0, "--lr_decay_rate %v: must be positive", o.Optim.DecayRate)
 	bad(o.Optim.Momentum >= 0 && o.Optim.Momentum < 1, "--momentum %v: must be in [0,1)", o.Optim.Momentum)
 	bad(o.Optim.WeightDecay >= 0, "--weight_decay %v: must not be negative", o.Optim.WeightDecay)
+	add(checkName(o.Run.Name))
 	bad(o.Run.MaxSteps >= 0, "--max_steps %d: must be 0 (no limit) or more", o.Run.MaxSteps)
 	bad(o.Run.PrintFreq >= 0, "--print_freq %d: must be 0 (a line a second) or more", o.Run.PrintFreq)
 	bad(o.Run.KNNEvery >= 0, "--knn_every %d: must be 0 (never) or more", o.Run.KNNEvery)
@@ -65,8 +72,13 @@ func Validate(o Options) error {
 	} else if _, err := viewsOf(o, m); err != nil {
 		errs = append(errs, err)
 	}
+	for _, f := range flagTable() {
+		if v, ok := f.value(&o).(*float64); ok && f.applies(o.Method) {
+			bad(!math.IsInf(*v, 0) && !math.IsNaN(*v), "--%s %v: must be a finite number", f.name, *v)
+		}
+	}
 	if len(errs) == 0 {
-		errs = append(errs, fits(o))
+		errs = append(errs, fits(o, 0))
 	}
 	return errors.Join(errs...)
 }
@@ -74,6 +86,15 @@ func Validate(o Options) error {
 // noneBelow says whether every number of a list is at least so much.
 func noneBelow(least int, list []int) bool {
 	return !slices.ContainsFunc(list, func(v int) bool { return v < least })
+}
+
+// CheckCount refuses a number of workers or threads that nothing has use for: every one takes memory. zero is what 0 stands for.
+func CheckCount(flag string, n int, zero string) error {
+	const most = 4096
+	if n < 0 || n > most {
+		return fmt.Errorf("--%s %d: must be between 0 (%s) and %d", flag, n, zero, most)
+	}
+	return nil
 }
 
 // validateMix checks the flags of the mixture that is asked for.
@@ -123,20 +144,53 @@ func validateMix(o Options) (errs []error) {
 	return errs
 }
 
-// fits refuses negatives whose scores alone would not fit the machine's memory.
-func fits(o Options) error {
-	have := availableMemory()
-	if o.Method == "predict" || o.Method == "supervised" {
-		return nil
+// need is memory that something takes.
+type need struct {
+	what  string
+	bytes float64
+}
+
+// inMemory refuses what does not fit the free memory, naming the part that takes most.
+func inMemory(parts ...need) error {
+	have, sum, most := availableMemory(), 0.0, need{}
+	for _, p := range parts {
+		if sum += p.bytes; p.bytes > most.bytes {
+			most = p
+		}
 	}
-	need := float64(o.Optim.BatchSize) * float64(o.Loss.K+1) * 8
-	if o.Method == "moco" {
-		need += float64(o.Loss.K) * float64(o.Net.FeatDim) * 4
-	}
-	if have > 0 && need > have {
-		return fmt.Errorf("--nce_k %d with --batch_size %d needs %.1f GiB, %.1f are free: lower one of them", o.Loss.K, o.Optim.BatchSize, need/(1<<30), have/(1<<30))
+	if have > 0 && sum > have {
+		return fmt.Errorf("%s takes most of %.1f GiB that are needed, %.1f are free: lower one of them", most.what, sum/(1<<30), have/(1<<30))
 	}
 	return nil
+}
+
+// fits refuses a run whose scores, bank, or weights with their gradients and velocities would not fit the memory. n is the number
+// of images, 0 while it is not known.
+func fits(o Options, n int) error {
+	m, err := modelOf(o)
+	if err != nil {
+		return err
+	}
+	v, err := viewsOf(o, m)
+	if err != nil {
+		return err
+	}
+	weights := 0
+	for _, c := range v.channels() {
+		for _, p := range m.Net.Tower(c, o.Data.ImageSize).Params {
+			weights += p.Len()
+		}
+	}
+	parts := []need{{fmt.Sprintf("--feat_dim %d of --model %s", o.Net.FeatDim, m.Name), 3 * 4 * float64(weights)}}
+	if o.Method != "predict" && o.Method != "supervised" {
+		rows := float64(n) * float64(len(v.names))
+		if o.Method == "moco" {
+			rows = float64(o.Loss.K)
+		}
+		parts = append(parts, need{fmt.Sprintf("--nce_k %d with --batch_size %d", o.Loss.K, o.Optim.BatchSize), 8 * float64(o.Optim.BatchSize) * (float64(o.Loss.K) + 1)},
+			need{fmt.Sprintf("--feat_dim %d with a bank of %.0f rows", o.Net.FeatDim, rows), 4 * rows * float64(o.Net.FeatDim)})
+	}
+	return inMemory(parts...)
 }
 
 // availableMemory is what the system says is free, in bytes; 0 when it does not say.

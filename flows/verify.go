@@ -25,6 +25,9 @@ type VerifyReport struct {
 // that fails, in order.
 func Verify(ctx context.Context, folder, classes, decoder string, names []string, workers int, bad func(BadImage)) (VerifyReport, error) {
 	rep := VerifyReport{Images: map[string]int{}, Bad: []BadImage{}}
+	if err := CheckCount("workers", workers, "one a core"); err != nil {
+		return rep, err
+	}
 	d, err := jpeg.Open(decoder)
 	if err != nil {
 		return rep, err

@@ -119,6 +119,9 @@ func newBenchConv() *cobra.Command {
 	c := &cobra.Command{
 		Use: "conv", Short: "Every convolution of ResNet-50: forward, gradient of the input, gradient of the weights", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flows.CheckCount("threads", threads, "one a core"); err != nil {
+				return usageError{err}
+			}
 			d, err := cpu.New(threads)
 			if err != nil {
 				return err

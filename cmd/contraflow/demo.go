@@ -32,6 +32,9 @@ func newDemo() *cobra.Command {
 			if resume != "" && resume != "auto" {
 				return usagef("--resume %q: a demonstration goes on with --resume auto", resume)
 			}
+			if err := flows.Validate(o); err != nil {
+				return usageError{err}
+			}
 			var p *progress
 			res, err := flows.Demo(ctx, out, o, stop, say, func(r *flows.Run, rep *flows.StepReport) {
 				if p == nil {

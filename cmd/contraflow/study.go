@@ -33,6 +33,9 @@ func newStudyOf(name, about string) *cobra.Command {
 			if err := o.Check(name); err != nil {
 				return usageError{err}
 			}
+			if err := flows.CheckCount("threads", o.Threads, "one a core"); err != nil {
+				return usageError{err}
+			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
 			o.Stop = stop
