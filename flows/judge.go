@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/contraflow/contraflow"
@@ -169,7 +170,7 @@ func (j *Judge) stopped(ctx context.Context) bool { return j.judging.Err() != ni
 // stop meanwhile it returns ErrStopped: the checkpoint is there, and a run that goes on from it makes up for the score.
 func (j *Judge) Finish(ctx context.Context, trainErr error) error {
 	var errs []error
-	if trainErr == nil || errors.Is(trainErr, ErrStopped) {
+	if !j.run.Done() && (trainErr == nil || errors.Is(trainErr, ErrStopped)) {
 		errs = append(errs, writeStages(filepath.Join(j.run.Dir, stagesFile), j.window()))
 	}
 	if total, _ := j.run.Steps(); trainErr == nil && j.run.o.Run.KNNEvery > 0 && j.last.Step != total-1 {
@@ -188,6 +189,25 @@ func (j *Judge) finalScore(ctx context.Context, total int) error {
 		return ErrStopped
 	}
 	return err
+}
+
+// Owes says what a run that is at its end still lacks, because a signal cut it off: its last kNN score, and its report.
+func (r *Run) Owes() (score, page bool, err error) {
+	if !r.Done() || r.lock == nil { // it is not this run's folder
+		return false, false, nil
+	}
+	if r.o.Run.KNNEvery > 0 {
+		var scores []KNNScore
+		if err := readLines(filepath.Join(r.Dir, knnFile), &scores); err != nil {
+			return false, false, err
+		}
+		score = !slices.ContainsFunc(scores, func(s KNNScore) bool { return s.Step == r.Start()-1 })
+	}
+	if r.o.Run.Report {
+		_, err := os.Stat(filepath.Join(r.Dir, "report.html"))
+		page = errors.Is(err, os.ErrNotExist)
+	}
+	return score, page, nil
 }
 
 // Untrained is the score of the encoder before training.

@@ -13,6 +13,7 @@ type Monitor struct {
 	Train, Val         *FeatureSet // of the last evaluation
 	Classes            []string
 	trainData, valData stages.Dataset
+	decode             [2]*stages.Decode // of train and val
 }
 
 // monitored is the images of one half that are judged.
@@ -33,8 +34,8 @@ func (s *monitored) features(ctx context.Context) (*FeatureSet, error) {
 // RenderedBytes is how much a Monitor keeps of rendered images: of two views at 224 pixels, 1780 images.
 const RenderedBytes = 1 << 30
 
-// NewMonitor loads the validation images and the training images of a run, at most limit of each, evenly spread.
-func NewMonitor(r *Run, limit int, ctx context.Context) (*Monitor, error) {
+// openMonitor opens both halves, and loads no image.
+func openMonitor(r *Run) (*Monitor, error) {
 	val, err := openData(r.o, "val", true)
 	if err != nil {
 		return nil, err
@@ -49,13 +50,24 @@ func NewMonitor(r *Run, limit int, ctx context.Context) (*Monitor, error) {
 		return nil, err
 	}
 	m := &Monitor{Classes: train.Classes(), trainData: train, valData: val}
-	bytes := 0
 	for i, half := range []stages.Dataset{train, val} {
-		decode, err := newDecode(r.o, half, r.decoder, r.views, true)
-		if err != nil {
+		if m.decode[i], err = newDecode(r.o, half, r.decoder, r.views, true); err != nil {
 			return nil, err
 		}
-		e, err := newEmbedder(r.o, r.net, r.views, decode, r.net.model.Features())
+	}
+	return m, nil
+}
+
+// NewMonitor loads the validation images and the training images of a run, at most limit of each, evenly spread.
+func NewMonitor(r *Run, limit int, ctx context.Context) (m *Monitor, err error) {
+	if m = r.monitor; m == nil {
+		if m, err = openMonitor(r); err != nil {
+			return nil, err
+		}
+	}
+	bytes := 0
+	for i, half := range []stages.Dataset{m.trainData, m.valData} {
+		e, err := newEmbedder(r.o, r.net, r.views, m.decode[i], r.net.model.Features())
 		if err != nil {
 			return nil, err
 		}

@@ -179,13 +179,25 @@ func (r *ProbeRun) open(ctx context.Context) (err error) {
 		}
 	}
 	r.Dir = filepath.Join(o.SavePath, ProbeName(*o, r.encoder.Model))
+	if o.TBPath != "" {
+		if err := usable(r.eventDir()); err != nil {
+			return fmt.Errorf("--tb_path: %w", err)
+		}
+	}
+	goesOn := o.Resume == "auto" || within(r.Dir, o.Resume)
+	if !goesOn {
+		if err := r.resume(); err != nil || r.Done() {
+			return err
+		}
+	}
 	if r.lock, err = checkpoint.Acquire(r.Dir); err != nil {
 		return fmt.Errorf("--save_path: %w", err)
 	}
-	if o.Resume == "" {
+	if !goesOn {
 		if r.Moved, r.lock, err = makeRoom(r.Dir, r.lock); err != nil {
 			return fmt.Errorf("--save_path: %w", err)
 		}
+		return nil
 	}
 	return r.resume()
 }

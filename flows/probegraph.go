@@ -243,8 +243,19 @@ func (r *ProbeRun) endOfEpoch(s *ProbeStep) error {
 	return nil
 }
 
-// Run trains and validates to the end, and saves the last state. After Stop it returns ErrStopped beside the result so far.
+// Done says that the probe was trained and validated to its end: another checkpoint would only push an older one out.
+func (r *ProbeRun) Done() bool {
+	s := r.sampler[0]
+	return r.progress.Step >= s.Steps() && r.progress.Validated >= (r.progress.Step+s.PerEpoch()-1)/s.PerEpoch()
+}
+
+// Run trains and validates to the end, and saves the last state. After Stop it returns ErrStopped beside the result so far. Of a
+// probe that is Done it writes nothing.
 func (r *ProbeRun) Run(ctx context.Context) (*ProbeResult, error) {
+	if r.Done() {
+		r.begun = time.Now()
+		return r.result(), nil
+	}
 	if err := r.start(ctx); err != nil {
 		return nil, err
 	}
@@ -277,7 +288,7 @@ func (r *ProbeRun) Run(ctx context.Context) (*ProbeResult, error) {
 		return nil, err
 	}
 	res := r.result()
-	if p := r.progress; p.Step < r.sampler[0].Steps() || p.Validated < (p.Step+r.sampler[0].PerEpoch()-1)/r.sampler[0].PerEpoch() {
+	if !r.Done() {
 		return res, ErrStopped
 	}
 	return res, r.writeResult(res)

@@ -254,14 +254,19 @@ func (r *ProbeRun) start(ctx context.Context) (err error) {
 	if r.o.TBPath == "" {
 		return nil
 	}
+	if r.tb, err = tensorboard.Create(r.eventDir()); err != nil {
+		return fmt.Errorf("--tb_path: %w", err)
+	}
+	return nil
+}
+
+// eventDir is the folder of the probe's TensorBoard events.
+func (r *ProbeRun) eventDir() string {
 	name := filepath.Base(r.Dir)
 	if r.o.Legacy || r.o.Name != "" { // the reference's folders of events have the layer
 		name += fmt.Sprintf("_layer%d", r.o.Layer)
 	}
-	if r.tb, err = tensorboard.Create(filepath.Join(r.o.TBPath, name)); err != nil {
-		return fmt.Errorf("--tb_path: %w", err)
-	}
-	return nil
+	return filepath.Join(r.o.TBPath, name)
 }
 
 func (r *ProbeRun) finish() error {

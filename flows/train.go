@@ -45,6 +45,7 @@ type Run struct {
 	lock      *checkpoint.Lock
 
 	fingerprint Fingerprint
+	monitor     *Monitor // of --knn_every; its images are not loaded yet
 
 	// Warnings are lines on what was given and is not what happens.
 	Warnings []string
@@ -86,7 +87,8 @@ type Run struct {
 }
 
 // Prepare opens data, decoder and device, makes networks and bank, takes the run folder and restores a checkpoint if one is
-// asked for. Nothing is written before everything has been checked. Close ends what it opened.
+// asked for. Nothing is written before everything has been checked. A run from a checkpoint elsewhere that is at its end already
+// takes no folder. Close ends what it opened.
 func Prepare(o Options) (*Run, error) {
 	r := &Run{o: o}
 	if err := r.open(); err != nil {
@@ -98,6 +100,9 @@ func Prepare(o Options) (*Run, error) {
 
 func (r *Run) open() error {
 	if err := r.openLoading(); err != nil {
+		return err
+	}
+	if err := fits(r.o, r.data.Len()); err != nil {
 		return err
 	}
 	o := r.o
@@ -117,14 +122,31 @@ func (r *Run) open() error {
 		return err
 	}
 	r.fingerprint = fingerprint(r.data, r.decoder.Name())
+	if o.Run.KNNEvery > 0 {
+		if r.monitor, err = openMonitor(r); err != nil {
+			return fmt.Errorf("--knn_every: %w", err)
+		}
+	}
+	if o.Run.TBPath != "" {
+		if err := usable(filepath.Join(o.Run.TBPath, RunName(o))); err != nil {
+			return fmt.Errorf("--tb_path: %w", err)
+		}
+	}
 	r.Dir = filepath.Join(o.Run.ModelPath, RunName(o))
+	goesOn := o.Run.Resume == "auto" || within(r.Dir, o.Run.Resume)
+	if !goesOn {
+		if err := r.resume(); err != nil || r.Done() {
+			return err
+		}
+	}
 	if r.lock, err = checkpoint.Acquire(r.Dir); err != nil {
 		return fmt.Errorf("--model_path: %w", err)
 	}
-	if o.Run.Resume == "" {
+	if !goesOn {
 		if r.Moved, r.lock, err = makeRoom(r.Dir, r.lock); err != nil {
 			return fmt.Errorf("--model_path: %w", err)
 		}
+		return nil
 	}
 	return r.resume()
 }
@@ -233,14 +255,16 @@ func (r *Run) resume() error {
 	if err := r.averages.load(state.Meta); err != nil {
 		return fmt.Errorf("--resume %s: %w", path, err)
 	}
-	if saved, err := optionsOf(state); err == nil && state.Step > 0 { // the reference's files hold few of them
-		data, err := r.fingerprint.changes(state)
-		if err == nil {
-			err = agrees(saved, r.o, data)
-		}
-		if err != nil {
-			return fmt.Errorf("--resume %s: %w", path, err)
-		}
+	saved, err := optionsOf(state)
+	if err != nil || state.Step == 0 { // the reference's files hold few of them
+		saved = r.o
+	}
+	data, err := r.fingerprint.changes(state)
+	if err == nil {
+		err = agrees(saved, r.o, data)
+	}
+	if err != nil {
+		return fmt.Errorf("--resume %s: %w", path, err)
 	}
 	if state.Step == 0 { // the reference's files are not refused: what differs is told
 		line, err := r.differences(state)
@@ -402,8 +426,12 @@ func (r *Run) meter(_ context.Context, rep *stages.Report) (*saving, bool, error
 // Averages are the means of the running epoch. Observe may call it.
 func (r *Run) Averages() *Averages { return &r.averages }
 
-// Train runs the graph to its end and saves the last state. After Stop it returns ErrStopped.
+// Train runs the graph to its end and saves the last state. After Stop it returns ErrStopped. Of a run that is Done it writes
+// nothing.
 func (r *Run) Train(ctx context.Context) error {
+	if r.Done() {
+		return nil
+	}
 	g := r.graph
 	if g == nil {
 		g = r.Graph()
@@ -461,6 +489,9 @@ func (r *Run) Classes() []string { return r.data.Classes() }
 
 // Start is the first step that the run will do.
 func (r *Run) Start() int { return r.sampler.Start }
+
+// Done says that the run starts at its end: another checkpoint would only push an older one out.
+func (r *Run) Done() bool { return r.sampler.Start >= r.sampler.Steps() }
 
 // Describe is one line on what is about to happen.
 func (r *Run) Describe() string {

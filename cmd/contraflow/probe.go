@@ -46,6 +46,30 @@ func newProbe() *cobra.Command {
 		for _, w := range r.Warnings {
 			log.Warn().Msg(w)
 		}
+		out := cmd.OutOrStdout()
+		if asJSON {
+			out = cmd.ErrOrStderr()
+		}
+		tell := func(res *flows.ProbeResult) error {
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(res)
+			}
+			top5 := ""
+			if res.Top5 != nil {
+				top5 = fmt.Sprintf(", top-5 %.4f", *res.Top5)
+			}
+			_, err := fmt.Fprintf(out, "probe of %s layer %d: top-1 %.4f%s in epoch %d of %d\n", res.Model, res.Layer, res.Top1, top5, res.Best, res.Epochs)
+			return err
+		}
+		if r.Done() {
+			res, err := r.Run(ctx)
+			if err != nil {
+				return err
+			}
+			_, step := r.Steps()
+			log.Info().Str("folder", r.Dir).Msgf("nothing left to do: the probe ended at step %d", step)
+			return tell(res)
+		}
 		r.Stop = stop
 		r.OnBad = func(name, by string, err error) {
 			log.Warn().Str("image", name).Str("instead", by).Msg("could not be read: " + err.Error())
@@ -57,10 +81,6 @@ func newProbe() *cobra.Command {
 			log.Warn().Msgf("%s held an earlier probe: it is now %s; --resume auto would have gone on with it", r.Dir, r.Moved)
 		}
 		log.Info().Str("folder", r.Dir).Msg(r.Describe())
-		out := cmd.OutOrStdout()
-		if asJSON {
-			out = cmd.ErrOrStderr()
-		}
 		if !o.Quiet {
 			began := time.Now()
 			r.Observe = func(s *flows.ProbeStep) {
@@ -88,15 +108,7 @@ func newProbe() *cobra.Command {
 			return err
 		}
 		log.Info().Str("folder", r.Dir).Msg("done: " + r.Stats().Verdict())
-		if asJSON {
-			return json.NewEncoder(cmd.OutOrStdout()).Encode(res)
-		}
-		top5 := ""
-		if res.Top5 != nil {
-			top5 = fmt.Sprintf(", top-5 %.4f", *res.Top5)
-		}
-		fmt.Fprintf(out, "probe of %s layer %d: top-1 %.4f%s in epoch %d of %d\n", res.Model, res.Layer, res.Top1, top5, res.Best, res.Epochs)
-		return nil
+		return tell(res)
 	}
 	c.SetUsageFunc(func(cmd *cobra.Command) error { return groupedUsage(cmd) })
 	return c

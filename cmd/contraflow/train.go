@@ -100,6 +100,10 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	for _, w := range r.Warnings {
 		log.Warn().Msg(w)
 	}
+	if r.Done() {
+		log.Info().Str("run", r.Dir).Msgf("nothing left to train: the run ended at step %d", r.Start())
+		return makeUp(ctx, r, o, stop, log)
+	}
 	r.Stop = stop
 	if trace != "" {
 		r.Trace = contraflow.NewTrace(traceSpans)
@@ -164,6 +168,25 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 		log.Info().Str("run", r.Dir).Msg("done: " + r.Stats().Verdict())
 	}
 	if err == nil && o.Run.Report {
+		err = report(ctx, r.Dir, o, stop, log)
+	}
+	if errors.Is(err, flows.ErrStopped) {
+		tellStopped()
+	}
+	return err
+}
+
+// makeUp does what a signal cut off behind the last step.
+func makeUp(ctx context.Context, r *flows.Run, o flows.Options, stop <-chan struct{}, log zerolog.Logger) error {
+	score, page, err := r.Owes()
+	if err == nil && score {
+		r.Stop = stop
+		var judge *flows.Judge
+		if judge, err = flows.NewJudge(ctx, r, func(format string, args ...any) { log.Info().Msgf(format, args...) }); err == nil {
+			err = judge.Finish(ctx, nil)
+		}
+	}
+	if err == nil && page {
 		err = report(ctx, r.Dir, o, stop, log)
 	}
 	if errors.Is(err, flows.ErrStopped) {
