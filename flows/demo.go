@@ -58,15 +58,8 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 	d := demoData(o.Run.Seed)
 	o.Data.Folder = filepath.Join(out, "data-seed"+strconv.Itoa(o.Run.Seed))
 	o.Run.ModelPath = out
-	judging, cancel := context.WithCancel(ctx) // what is not training ends at once when told to stop
+	judging, cancel := until(ctx, stop) // what is not training ends at once when told to stop
 	defer cancel()
-	go func() {
-		select {
-		case <-stop:
-			cancel()
-		case <-judging.Done():
-		}
-	}()
 	stopped := func(err error) error {
 		if judging.Err() != nil && ctx.Err() == nil {
 			return errors.New("stopped before the first step: there is nothing to save")
@@ -137,6 +130,19 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 		return nil, ErrStopped
 	}
 	return res, err
+}
+
+// until is ctx that also ends when stop is closed.
+func until(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // demoSettings lists the options of the demonstration and says which it sets.

@@ -33,6 +33,20 @@ func fingerprint(d stages.Dataset, decoder string) Fingerprint {
 	return Fingerprint{Images: d.Len(), Classes: len(d.Classes()), Names: hex.EncodeToString(h.Sum(nil)), Decoder: decoder}
 }
 
+// otherData says whether a run was trained on other images than those of o. What cannot be read says nothing.
+func otherData(dir string, o Options) bool {
+	var was Fingerprint
+	s, err := ReadState(dir)
+	if err == nil {
+		err = json.Unmarshal(s.Meta[metaData], &was)
+	}
+	if err != nil {
+		return false
+	}
+	d, err := openData(o, "train", o.Method == "supervised")
+	return err == nil && fingerprint(d, was.Decoder) != was
+}
+
 // changes says how the data of a checkpoint differs from f; files that do not say, say nothing.
 func (f Fingerprint) changes(s *checkpoint.State) ([]string, error) {
 	text, ok := s.Meta[metaData]

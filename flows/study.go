@@ -176,12 +176,20 @@ func RunStudy(ctx context.Context, name string, o StudyOptions) (*StudyResult, e
 	if err := o.Check(name); err != nil {
 		return nil, err
 	}
+	now, cancel := until(ctx, o.Stop) // what is not training ends at once when told to stop
+	defer cancel()
+	stopped := func(err error) error {
+		if now.Err() != nil && ctx.Err() == nil {
+			return ErrStopped
+		}
+		return err
+	}
 	data := o.Data
 	if o.Data == "" {
 		data = fmt.Sprintf("generated, seed %d", StudyData.Seed)
 		o = o.generated(name)
-		if err := demoDraw(ctx, o.Data, StudyData, o.Say); err != nil {
-			return nil, err
+		if err := demoDraw(now, o.Data, StudyData, o.Say); err != nil {
+			return nil, stopped(err)
 		}
 	}
 	s, err := NewStudy(name, o)
@@ -207,14 +215,14 @@ func RunStudy(ctx context.Context, name string, o StudyOptions) (*StudyResult, e
 	for _, v := range s.Variants {
 		row := StudyRow{Variant: v.Name, Top1: map[string][]float64{}}
 		for _, seed := range o.Seeds {
-			found, err := v.run(ctx, o, seed)
+			found, err := v.run(ctx, now, o, seed)
 			for errors.Is(err, checkpoint.ErrInUse) { // another study of the same folder is at it
-				if err = wait(ctx, time.Second); err == nil {
-					found, err = v.run(ctx, o, seed)
+				if err = wait(now, time.Second); err == nil {
+					found, err = v.run(ctx, now, o, seed)
 				}
 			}
 			if err != nil {
-				return nil, fmt.Errorf("%s, seed %d: %w", v.Name, seed, err)
+				return nil, fmt.Errorf("%s, seed %d: %w", v.Name, seed, stopped(err))
 			}
 			line := ""
 			for _, j := range v.Judged {
@@ -281,8 +289,8 @@ func (r *StudyResult) judge(c Claim) Verdict {
 	return v
 }
 
-// run trains one seed of a variant, unless that is done, and probes its columns.
-func (v Variant) run(ctx context.Context, o StudyOptions, seed int) (map[string]float64, error) {
+// run trains one seed of a variant, unless that is done, and probes its columns until now ends.
+func (v Variant) run(ctx, now context.Context, o StudyOptions, seed int) (map[string]float64, error) {
 	t := v.Options
 	t.Run.Seed, t.Run.ModelPath, t.Run.Name = seed, filepath.Join(o.Out, "runs"), v.Key+"-seed"+strconv.Itoa(seed)
 	t.Run.Resume, t.Run.TBPath, t.Run.Keep = "auto", "", 1
@@ -294,13 +302,16 @@ func (v Variant) run(ctx context.Context, o StudyOptions, seed int) (map[string]
 	if err != nil {
 		return nil, err
 	}
-	return v.probe(ctx, o, dir, steps, seed)
+	return v.probe(now, o, dir, steps, seed)
 }
 
 // train brings a run to its end and returns its number of steps.
 func (v Variant) train(ctx context.Context, o StudyOptions, t Options) (int, error) {
 	r, err := Prepare(t)
 	if err != nil {
+		if otherData(filepath.Join(t.Run.ModelPath, t.Run.Name), t) {
+			err = fmt.Errorf("%s holds runs of other data: choose another --out", o.Out)
+		}
 		return 0, err
 	}
 	defer r.Close()

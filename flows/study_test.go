@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/contraflow/contraflow/flows"
+	"github.com/contraflow/contraflow/io/synth"
 )
 
 func studyOptions(t *testing.T, data string) flows.StudyOptions {
@@ -93,6 +94,41 @@ func TestStudies(t *testing.T) {
 	o.Epochs = 2
 	if _, err := flows.RunStudy(context.Background(), "losses", o); err == nil || !strings.Contains(err.Error(), "--epochs was 1, is 2") {
 		t.Errorf("other epochs in the same folder: %v", err)
+	}
+}
+
+// A folder with runs of other data is refused as such.
+func TestStudyOfOtherData(t *testing.T) {
+	o := studyOptions(t, scenes(t))
+	stop := make(chan struct{}) // once the first run is saved
+	close(stop)
+	o.Stop = stop
+	if _, err := flows.RunStudy(context.Background(), "objectives", o); !errors.Is(err, flows.ErrStopped) {
+		t.Fatal(err)
+	}
+	o.Stop = nil
+	o.Data = images(t)
+	o.ViewDirs = ""
+	other := filepath.Join(o.Data, "train", synth.ClassName(0), "00000.jpg")
+	if err := os.Rename(other, filepath.Join(filepath.Dir(other), "x.jpg")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := flows.RunStudy(context.Background(), "objectives", o); err == nil || !strings.Contains(err.Error(), o.Out+" holds runs of other data: choose another --out") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A study that is told to stop while it draws its data does so at once.
+func TestStudyStopsDrawing(t *testing.T) {
+	o := studyOptions(t, "")
+	stop := make(chan struct{})
+	close(stop)
+	o.Stop = stop
+	if _, err := flows.RunStudy(context.Background(), "losses", o); !errors.Is(err, flows.ErrStopped) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(o.Out, "data")); err == nil {
+		t.Error("it drew to the end")
 	}
 }
 
