@@ -28,7 +28,8 @@ type Metrics struct {
 }
 
 // NewMetrics opens the file in a run folder for a run that goes on at step start: lines of that step and later ones, which
-// a killed run wrote after its last checkpoint, are dropped, for they will be written again.
+// a killed run wrote after its last checkpoint, are dropped, for they will be written again. A line before them that cannot be
+// read stays: whoever reads the file names it.
 func NewMetrics(dir string, start int) (*Metrics, error) {
 	return openLines(filepath.Join(dir, "metrics.jsonl"), start)
 }
@@ -40,12 +41,12 @@ func openLines(path string, start int) (*Metrics, error) {
 		return nil, err
 	}
 	kept := 0
-	for kept < len(old) {
+	for start > 0 {
 		end := bytes.IndexByte(old[kept:], '\n')
 		var line struct {
 			Step int `json:"step"`
 		}
-		if end < 0 || json.Unmarshal(old[kept:kept+end], &line) != nil || line.Step >= start {
+		if end < 0 || json.Unmarshal(old[kept:kept+end], &line) == nil && line.Step >= start {
 			break
 		}
 		kept += end + 1
