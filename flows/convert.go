@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/contraflow/contraflow/io/checkpoint"
@@ -42,10 +44,8 @@ func ReadState(path string) (*checkpoint.State, error) {
 			return nil, err
 		}
 		s, err := checkpoint.Load(checkpoint.Disk{}, at)
-		if err != nil && at == path {
-			if _, missing := os.Stat(filepath.Join(path, checkpoint.StateFile)); missing != nil {
-				return nil, fmt.Errorf("%s is neither a run folder with a checkpoint nor a checkpoint: expected %s", path, StateFormats)
-			}
+		if err != nil && at == path && !isCheckpoint(path) {
+			return nil, fmt.Errorf("%s is neither a run folder with a checkpoint nor a checkpoint: expected %s", path, StateFormats)
 		}
 		return s, err
 	}
@@ -60,13 +60,30 @@ func ReadState(path string) (*checkpoint.State, error) {
 	return nil, fmt.Errorf("%s has an ending that says nothing about its format: expected %s", path, StateFormats)
 }
 
+// isCheckpoint says whether a folder is a checkpoint, whole or not: it has the name of one, or either of its files.
+func isCheckpoint(path string) bool {
+	list, _ := checkpoint.List(checkpoint.Disk{}, filepath.Dir(path))
+	if slices.ContainsFunc(list, func(i checkpoint.Info) bool { return i.Path == filepath.Clean(path) }) {
+		return true
+	}
+	return slices.ContainsFunc([]string{checkpoint.StateFile, checkpoint.TensorFile}, func(name string) bool {
+		_, err := os.Stat(filepath.Join(path, name))
+		return err == nil
+	})
+}
+
 // WriteState writes s to path in the format of its ending; a path without one becomes a run folder with one checkpoint,
-// unless a run writes there: that is checkpoint.ErrInUse. A file appears under its name only when it is complete. A .pth is
-// what the reference's scripts load; plain writes its options as a dict, for torch.load(weights_only=True).
+// and must be new or empty, since what is in it may be another run, and in nobody's use: that is checkpoint.ErrInUse. A file appears under its name only when it is complete. A .pth is what the reference's scripts load; plain
+// writes its options as a dict, for torch.load(weights_only=True).
 func WriteState(path string, s *checkpoint.State, plain bool) error {
 	ending := strings.ToLower(filepath.Ext(path))
 	if info, err := os.Stat(path); ending == "" || err == nil && info.IsDir() {
-		lock, err := checkpoint.Acquire(path) // a run there would delete this checkpoint, or go on from it
+		entries, _ := os.ReadDir(path)
+		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.Name() == checkpoint.LockFile })
+		if len(entries) > 0 {
+			return fmt.Errorf("%s is not empty (%s and %d more): give an empty or new folder", path, entries[0].Name(), len(entries)-1)
+		}
+		lock, err := checkpoint.Acquire(path) // a run that is about to begin there would delete this checkpoint, or go on from it
 		if err != nil {
 			return err
 		}

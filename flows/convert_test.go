@@ -225,6 +225,10 @@ func TestConvertRefuses(t *testing.T) {
 	if err := os.WriteFile(file, []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	taken := t.TempDir()
+	if err := os.WriteFile(filepath.Join(taken, "metrics.jsonl"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	bare := &checkpoint.State{Tensors: []raw.Tensor{raw.FromFloat32("a", []int{1}, []float32{1})}}
 	stray := mocoState(t)
 	stray.Tensors = append(stray.Tensors, raw.FromFloat32("velocity/encoder.module.gone", []int{1}, []float32{1}))
@@ -244,6 +248,7 @@ func TestConvertRefuses(t *testing.T) {
 		"bad ending":   {WriteState(filepath.Join(dir, "y.txt"), mocoState(t), false), "no format to write"},
 		"empty folder": {Convert(t.TempDir(), filepath.Join(dir, "y.pth"), false), "neither a run folder"},
 		"evil":         {Convert(pthGolden("evil_system_zip.pth"), filepath.Join(dir, "y.npz"), false), "posix.system"},
+		"taken":        {WriteState(taken, mocoState(t), false), taken + " is not empty (metrics.jsonl and 0 more): give an empty or new folder"},
 		"not ours":     {WriteState(filepath.Join(dir, "y.pth"), bare, false), "not the state of an encoder"},
 		"stray":        {WriteState(filepath.Join(dir, "y.pth"), stray, false), "belongs to no parameter"},
 	} {
@@ -360,6 +365,28 @@ func TestOptionsThroughPth(t *testing.T) {
 		}
 		if got := optionsFrom(method, opt); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: options\n%+v\nbecame\n%+v", method, want, got)
+		}
+	}
+}
+
+// A checkpoint that lost a file, or all of them, is a damaged one, and the one before it is offered.
+func TestDamagedCheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	s := mocoState(t)
+	for _, s.Step = range []int{1, 2} {
+		if _, err := checkpoint.Save(checkpoint.Disk{}, dir, s, checkpoint.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := filepath.Join(dir, "step-000000002")
+	for _, name := range []string{checkpoint.StateFile, checkpoint.TensorFile} {
+		if err := os.Remove(filepath.Join(last, name)); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{dir, last} {
+			if _, err := ReadState(path); err == nil || !strings.Contains(err.Error(), "damaged") || !strings.Contains(err.Error(), "resume from "+filepath.Join(dir, "step-000000001")) {
+				t.Errorf("%s without %s: %v", path, name, err)
+			}
 		}
 	}
 }

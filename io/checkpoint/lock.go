@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// lockFile is the file in a run folder whose lock says that a run is writing there.
-const lockFile = "lock"
+// LockFile is the file in a run folder whose lock says that a run is writing there.
+// LockFile is what a run keeps locked in its folder. It stays there.
+const LockFile = "lock"
 
 // ErrInUse says that another run holds a folder.
 var ErrInUse = errors.New("run folder is in use")
@@ -25,7 +26,7 @@ func Acquire(dir string) (*Lock, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("no run folder can be made there, choose one that can be written: %w", err)
 	}
-	path := filepath.Join(dir, lockFile)
+	path := filepath.Join(dir, LockFile)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
