@@ -10,7 +10,6 @@ import (
 )
 
 // LockFile is the file in a run folder whose lock says that a run is writing there.
-// LockFile is what a run keeps locked in its folder. It stays there.
 const LockFile = "lock"
 
 // ErrInUse says that another run holds a folder.

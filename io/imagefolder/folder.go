@@ -104,6 +104,16 @@ func isDir(dir string, e fs.DirEntry) bool {
 	return err == nil && info.IsDir()
 }
 
+// isFile says whether an entry can be read to its end, which a pipe or a socket may not have. A link that leads nowhere counts, so that
+// it is named as unreadable.
+func isFile(dir string, e fs.DirEntry) bool {
+	if e.Type()&fs.ModeSymlink == 0 {
+		return e.Type().IsRegular()
+	}
+	info, err := os.Stat(filepath.Join(dir, e.Name()))
+	return err != nil || info.Mode().IsRegular()
+}
+
 // list adds the images of a class: folders sorted by their whole paths, as torchvision sorts what os.walk gives, so that a-b comes
 // before a/c, and files within. Half is the folder of the classes.
 func (f *Folder) list(class string, label int, half fs.FileInfo) error {
@@ -143,7 +153,7 @@ func walk(dir string, files map[string][]string, above []fs.FileInfo) error {
 			if err := walk(filepath.Join(dir, e.Name()), files, above); err != nil {
 				return err
 			}
-		case extensions[strings.ToLower(filepath.Ext(e.Name()))]:
+		case extensions[strings.ToLower(filepath.Ext(e.Name()))] && isFile(dir, e):
 			files[dir] = append(files[dir], e.Name())
 		}
 	}
