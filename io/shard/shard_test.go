@@ -488,11 +488,15 @@ func TestWriterMistakes(t *testing.T) {
 	if _, err := shard.Open(ctx, filepath.Join(dir, "new"), "train"); err == nil || !strings.Contains(err.Error(), "1 classes") {
 		t.Errorf("a label without a class: %v", err)
 	}
-	// An interrupted pack has no manifest and its last shard has no name.
+	// A pack that is given up leaves an empty folder, which the next one takes.
 	w, _ = shard.Create(filepath.Join(dir, "half"), nil, 1, nil)
 	w.Split("train")
 	w.Add(shard.Sample{Name: "x", Ext: "jpg", Label: -1, Data: []byte("x")})
+	w.Add(shard.Sample{Name: "y", Ext: "jpg", Label: -1, Data: []byte("y")})
 	w.Abort()
+	if left, err := os.ReadDir(filepath.Join(dir, "half")); err != nil || len(left) > 0 {
+		t.Errorf("an unfinished pack left %v, %v", left, err)
+	}
 	if _, err := shard.Open(ctx, filepath.Join(dir, "half"), "train"); !errors.Is(err, shard.ErrNone) {
 		t.Errorf("an unfinished pack: %v", err)
 	}

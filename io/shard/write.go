@@ -29,6 +29,7 @@ type Sample struct {
 // finished. It is used by one goroutine.
 type Writer struct {
 	dir      string
+	made     []string // files under any of their names, until the data set is whole
 	most     int64
 	manifest Manifest
 	split    string
@@ -148,6 +149,7 @@ func (g *growing) member(name string, data []byte) error {
 func (w *Writer) startShard() error {
 	s := w.manifest.Splits[w.split]
 	g := &growing{name: fmt.Sprintf("%s-%06d.tar", w.split, len(s.Shards)), sum: sha256.New()}
+	w.made = append(w.made, g.name, g.name+".idx")
 	var err error
 	if g.file, err = os.Create(filepath.Join(w.dir, g.name+".part")); err != nil {
 		return err
@@ -217,18 +219,28 @@ func (w *Writer) Close() error {
 	if err != nil {
 		return err
 	}
-	return whole(filepath.Join(w.dir, ManifestName), func(to io.Writer) error {
+	w.made = append(w.made, ManifestName)
+	if err := whole(filepath.Join(w.dir, ManifestName), func(to io.Writer) error {
 		_, err := to.Write(append(text, '\n'))
 		return err
-	})
+	}); err != nil {
+		return err
+	}
+	w.made = nil
+	return nil
 }
 
-// Abort gives up: the files that are open are closed and stay as .part.
+// Abort gives up and removes what was written, so that the folder can be used again. After Close it does nothing.
 func (w *Writer) Abort() {
 	if w.shard != nil {
 		w.shard.file.Close()
 		w.shard = nil
 	}
+	for _, name := range w.made {
+		os.Remove(filepath.Join(w.dir, name))
+		os.Remove(filepath.Join(w.dir, name+".part"))
+	}
+	w.made = nil
 }
 
 // Manifest is what has been written so far.
