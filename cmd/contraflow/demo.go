@@ -22,6 +22,8 @@ func newDemo() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
+			stop, unread := orUnread(stop)
+			defer unread()
 			w := cmd.OutOrStdout()
 			if asJSON {
 				w = cmd.ErrOrStderr()

@@ -38,6 +38,8 @@ func newProbe() *cobra.Command {
 		}
 		ctx, stop, done := stopper(cmd.Context())
 		defer done()
+		stop, unread := orUnread(stop)
+		defer unread()
 		r, err := flows.PrepareProbe(ctx, o)
 		if err != nil {
 			return err

@@ -5,6 +5,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -114,6 +116,96 @@ func TestSignals(t *testing.T) {
 	straight := filepath.Join(dir, "runs", "straight")
 	if err := report(t.Context(), straight, flows.Options{}, stop, zerolog.Nop()); !errors.Is(err, flows.ErrStopped) {
 		t.Errorf("a report that is told to stop: %v", err)
+	}
+}
+
+// The commands that only read end at the first signal. Their images come from a server that never sends one.
+func TestReadersStop(t *testing.T) {
+	dir := t.TempDir()
+	data, packed, model := filepath.Join(dir, "data"), filepath.Join(dir, "packed"), filepath.Join(dir, "run")
+	for _, args := range [][]string{
+		{"data", "synth", "--out", data, "--classes", "2", "--per_class", "4", "--val_per_class", "2", "--size", "32"},
+		{"data", "pack", "--data_folder", data, "--out", packed},
+		{"train", "insdis", "--data_folder", data, "--model", "resnet18", "--image_size", "32", "--nce_k", "4", "--batch_size", "4", "--max_steps", "1", "--tb_path=", "--model_path", dir, "--run_name", "run"},
+	} {
+		if code, _, text := command(t, args...); code != 0 {
+			t.Fatal(text)
+		}
+	}
+	asked := make(chan struct{}, 100)
+	files := http.FileServer(http.Dir(packed))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if filepath.Ext(r.URL.Path) == ".tar" && r.Method == "GET" {
+			asked <- struct{}{}
+			<-r.Context().Done()
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	for _, args := range [][]string{{"embed", "--model_path", model, "--out", filepath.Join(dir, "x.npy")}, {"retrieve", "--model_path", model, "--index", "0"}, {"report", model}} {
+		cmd := exec.Command(os.Args[0], append(args, "--data_folder", server.URL)...)
+		cmd.Env = append(os.Environ(), "CONTRAFLOW_TEST_MAIN=1")
+		var text bytes.Buffer
+		cmd.Stderr = &text
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			cmd.Wait() // its error is the exit code
+			close(ended)
+		}()
+		select {
+		case <-asked:
+		case <-ended:
+			t.Fatalf("%s: asked for no image: %s", args[0], &text)
+		}
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-ended:
+		case <-time.After(20 * time.Second): // below a second on a machine with nothing else to do
+			cmd.Process.Kill()
+			<-ended
+		}
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(text.String(), "interrupted") {
+			t.Errorf("%s: exit %d: %s", args[0], code, &text)
+		}
+		for len(asked) > 0 {
+			<-asked
+		}
+	}
+}
+
+// A run whose output nobody reads any more stops as if told to: with a checkpoint.
+func TestUnreadRunStops(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	if code, _, text := command(t, "data", "synth", "--out", data, "--classes", "2", "--per_class", "4", "--val_per_class", "2", "--size", "32"); code != 0 {
+		t.Fatal(text)
+	}
+	cmd := exec.Command(os.Args[0], "train", "insdis", "--data_folder", data, "--model", "resnet18", "--image_size", "32", "--nce_k", "4", "--batch_size", "4", "--print_freq", "1",
+		"--tb_path=", "--model_path", dir, "--run_name", "run")
+	cmd.Env = append(os.Environ(), "CONTRAFLOW_TEST_MAIN=1")
+	var text bytes.Buffer
+	cmd.Stderr = &text
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.Read(make([]byte, 1))
+	out.Close()
+	cmd.Wait() // its error is the exit code
+	if code := cmd.ProcessState.ExitCode(); code != 75 || !strings.Contains(text.String(), "--resume auto") {
+		t.Errorf("exit %d: %s", code, &text)
+	}
+	if code, _, text := command(t, "inspect", filepath.Join(dir, "run")); code != 0 {
+		t.Error(text)
 	}
 }
 

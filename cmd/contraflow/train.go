@@ -40,6 +40,8 @@ func newTrainMethod(method, short string) *cobra.Command {
 		}
 		ctx, stop, done := stopper(cmd.Context())
 		defer done()
+		stop, unread := orUnread(stop)
+		defer unread()
 		settings := flows.Settings(cmd.Flags(), method, o.Run.Preset, fromPreset)
 		return train(ctx, o, settings, trace, stop, cmd.OutOrStdout(), logger(cmd.ErrOrStderr(), o.Run.Quiet))
 	})
