@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -64,17 +65,18 @@ func newDiff() *cobra.Command {
 			}
 			const most = 20
 			lines := flows.Diff(a, b)
-			for i, l := range lines {
-				if i == most {
-					fmt.Fprintf(cmd.OutOrStdout(), "and %d more\n", len(lines)-most)
-					break
-				}
-				fmt.Fprintln(cmd.OutOrStdout(), l)
+			differ := len(lines) > 0
+			if !differ {
+				lines = []string{"identical"}
+			} else if more := len(lines) - most; more > 0 {
+				lines = append(lines[:most], fmt.Sprintf("and %d more", more))
 			}
-			if len(lines) > 0 {
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(lines, "\n")); err != nil {
+				return err
+			}
+			if differ {
 				return errDiffer
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "identical")
 			return nil
 		},
 	}

@@ -190,3 +190,57 @@ func TestHelp(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be printed is an error, and not exit code 0.
+func TestUnprinted(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "a.npz")
+	if code, _, text := command(t, "convert", filepath.Join("..", "..", "testdata", "golden", "pth", "cmc_tiny_legacy.pth"), state); code != 0 {
+		t.Fatal(text)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	out := os.Stdout
+	defer func() { os.Stdout = out }()
+	os.Stdout = full
+	for _, args := range [][]string{{"diff", state, state}, {"presets", "demo"}} {
+		if code := run(args); code != 1 {
+			t.Errorf("%v: exit %d", args, code)
+		}
+	}
+}
+
+// The status line has no rank before the first of a resumed run.
+func TestHealthLine(t *testing.T) {
+	for want, embedding := range map[string]map[string]float64{
+		"":                                  nil,
+		"spread 0.50  ":                     {"l_std": 0.5},
+		"spread 0.05 rank 2 (collapsing)  ": {"l_std": 0.05, "ab_std": 1, "l_rank": 3, "ab_rank": 2},
+	} {
+		if got := (&progress{embedding: embedding}).health(); got != want {
+			t.Errorf("%v: %q, want %q", embedding, got, want)
+		}
+	}
+}
+
+// A finished run and a finished probe say so in a line when they are started again.
+func TestFinishedAgain(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	if code, _, text := command(t, "data", "synth", "--out", data, "--classes", "2", "--per_class", "6", "--val_per_class", "2", "--size", "32"); code != 0 {
+		t.Fatal(text)
+	}
+	for _, args := range [][]string{
+		{"train", "cmc", "--data_folder", data, "--model", "resnet18v1", "--image_size", "32", "--nce_k", "4", "--batch_size", "6", "--tb_path=", "--dataset", "imagenet100",
+			"--model_path", dir, "--run_name", "run", "--max_steps", "1", "--resume", "auto"},
+		{"probe", "--model_path", filepath.Join(dir, "run"), "--data_folder", data, "--save_path", dir, "--tb_path=", "--run_name", "probe", "--max_steps", "1", "--resume", "auto", "--json"},
+	} {
+		_, first, _ := command(t, args...)
+		code, out, text := command(t, args...)
+		if code != 0 || strings.Count(text, "\n") != 1 || !strings.Contains(text, "nothing left to do") || !strings.Contains(text, "ended at step 1") || strings.Contains(first, "top1") != strings.Contains(out, "top1") {
+			t.Errorf("%s: exit %d, %q, %s", args[0], code, out, text)
+		}
+	}
+}

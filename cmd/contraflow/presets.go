@@ -35,12 +35,12 @@ func newPresets() *cobra.Command {
 			}
 			if len(args) == 1 {
 				p := all[0]
-				fmt.Fprintf(out, "%s: %s\nfrom: %s\ncontraflow train %s --data_folder DIR", p.Name, p.About, p.Source, p.Method)
+				text := fmt.Sprintf("%s: %s\nfrom: %s\ncontraflow train %s --data_folder DIR", p.Name, p.About, p.Source, p.Method)
 				for _, f := range p.Flags {
-					fmt.Fprintf(out, " --%s=%s", f.Name, f.Value)
+					text += fmt.Sprintf(" --%s=%s", f.Name, f.Value)
 				}
-				fmt.Fprintln(out)
-				return nil
+				_, err := fmt.Fprintln(out, text)
+				return err
 			}
 			w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 			for _, p := range all {

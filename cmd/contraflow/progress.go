@@ -114,13 +114,17 @@ func (p *progress) health() string {
 			rank = min(rank, v)
 		}
 	}
-	switch {
-	case math.IsInf(spread, 1):
+	if math.IsInf(spread, 1) {
 		return ""
-	case spread < 0.1:
-		return fmt.Sprintf("spread %.2f rank %.0f (collapsing)  ", spread, rank)
 	}
-	return fmt.Sprintf("spread %.2f rank %.0f  ", spread, rank)
+	line := fmt.Sprintf("spread %.2f", spread)
+	if !math.IsInf(rank, 1) { // a resumed run has none for its first steps
+		line += fmt.Sprintf(" rank %.0f", rank)
+	}
+	if spread < 0.1 {
+		line += " (collapsing)"
+	}
+	return line + "  "
 }
 
 // referenceLine prints what the reference prints every --print_freq batches: seconds a batch, seconds waiting for data, loss
