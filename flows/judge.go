@@ -55,7 +55,7 @@ type KNNScore struct {
 // NewJudge prepares a run for being watched: call it between Prepare and Train. kNN needs val images; the untrained encoder is
 // scored at once, unless the run is told to stop meanwhile: Train then saves a checkpoint and returns ErrStopped.
 func NewJudge(ctx context.Context, r *Run, say func(format string, args ...any)) (*Judge, error) {
-	j := &Judge{run: r, Say: say}
+	j := &Judge{run: r, Say: say, last: KNNScore{Step: -1}}
 	j.judging, j.cancel = context.WithCancel(ctx)
 	if r.Stop != nil {
 		go func() {

@@ -103,7 +103,6 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 		log.Warn().Msg(w)
 	}
 	if r.Done() {
-		log.Info().Str("run", r.Dir).Msgf("nothing left to train: the run ended at step %d", r.Start())
 		return makeUp(ctx, r, o, stop, log)
 	}
 	r.Stop = stop
@@ -178,9 +177,12 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	return err
 }
 
-// makeUp does what a signal cut off behind the last step.
+// makeUp does for a run at its end what a signal cut off.
 func makeUp(ctx context.Context, r *flows.Run, o flows.Options, stop <-chan struct{}, log zerolog.Logger) error {
 	score, page, err := r.Owes()
+	if err == nil && !score && !page {
+		log.Info().Str("run", r.Dir).Msgf("nothing left to do: the run ended at step %d", r.Start())
+	}
 	if err == nil && score {
 		r.Stop = stop
 		var judge *flows.Judge
