@@ -102,13 +102,11 @@ func TestStudyOfOtherData(t *testing.T) {
 	o := studyOptions(t, scenes(t))
 	stop := make(chan struct{}) // once the first run is saved
 	close(stop)
-	o.Stop = stop
+	o.Stop, o.ViewDirs = stop, ""
 	if _, err := flows.RunStudy(context.Background(), "objectives", o); !errors.Is(err, flows.ErrStopped) {
 		t.Fatal(err)
 	}
-	o.Stop = nil
-	o.Data = images(t)
-	o.ViewDirs = ""
+	o.Stop, o.Data = nil, images(t)
 	other := filepath.Join(o.Data, "train", synth.ClassName(0), "00000.jpg")
 	if err := os.Rename(other, filepath.Join(filepath.Dir(other), "x.jpg")); err != nil {
 		t.Fatal(err)
@@ -123,7 +121,7 @@ func TestStudyStopsDrawing(t *testing.T) {
 	o := studyOptions(t, "")
 	stop := make(chan struct{})
 	close(stop)
-	o.Stop = stop
+	o.Stop, o.ViewDirs = stop, ""
 	if _, err := flows.RunStudy(context.Background(), "losses", o); !errors.Is(err, flows.ErrStopped) {
 		t.Errorf("got %v", err)
 	}
