@@ -134,13 +134,12 @@ func TestLockOfTheMoved(t *testing.T) {
 	var stop atomic.Bool
 	var wait sync.WaitGroup
 	wait.Go(func() {
-		for !stop.Load() {
+		for n := 0; !stop.Load(); n++ {
 			if a, err := checkpoint.Acquire(root); err == nil {
-				if err := os.Rename(root, root+".1"); err != nil {
+				if err := os.Rename(root, fmt.Sprint(root, n)); err != nil {
 					t.Error(err)
 				}
 				a.Release()
-				os.RemoveAll(root + ".1")
 			}
 		}
 	})
