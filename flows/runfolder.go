@@ -6,8 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // within says whether a checkpoint that is there lies in a run folder, or is that folder.
@@ -34,14 +33,14 @@ func within(dir, checkpoint string) bool {
 func usable(dir string) error {
 	info, err := os.Stat(dir)
 	switch up := filepath.Dir(dir); {
-	case (errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)) && up != dir:
+	case (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && up != dir:
 		return usable(up)
 	case err != nil:
 		return err
 	case !info.IsDir():
 		return fmt.Errorf("%s is a file, want a folder", dir)
 	}
-	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+	if err := access(dir); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
 	return nil

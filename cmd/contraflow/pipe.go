@@ -4,8 +4,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // orUnread is stop that is also closed once nobody reads what is printed any more, as in train … | head: the run then ends with a
@@ -33,11 +31,4 @@ func orUnread(stop <-chan struct{}) (_ <-chan struct{}, done func()) {
 		signal.Stop(broken)
 		close(finished)
 	}
-}
-
-// unread says whether a file is a pipe without a reader.
-func unread(f *os.File) bool {
-	fds := []unix.PollFd{{Fd: int32(f.Fd())}}
-	n, err := unix.Poll(fds, 0)
-	return err == nil && n == 1 && fds[0].Revents&unix.POLLERR != 0
 }
