@@ -4,7 +4,8 @@ import "context"
 
 // Chained makes a Step with one worker run on the goroutine of the stage before it, as Flink's operator chaining does: an item is
 // handed over by a call, no goroutine is woken. It is for stages that take turns anyway, as those between the ends of a feedback
-// edge do, while something faster than a wake-up waits for them. The stage before counts as blocked meanwhile.
+// edge do, while something faster than a wake-up waits for them. The stage before counts as blocked meanwhile, and its Depth means
+// nothing: the edge holds no item.
 func Chained() StageOption {
 	return func(s *settings) { s.chained, s.given = true, s.given|takesChained }
 }
@@ -16,9 +17,6 @@ func chain[O any](n *node, in, out *edge, finish func(context.Context) error, ap
 	}
 	if from := in.from; from.kind == "from" || from.kind == "through" {
 		n.g.mistake(n.site, "step %q: Chained behind %q, whose items a foreign flow sends: leave it out", n.name, from.name)
-	}
-	if from := in.from; from.kind != "fork" && from.given&takesDepth != 0 {
-		n.g.mistake(n.site, "step %q: Chained takes what %q gives at once: leave its Depth out", n.name, from.name)
 	}
 	in.ch = make(chan any) // nothing ever waits in it
 	var own context.Context

@@ -15,7 +15,6 @@ type node struct {
 	site    string // the user's line
 	ins     []*edge
 	outs    []*edge
-	given   taken
 	most    int  // largest number of workers
 	scales  bool // several workers were asked for, or allowed
 	holds   int  // items that a foreign flow takes at most before it gives one

@@ -89,7 +89,7 @@ func (g *Graph) add(kind, name, at string, opts []StageOption, takes taken) (*no
 		g.mistake(at, "stage %q is added to a graph that runs already", name)
 	}
 	s.most = max(s.most, s.workers)
-	n := &node{g: g, name: name, kind: kind, site: at, given: s.given, most: s.most, scales: s.scales, holds: s.holds}
+	n := &node{g: g, name: name, kind: kind, site: at, most: s.most, scales: s.scales, holds: s.holds}
 	n.workers = make([]worker, s.most)
 	for i := range n.workers {
 		n.workers[i].n, n.workers[i].id = n, i
