@@ -26,7 +26,7 @@ build/cuda/lib%.so: ops/cuda/fake/%.cpp ops/cuda/fake/mock.h
 
 test-cuda-fake: $(CUDA_SHIM) $(FAKE) ## the CUDA device on a fake driver, its kernels on the processor (needs g++)
 	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -timeout 20m -tags cuda ./ops/cuda/...
-	for seed in 1 2 3; do $(CUDA_ENV) $(FAKE_ENV) FAKECUDA_ORDER=$$seed $(GO) test -count=1 -tags cuda ./ops/cuda -run 'UnderWay|Send|BankScores|StepAll|Render|Spans' || exit 1; done
+	for seed in 1 2; do $(CUDA_ENV) $(FAKE_ENV) FAKECUDA_ORDER=$$seed $(GO) test -count=1 -tags cuda ./ops/cuda -run 'UnderWay|Send|BankScores|StepAll|Render|Spans' || exit 1; done
 	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -timeout 20m -tags cuda ./flows -run 'CUDA(Flows|Bits|Mistakes)|NaNStops'
 
 race-cuda-fake: $(CUDA_SHIM) $(FAKE) ## the same under the race detector
