@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/contraflow/contraflow/io/checkpoint"
 )
 
 // within says whether a checkpoint that is there lies in a run folder, or is that folder.
@@ -44,4 +46,24 @@ func usable(dir string) error {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
 	return nil
+}
+
+// makeRoom puts an earlier run out of the way of a new one that has its name, so that nothing of it is overwritten: runs/a
+// becomes runs/a.1, or the first number that is free. It returns the lock of the new folder.
+func makeRoom(dir string, lock *checkpoint.Lock) (moved string, _ *checkpoint.Lock, err error) {
+	if _, err := os.Stat(filepath.Join(dir, "metrics.jsonl")); err != nil && !isRunFolder(dir) {
+		return "", lock, nil
+	}
+	defer lock.Release() // not before the folder has its new name, or another run could take it
+	for n := 1; ; n++ {
+		moved = fmt.Sprintf("%s.%d", dir, n)
+		if _, err := os.Lstat(moved); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	if err := os.Rename(dir, moved); err != nil {
+		return "", nil, fmt.Errorf("%s holds an earlier run, and it cannot be moved out of the way: %w", dir, err)
+	}
+	lock, err = checkpoint.Acquire(dir)
+	return moved, lock, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -151,26 +150,6 @@ func (r *Run) open() error {
 	return r.resume()
 }
 
-// makeRoom puts an earlier run out of the way of a new one that has its name, so that nothing of it is overwritten: runs/a
-// becomes runs/a.1, or the first number that is free. It returns the lock of the new folder.
-func makeRoom(dir string, lock *checkpoint.Lock) (moved string, _ *checkpoint.Lock, err error) {
-	if _, err := os.Stat(filepath.Join(dir, "metrics.jsonl")); err != nil && !isRunFolder(dir) {
-		return "", lock, nil
-	}
-	defer lock.Release() // not before the folder has its new name, or another run could take it
-	for n := 1; ; n++ {
-		moved = fmt.Sprintf("%s.%d", dir, n)
-		if _, err := os.Lstat(moved); errors.Is(err, os.ErrNotExist) {
-			break
-		}
-	}
-	if err := os.Rename(dir, moved); err != nil {
-		return "", nil, fmt.Errorf("%s holds an earlier run, and it cannot be moved out of the way: %w", dir, err)
-	}
-	lock, err = checkpoint.Acquire(dir)
-	return moved, lock, err
-}
-
 // compile plans the training programs and lists the passes of a step.
 func (r *Run) compile() error {
 	o := ops.Options{Batch: r.o.Optim.BatchSize, Train: true, BNGroups: r.o.Net.BNGroups, Outputs: []string{r.output()}, Direct: r.o.Net.Direct}
@@ -228,62 +207,6 @@ func (r *Run) objectiveOf(n, d int) (err error) {
 		}
 	}
 	return err
-}
-
-// resumePath is the file that --resume names: with "auto" the newest checkpoint of the folder, if there is one; "" is none.
-func resumePath(dir, resume string) (string, error) {
-	if resume != "auto" {
-		return resume, nil
-	}
-	path, err := checkpoint.Latest(checkpoint.Disk{}, dir)
-	if errors.Is(err, checkpoint.ErrNone) {
-		return "", nil
-	}
-	return path, err
-}
-
-// resume restores the checkpoint that --resume names, if there is one.
-func (r *Run) resume() error {
-	path, err := resumePath(r.Dir, r.o.Run.Resume)
-	if path == "" || err != nil {
-		return err
-	}
-	state, err := ReadState(path)
-	if err != nil {
-		return fmt.Errorf("--resume: %w", err)
-	}
-	if err := r.averages.load(state.Meta); err != nil {
-		return fmt.Errorf("--resume %s: %w", path, err)
-	}
-	saved, err := optionsOf(state)
-	if err != nil || state.Step == 0 { // the reference's files hold few of them
-		saved = r.o
-	}
-	data, err := r.fingerprint.changes(state)
-	if err == nil {
-		err = agrees(saved, r.o, data)
-	}
-	if err != nil {
-		return fmt.Errorf("--resume %s: %w", path, err)
-	}
-	if state.Step == 0 { // the reference's files are not refused: what differs is told
-		line, err := r.differences(state)
-		if err != nil {
-			return fmt.Errorf("--resume %s: %w", path, err)
-		}
-		if line != "" {
-			r.Warnings = append(r.Warnings, line)
-		}
-	}
-	step, err := r.restore(state)
-	if err != nil {
-		return fmt.Errorf("--resume %s: %w", path, err)
-	}
-	if step == 0 { // the reference's files count whole epochs
-		step = state.Epoch * r.sampler.PerEpoch()
-	}
-	r.sampler.Start = step
-	return nil
 }
 
 // Close gives the run folder and the device back.

@@ -66,14 +66,7 @@ func TestSignals(t *testing.T) {
 		out := &output{want: "[5][1/2]", seen: make(chan struct{})} // a line of the fifth epoch
 		var problems bytes.Buffer
 		cmd.Stdout, cmd.Stderr = out, &problems
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() {
-			cmd.Wait() // its error is the exit code
-			close(ended)
-		}()
+		ended := started(t, cmd)
 		select {
 		case <-out.seen:
 		case <-ended:
@@ -119,6 +112,20 @@ func TestSignals(t *testing.T) {
 	}
 }
 
+// started starts a process. The channel is closed when it has ended.
+func started(t *testing.T, cmd *exec.Cmd) (ended chan struct{}) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended = make(chan struct{})
+	go func() {
+		cmd.Wait() // its error is the exit code
+		close(ended)
+	}()
+	return ended
+}
+
 // The commands that only read end at the first signal. Their images come from a server that never sends one.
 func TestReadersStop(t *testing.T) {
 	dir := t.TempDir()
@@ -148,14 +155,7 @@ func TestReadersStop(t *testing.T) {
 		cmd.Env = append(os.Environ(), "CONTRAFLOW_TEST_MAIN=1")
 		var text bytes.Buffer
 		cmd.Stderr = &text
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() {
-			cmd.Wait() // its error is the exit code
-			close(ended)
-		}()
+		ended := started(t, cmd)
 		select {
 		case <-asked:
 		case <-ended:
