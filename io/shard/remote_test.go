@@ -18,10 +18,11 @@ import (
 	"github.com/contraflow/contraflow/io/shard"
 )
 
-// host serves a folder, fails every so-many-th request, and counts.
+// host serves a folder, fails every so-many-th request, but none of the same bytes more than twice, and counts.
 type host struct {
 	dir      string
 	every    int64
+	failed   sync.Map // how often, by path and range
 	requests atomic.Int64
 	bytes    atomic.Int64
 	whole    bool
@@ -32,12 +33,16 @@ type host struct {
 
 func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n := h.requests.Add(1)
-	if h.every > 0 && n%h.every == 0 {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
-	}
-	if h.every > 0 && n%h.every == 1 {
-		panic(http.ErrAbortHandler)
+	if h.every > 0 && n%h.every < 2 {
+		times, _ := h.failed.LoadOrStore(r.URL.Path+r.Header.Get("Range"), new(atomic.Int32))
+		switch {
+		case times.(*atomic.Int32).Add(1) > 2: // several workers may meet the failures of each other's turns
+		case n%h.every == 0:
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		default:
+			panic(http.ErrAbortHandler)
+		}
 	}
 	if s := h.status.Load(); s != 0 {
 		w.WriteHeader(int(s))
