@@ -114,7 +114,8 @@ func TestBankScoresUnderWay(t *testing.T) {
 // What does not fit is told by who waits for it, and a row that is not there at once.
 func TestBankMistakes(t *testing.T) {
 	const w = 8
-	bank, err := open(t, cuda.Options{}).(ops.Banker).NewBank(4, w)
+	d := open(t, cuda.Options{}).(*cuda.Device)
+	bank, err := d.NewBank(4, w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,8 +125,10 @@ func TestBankMistakes(t *testing.T) {
 	if err := bank.Update([]int32{1, 4}, make([]float32, 2*w), nil, 0.5, 0.5); err == nil {
 		t.Error("a row behind the end of a bank was updated")
 	}
-	s := ops.Scoring{Queries: unit(noise(3*w, 1, 1), w), K: math.MaxInt32 - 1, IDs: []int32{0, 1, 2}, Mode: ops.ScoreSoftmax, T: 1, Factor: 1}
-	_, err = bank.Score(s, make([]float32, 3*w))()
+	_, _, total := d.Memory()
+	n := int(total/(4*math.MaxInt32)) + 1 // a GPU may hold a few
+	s := ops.Scoring{Queries: unit(noise(n*w, 1, 1), w), K: math.MaxInt32 - 1, IDs: make([]int32, n), Mode: ops.ScoreSoftmax, T: 1, Factor: 1}
+	_, err = bank.Score(s, make([]float32, n*w))()
 	var memory *cuda.OutOfMemory
 	if !errors.As(err, &memory) || memory.What != "the rows drawn for a batch" {
 		t.Errorf("a scoring of %d negatives: %v", s.K, err)
