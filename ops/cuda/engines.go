@@ -76,14 +76,14 @@ func (d *Device) plan(c cudnn.Conv, untimed bool) (*cudnn.Plan, error) {
 			limit = 1
 		}
 		list, err := d.dnn.Plans(c, limit, -1)
+		var ms float64
+		if err == nil {
+			p, ms, err = d.fastest(c, list)
+		}
 		if err != nil {
 			if c.Add { // it is computed apart, and not asked for again
 				d.convs[c] = nil
 			}
-			return nil, err
-		}
-		var ms float64
-		if p, ms, err = d.fastest(c, list); err != nil {
 			return nil, err
 		}
 		if !untimed {

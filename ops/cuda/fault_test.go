@@ -169,11 +169,12 @@ func noEngines(t *testing.T) string {
 	return dir
 }
 
-// Engines that refuse when they are run are left out, and where none adds to a gradient that is there it is computed apart.
+// Engines that refuse when they are run are left out, and where none adds to a gradient that is there it is computed apart, also in what
+// is recorded, during which nothing can be tried.
 func TestEnginesOnFake(t *testing.T) {
-	for _, env := range []string{"MOCKCUDNN_MORE=1", "MOCKCUDNN_NOBETA=1"} {
+	for _, env := range []string{"MOCKCUDNN_MORE=1", "MOCKCUDNN_NOBETA=1", "MOCKCUDNN_NOBETA=2 MOCKCUDNN_MORE=1"} {
 		if onFake(t, env) {
-			smallSteps(t, open(t, cuda.Options{Cache: noEngines(t)}), false)
+			smallSteps(t, open(t, cuda.Options{Cache: noEngines(t), Graphs: true}), false)
 		}
 	}
 }

@@ -3,7 +3,7 @@
 // offers four engines, of which one is right: the first is not deterministic and rounds its inputs (its results are off
 // by design), the second is not supported, the fourth wants more workspace than it may have.
 //
-//   MOCKCUDNN_NOBETA=1  no engine adds to what is there
+//   MOCKCUDNN_NOBETA=1  no engine adds to what is there; =2: that is said only when one is run
 //   MOCKCUDNN_MORE=1    a fifth that refuses only when it is run, and a sixth that is right, so that there is something to time
 #include "mock.h"
 
@@ -12,7 +12,7 @@ struct Desc { int kind, fin = 0, engine = 0; std::vector<Attribute> a; };
 enum { CONV = 1, ENGINE = 2, CFG = 3, HEUR = 4, PLAN = 5, FWD = 10, WGRAD = 11, DGRAD = 12, GRAPH = 15, PACK = 16, TENSOR = 17, BAD = 2000, UNSUPPORTED = 3000 };
 static char msg[256];
 struct Handle { void *stream; };
-static bool set(const char *name) { const char *v = getenv(name); return v && *v == '1'; }
+static bool set(const char *name, char to = '1') { const char *v = getenv(name); return v && *v == to; }
 static int bad(const char *s, int x) { snprintf(msg, sizeof msg, "mock: %s (%d)", s, x); return BAD; }
 static const struct { int name, type, n; } rules[] = {
   {100, 1, 1}, {101, 7, 1}, {102, 3, 2}, {103, 3, 2}, {104, 3, 2}, {105, 3, 2}, {106, 3, 1}, {200, 8, 1}, {201, 15, 1}, {400, 0, 1}, {401, 15, 1},
@@ -129,7 +129,7 @@ int cudnnBackendExecute(Handle *h, Desc *plan, Desc *vp) {
     if (!on_device(ptrs[i], c.sizes(i) * (c.bf ? 2 : 4))) return bad("tensor outside of device memory", i);
   }
   if (!on_device(ws, 4096)) return bad("workspace outside of device memory", 0);
-  if (cfg->engine == 4) { bad("engine refuses to run", 4); return UNSUPPORTED; }
+  if (cfg->engine == 4 || (c.beta != 0 && set("MOCKCUDNN_NOBETA", '2'))) { bad("engine refuses to run", cfg->engine); return UNSUPPORTED; }
   float error = cfg->engine == 0 ? 0.05f : 0;
   return enqueue(h->stream, (c.bf ? 2.0 : 12.0) * c.N * c.P * c.Q * c.K * c.R * c.S * c.C, (c.sizes(0) + c.sizes(1) + c.sizes(2)) * (c.bf ? 2.0 : 4.0), [=] { memset(ws, 0xFF, 4096); c.run(ptrs.data(), error); return 0; });
 }
