@@ -174,7 +174,8 @@ func TestBankScores(t *testing.T) {
 	}
 }
 
-// Updates follow each other where an id occurs twice, and rows keep length one.
+// Updates follow each other where an id occurs twice, also when the place that they travel through grows in between, and rows keep
+// length one.
 func TestBankUpdates(t *testing.T) {
 	const n, w = 6, 40
 	d := open(t, cuda.Options{}).(ops.Banker)
@@ -204,6 +205,12 @@ func TestBankUpdates(t *testing.T) {
 		for i := range row {
 			row[i] /= math.Sqrt(s)
 		}
+	}
+	if err := bank.Put(1, x[w:2*w]); err != nil {
+		t.Fatal(err)
+	}
+	for i := range w {
+		want[w+i] = float64(x[w+i])
 	}
 	if err := bank.Update(ids, x, present, 0.5, 0.5); err != nil {
 		t.Fatal(err)

@@ -35,15 +35,19 @@ typedef unsigned long long P;
 typedef std::function<R()> Op;
 typedef std::function<const char *()> Bound;
 struct Event;
-struct Work { Op run; Event *awaited = nullptr; uint64_t value = 0; }; // only begins when the event has reached the value
-enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE_ORDINAL = 101, BAD_IMAGE = 200, NO_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901 };
+typedef std::shared_ptr<Event> Held;
+// Work only begins when the event that it awaits, if any, has reached the value. host is pinned memory that it reads or writes.
+struct Work { Op run; Held awaited; uint64_t value = 0; const char *host = nullptr; size_t bytes = 0; };
+enum { OK = 0, INVALID = 1, OUT_OF_MEMORY = 2, NO_DEVICE_ORDINAL = 101, BAD_IMAGE = 200, NO_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901 };
 
 static std::recursive_mutex mu;
 static R broken; // the first failure of something that ran; every later call returns it, as on a real device
 struct Graph { std::vector<Op> ops; bool spoilt = false; pthread_t thread = pthread_self(); };
 struct Stream { std::deque<Work> ops; Graph *capture = nullptr; unsigned pace = 0; };
-struct Event { uint64_t recorded = 0, done = 0; Stream *where = nullptr; timespec at{}; };
-static std::vector<Stream *> streams;
+struct Event { unsigned flags = 0; uint64_t recorded = 0, done = 0; Stream *where = nullptr; timespec at{}; };
+static Stream legacy;                          // the null stream: copies of pageable memory go there, and the others do not wait for it
+static std::vector<Stream *> streams{&legacy};
+static std::map<void *, Held> events;
 static std::map<P, size_t> device;             // allocations
 static std::map<uintptr_t, size_t> pinned;
 static size_t used;
@@ -67,7 +71,7 @@ static R spoil(const char *what) {
 }
 #define NOT_CAPTURING ENTER; if (R r = spoil(__func__)) return r
 
-static void reach(Event *e, uint64_t v);
+static void reach(const Held &e, uint64_t v);
 static bool step(Stream *s) {
   if (s->ops.empty()) return false;
   Work w = std::move(s->ops.front());
@@ -106,15 +110,14 @@ static void disorder() {
   }
 }
 static R push(void *stream, Work w) {
-  Stream *s = (Stream *)stream;
-  if (!s) { Open open; return w.run(); } // the null stream does not wait for non-blocking streams
+  Stream *s = stream ? (Stream *)stream : &legacy;
   if (s->capture) { s->capture->ops.push_back(w.run); return OK; }
   s->ops.push_back(std::move(w));
   disorder();
   return broken;
 }
-static R push(void *stream, Op op) { return push(stream, Work{std::move(op)}); }
-static void reach(Event *e, uint64_t v) {
+static R push(void *stream, Op op, const void *host = nullptr, size_t n = 0) { return push(stream, Work{std::move(op), {}, 0, (const char *)host, n}); }
+static void reach(const Held &e, uint64_t v) {
   if (e->done >= v) return;
   Open open;
   while (e->done < v && e->where && step(e->where)) {}
@@ -133,11 +136,12 @@ static bool is_pinned(const void *p, size_t n) {
   --it;
   return (uintptr_t)p + n <= it->first + it->second;
 }
-static R refuse(const char *why) { fprintf(stderr, "fakecuda: %s\n", why); return INVALID; }
+static R refuse(const char *why, R r = INVALID) { fprintf(stderr, "fakecuda: %s\n", why); return r; }
+static Held event(void *e) { auto it = events.find(e); return it == events.end() ? nullptr : it->second; }
 
 extern "C" {
 // for the mock libraries
-int fake_enqueue(void *stream, std::function<int()> *f) { std::lock_guard<std::recursive_mutex> lock(mu); auto own = std::shared_ptr<std::function<int()>>(f); return push(stream, [own] { return (*own)(); }); }
+int fake_enqueue(void *stream, std::function<int()> *f) { auto own = std::shared_ptr<std::function<int()>>(f); ENTER; return push(stream, [own] { return (*own)(); }); }
 int fake_inside(P p, size_t n) { std::lock_guard<std::recursive_mutex> lock(mu); return inside(p, n); }
 
 R cuInit(unsigned) { const char *e = getenv("FAKECUDA_INIT"); return e ? atoi(e) : OK; }
@@ -181,40 +185,57 @@ R cuMemFree_v2(P p) {
 }
 R cuMemGetInfo_v2(size_t *f, size_t *t) { ENTER; *f = total() - used; *t = total(); return OK; }
 R cuMemHostAlloc(void **p, size_t n, unsigned) { NOT_CAPTURING; *p = aligned_alloc(4096, (n + 4095) & ~4095ull); if (!*p) return OUT_OF_MEMORY; memset(*p, 0xFF, n); pinned[(uintptr_t)*p] = n; return OK; }
-R cuMemFreeHost(void *p) { NOT_CAPTURING; drain_all(); if (!pinned.erase((uintptr_t)p)) return INVALID; free(p); return OK; }
+R cuMemFreeHost(void *p) { // nothing says that it waits
+  NOT_CAPTURING;
+  auto it = pinned.find((uintptr_t)p);
+  if (it == pinned.end()) return INVALID;
+  for (auto s : streams) for (auto &w : s->ops) if (w.host < (char *)p + it->second && w.host + w.bytes > (char *)p) return refuse("pinned memory is freed that a copy is still to use");
+  pinned.erase(it);
+  free(p);
+  return OK;
+}
 
-R cuMemcpyHtoD_v2(P d, const void *s, size_t n) { NOT_CAPTURING; if (!inside(d, n)) return refuse("copy to outside of device memory"); Open o; memcpy((void *)d, s, n); return OK; }
-R cuMemcpyDtoH_v2(void *d, P s, size_t n) { NOT_CAPTURING; if (!inside(s, n)) return refuse("copy from outside of device memory"); Open o; memcpy(d, (void *)s, n); return OK; }
+// A copy from pageable memory returns when that is read, which may be before it is on the device.
+R cuMemcpyHtoD_v2(P d, const void *s, size_t n) {
+  NOT_CAPTURING;
+  if (!inside(d, n)) return refuse("copy to outside of device memory");
+  std::string read((const char *)s, n);
+  return push(nullptr, [=] { memcpy((void *)d, read.data(), n); return OK; });
+}
+R cuMemcpyDtoH_v2(void *d, P s, size_t n) { NOT_CAPTURING; if (!inside(s, n)) return refuse("copy from outside of device memory"); drain(&legacy); Open o; memcpy(d, (void *)s, n); return OK; }
 R cuMemcpyHtoDAsync_v2(P d, const void *s, size_t n, void *st) {
   ENTER;
   if (!inside(d, n)) return refuse("copy to outside of device memory");
   if (!is_pinned(s, n)) return refuse("asynchronous copy from memory that is not pinned");
-  return push(st, [=] { memcpy((void *)d, s, n); return OK; });
+  return push(st, [=] { memcpy((void *)d, s, n); return OK; }, s, n);
 }
 R cuMemcpyDtoHAsync_v2(void *d, P s, size_t n, void *st) {
   ENTER;
   if (!inside(s, n)) return refuse("copy from outside of device memory");
   if (!is_pinned(d, n)) return refuse("asynchronous copy to memory that is not pinned");
-  return push(st, [=] { memcpy(d, (void *)s, n); return OK; });
+  return push(st, [=] { memcpy(d, (void *)s, n); return OK; }, d, n);
 }
-R cuMemcpyDtoDAsync_v2(P d, P s, size_t n, void *st) { ENTER; if (!inside(s, n) || !inside(d, n)) return refuse("copy outside of device memory"); return push(st, [=] { memmove((void *)d, (void *)s, n); return OK; }); }
+R cuMemcpyDtoDAsync_v2(P d, P s, size_t n, void *st) { ENTER; if (!inside(s, n) || !inside(d, n)) return refuse("copy outside of device memory"); if (s < d + n && d < s + n) return refuse("copy onto itself"); return push(st, [=] { memcpy((void *)d, (void *)s, n); return OK; }); }
 R cuMemsetD8Async(P d, unsigned char v, size_t n, void *st) { ENTER; if (!inside(d, n)) return refuse("memset outside of device memory"); return push(st, [=] { memset((void *)d, v, n); return OK; }); }
 R cuMemsetD32Async(P d, unsigned v, size_t n, void *st) { ENTER; if (!inside(d, 4 * n)) return refuse("memset outside of device memory"); return push(st, [=] { for (size_t i = 0; i < n; i++) ((unsigned *)d)[i] = v; return OK; }); }
 
 R cuStreamCreate(void **s, unsigned) { ENTER; auto x = new Stream; streams.push_back(x); *s = x; return OK; }
 R cuStreamCreateWithPriority(void **s, unsigned f, int) { return cuStreamCreate(s, f); }
 R cuStreamDestroy_v2(void *s) { NOT_CAPTURING; drain((Stream *)s); std::erase(streams, (Stream *)s); delete (Stream *)s; return OK; }
-R cuStreamSynchronize(void *s) { NOT_CAPTURING; return s ? drain((Stream *)s) : OK; }
+R cuStreamSynchronize(void *s) { NOT_CAPTURING; return drain(s ? (Stream *)s : &legacy); }
 R cuStreamQuery(void *s) { ENTER; return ((Stream *)s)->ops.empty() ? OK : NOT_READY; }
-R cuStreamWaitEvent(void *s, void *e, unsigned) { NOT_CAPTURING; Event *x = (Event *)e; uint64_t v = x->recorded; return push(s, Work{[] { return (R)OK; }, x, v}); }
-R cuEventCreate(void **e, unsigned) { ENTER; *e = new Event; return OK; }
-R cuEventDestroy_v2(void *e) { NOT_CAPTURING; drain_all(); delete (Event *)e; return OK; }
-R cuEventRecord(void *e, void *s) { NOT_CAPTURING; Event *x = (Event *)e; uint64_t v = ++x->recorded; x->where = (Stream *)s; return push(s, [=] { x->done = v; clock_gettime(CLOCK_MONOTONIC, &x->at); return OK; }); }
-R cuEventSynchronize(void *e) { NOT_CAPTURING; reach((Event *)e, ((Event *)e)->recorded); return broken; }
-R cuEventQuery(void *e) { NOT_CAPTURING; Event *x = (Event *)e; if (x->done < x->recorded && x->where) { Open open; step(x->where); } return x->done < x->recorded ? NOT_READY : broken; }
+#define EVENT(x, e) Held x = event(e); if (!x) return refuse("there is no such event", INVALID_HANDLE)
+R cuStreamWaitEvent(void *s, void *e, unsigned) { NOT_CAPTURING; EVENT(x, e); uint64_t v = x->recorded; return push(s, Work{[] { return (R)OK; }, x, v}); }
+R cuEventCreate(void **e, unsigned flags) { ENTER; auto x = std::make_shared<Event>(); x->flags = flags; events[*e = x.get()] = x; return OK; }
+R cuEventDestroy_v2(void *e) { NOT_CAPTURING; EVENT(x, e); events.erase(e); return OK; } // what is on a stream keeps it
+R cuEventRecord(void *e, void *s) { NOT_CAPTURING; EVENT(x, e); uint64_t v = ++x->recorded; x->where = s ? (Stream *)s : &legacy; return push(s, [=] { x->done = v; clock_gettime(CLOCK_MONOTONIC, &x->at); return OK; }); }
+R cuEventSynchronize(void *e) { NOT_CAPTURING; EVENT(x, e); reach(x, x->recorded); return broken; }
+R cuEventQuery(void *e) { NOT_CAPTURING; EVENT(x, e); if (x->done < x->recorded && x->where) { Open open; step(x->where); } return x->done < x->recorded ? NOT_READY : broken; }
 R cuEventElapsedTime(float *ms, void *a, void *b) {
   ENTER;
-  Event *x = (Event *)a, *y = (Event *)b;
+  EVENT(x, a);
+  EVENT(y, b);
+  if (!x->recorded || !y->recorded || (x->flags | y->flags) & 2) return refuse("time between events of which one was never recorded, or takes no time", INVALID_HANDLE);
   if (x->done < x->recorded || y->done < y->recorded) return NOT_READY;
   *ms = (y->at.tv_sec - x->at.tv_sec) * 1e3f + (y->at.tv_nsec - x->at.tv_nsec) / 1e6f;
   return OK;
@@ -233,10 +254,10 @@ R cuStreamEndCapture(void *s, void **g) {
 R cuGraphInstantiateWithFlags(void **e, void *g, unsigned long long) { ENTER; *e = new Graph(*(Graph *)g); return OK; }
 R cuGraphLaunch(void *e, void *s) { NOT_CAPTURING; auto ops = ((Graph *)e)->ops; return push(s, [ops] { for (auto &o : ops) if (R r = o()) return r; return (R)OK; }); }
 R cuGraphDestroy(void *g) { ENTER; delete (Graph *)g; return OK; }
-R cuGraphExecDestroy(void *g) { ENTER; drain_all(); delete (Graph *)g; return OK; }
+R cuGraphExecDestroy(void *g) { ENTER; delete (Graph *)g; return OK; }
 
 R cuModuleLoadData(void **m, const void *image) {
-  ENTER;
+  NOT_CAPTURING;
   const Elf64_Ehdr *h = (const Elf64_Ehdr *)image;
   if (memcmp(h->e_ident, ELFMAG, SELFMAG)) { fprintf(stderr, "fakecuda: the module is no shared library\n"); return BAD_IMAGE; }
   size_t n = h->e_shoff + (size_t)h->e_shnum * h->e_shentsize;
@@ -253,8 +274,8 @@ R cuModuleLoadData(void **m, const void *image) {
 }
 R cuModuleUnload(void *) { return OK; }
 struct Function { void *(*bind)(unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void **); std::string name; };
-R cuModuleGetFunction(void **f, void *m, const char *name) {
-  ENTER;
+R cuModuleGetFunction(void **f, void *m, const char *name) { // which may load its code
+  NOT_CAPTURING;
   auto bind = (decltype(Function::bind))dlsym(m, (std::string("cpu_bind_") + name).c_str());
   if (!bind) return NOT_FOUND;
   *f = new Function{bind, name};

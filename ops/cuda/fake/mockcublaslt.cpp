@@ -1,4 +1,5 @@
-// mockcublaslt.cpp is a libcublasLt.so for plain matrix products with an optional bias, column major as the real one.
+// mockcublaslt.cpp is a libcublasLt.so for plain matrix products with an optional bias, column major as the real one. Matrices are where
+// the algorithm that was chosen may expect them: nobody said that they are aligned to less than 256 bytes.
 #include "mock.h"
 
 struct Desc { int compute, scale, ta = 0, tb = 0, epilogue = 1, bias_type = -1; void *bias = 0; };
@@ -41,6 +42,7 @@ int cublasLtMatmul(void *, Desc *d, const float *alpha, const void *A, Layout *l
   uint64_t m = d->ta ? la->cols : la->rows, k = d->ta ? la->rows : la->cols, n = d->tb ? lb->rows : lb->cols;
   if ((d->tb ? lb->cols : lb->rows) != k || ld->rows != m || ld->cols != n || lc->rows != m || lc->cols != n || algo[0] != 0xA160 || wsize < 4096) return 7;
   if (!on_device(A, bytes(la)) || !on_device(B, bytes(lb)) || !on_device(D, bytes(ld)) || !on_device(ws, 4096)) return 14;
+  for (const void *p : {A, B, C, (const void *)D}) if ((uintptr_t)p % 256) { fprintf(stderr, "mock cuBLASLt: %p is not aligned to 256 bytes\n", p); return 14; }
   if (d->epilogue == 4 && (!d->bias || !on_device(d->bias, m * (bf(d->bias_type) ? 2 : 4)))) return 14;
   Desc op = *d;
   Layout a = *la, b = *lb, o = *ld;
