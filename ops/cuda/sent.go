@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"gorgonia.org/cu"
-
 	"github.com/contraflow/contraflow/ops"
 )
 
@@ -51,15 +49,7 @@ func (d *Device) dispatch() error {
 	d.waiting.Lock()
 	defer d.waiting.Unlock()
 	for _, p := range d.waiting.packed {
-		if err := d.copies.Wait(p.s.used, 0); err != nil {
-			return err
-		}
-		arrived := d.spanOn("upload", d.copies, true)
-		if err := cu.MemcpyHtoDAsync(p.s.dev, p.s.host.p, int64(p.n), d.copies); err != nil {
-			return err
-		}
-		arrived()
-		if err := p.s.uploaded.Record(d.copies); err != nil {
+		if err := d.depart(p.s, p.n); err != nil {
 			return err
 		}
 	}

@@ -47,21 +47,26 @@ func (d *Device) send(s *slot, n int, fill func(host []byte)) (done func() error
 		return nil, err
 	}
 	fill(s.host.bytes()[:n])
-	if err := d.copies.Wait(s.used, 0); err != nil {
-		return nil, err
-	}
-	copied := d.spanOn("upload", d.copies, true)
-	if err := cu.MemcpyHtoDAsync(s.dev, s.host.p, int64(n), d.copies); err != nil {
-		return nil, err
-	}
-	copied()
-	if err := s.uploaded.Record(d.copies); err != nil {
+	if err := d.depart(s, n); err != nil {
 		return nil, err
 	}
 	if err := d.compute.Wait(s.uploaded, 0); err != nil {
 		return nil, err
 	}
 	return func() error { return s.used.Record(d.compute) }, nil
+}
+
+// depart puts the copy of a slot's n bytes on the copy stream, behind the last work that reads what was there.
+func (d *Device) depart(s *slot, n int) error {
+	if err := d.copies.Wait(s.used, 0); err != nil {
+		return err
+	}
+	copied := d.spanOn("upload", d.copies, true)
+	if err := cu.MemcpyHtoDAsync(s.dev, s.host.p, int64(n), d.copies); err != nil {
+		return err
+	}
+	copied()
+	return s.uploaded.Record(d.copies)
 }
 
 // hand is send on the compute stream itself: for what is small and needed at once, which on the copy stream might have to wait until
