@@ -26,7 +26,8 @@ build/cuda/lib%.so: ops/cuda/fake/%.cpp ops/cuda/fake/mock.h
 
 test-cuda-fake: $(CUDA_SHIM) $(FAKE) ## the CUDA device on a fake driver, its kernels on the processor (needs g++)
 	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -timeout 20m -tags cuda ./ops/cuda/...
-	for seed in 1 2; do $(CUDA_ENV) $(FAKE_ENV) FAKECUDA_ORDER=$$seed $(GO) test -count=1 -tags cuda ./ops/cuda -run 'UnderWay|Send|BankScores|StepAll|Render|Spans' || exit 1; done
+	for how in FAKECUDA_ORDER=1 'FAKECUDA_ORDER=2 GOMAXPROCS=8'; do \
+		env $$how $(CUDA_ENV) $(FAKE_ENV) $(GO) test -count=1 -tags cuda ./ops/cuda -run 'UnderWay|Send|BankScores|StepAll|Render|Spans' || exit 1; done # of 8 processors the owner keeps one awake
 	$(CUDA_ENV) $(FAKE_ENV) $(GO) test -timeout 20m -tags cuda ./flows -run 'CUDA(Flows|Bits|Mistakes)|NaNStops'
 
 race-cuda-fake: $(CUDA_SHIM) $(FAKE) ## the same under the race detector
