@@ -11,14 +11,16 @@ import (
 
 // DeviceBusy is what a device that works behind the host's back did over some time, by its own clock.
 type DeviceBusy struct {
-	Share    float64 `json:"busy_share"`   // of the time, in which one of its operations ran
+	Share    float64 `json:"busy_share"`   // of the time, in which one of its operations ran, seams between two included
+	Seams    float64 `json:"seam_share"`   // of the time, seams: at most this much of Share may be idleness
 	UploadMS float64 `json:"upload_ms"`    // of all uploads
 	Hidden   float64 `json:"hidden_share"` // of the uploads' time, in which the device was computing
 	Seconds  float64 `json:"seconds"`
 }
 
 func (b DeviceBusy) String() string {
-	return fmt.Sprintf("busy %.1f %% of %.1f s; %.1f %% of %.0f ms of uploads beside compute", 100*b.Share, b.Seconds, 100*b.Hidden, b.UploadMS)
+	return fmt.Sprintf("busy %.1f %% of %.1f s, %.1f %% of it seams between operations; %.1f %% of %.0f ms of uploads beside compute", 100*b.Share, b.Seconds,
+		100*b.Seams, 100*b.Hidden, b.UploadMS)
 }
 
 // interval is a time by the device's clock, since the first span.
@@ -48,7 +50,7 @@ func (m *busyMeter) add(name string, start time.Time, d time.Duration) {
 
 // result is about the last four fifths of the time.
 func (m *busyMeter) result() *DeviceBusy {
-	compute := joined(m.compute)
+	compute, strict := joined(m.compute, seam), joined(m.compute, 0)
 	if len(compute) == 0 {
 		return nil
 	}
@@ -59,8 +61,9 @@ func (m *busyMeter) result() *DeviceBusy {
 		return nil
 	}
 	uploads := common(m.upload, []interval{window})
-	b := &DeviceBusy{Share: float64(total(common(compute, []interval{window}))) / float64(length), Seconds: length.Seconds(),
-		UploadMS: 1000 * total(uploads).Seconds(), Hidden: 1}
+	share := func(v []interval) float64 { return float64(total(common(v, []interval{window}))) / float64(length) }
+	b := &DeviceBusy{Share: share(compute), Seconds: length.Seconds(), UploadMS: 1000 * total(uploads).Seconds(), Hidden: 1}
+	b.Seams = b.Share - share(strict)
 	if t := total(uploads); t > 0 {
 		b.Hidden = float64(total(common(uploads, compute))) / float64(t)
 	}
@@ -71,12 +74,12 @@ func (m *busyMeter) result() *DeviceBusy {
 // microseconds; having to wait for the host costs it ten and more.
 const seam = 5 * time.Microsecond
 
-// joined are the times that any of the intervals covers, in order.
-func joined(v []interval) (out []interval) {
+// joined are the times that any of the intervals covers, in order, with gaps of up to some length between them.
+func joined(v []interval, gap time.Duration) (out []interval) {
 	v = slices.Clone(v)
 	slices.SortFunc(v, func(a, b interval) int { return cmp.Compare(a.from, b.from) })
 	for _, i := range v {
-		if k := len(out) - 1; k >= 0 && i.from <= out[k].to+seam {
+		if k := len(out) - 1; k >= 0 && i.from <= out[k].to+gap {
 			out[k].to = max(out[k].to, i.to)
 		} else {
 			out = append(out, i)

@@ -27,6 +27,18 @@ func TestDeviceBusy(t *testing.T) {
 	if math.Abs(b.Share-60.0/80) > 1e-9 || math.Abs(b.Hidden-10.0/20) > 1e-9 || math.Abs(b.UploadMS-20) > 1e-9 || b.Seconds != 0.08 {
 		t.Errorf("busy %+v", *b)
 	}
+	if b.Seams != 0 {
+		t.Errorf("seams %v without any", b.Seams)
+	}
+	var events busyMeter
+	for i := range 100 { // gaps of 4 µs between four of 16, and one of 24
+		for k := range 4 {
+			events.add("conv", zero.Add(time.Duration(100*i+20*k)*time.Microsecond), 16*time.Microsecond)
+		}
+	}
+	if b := events.result(); math.Abs(b.Share-0.76) > 2e-3 || math.Abs(b.Seams-0.12) > 2e-3 {
+		t.Errorf("busy %+v, want 0.76 of which seams are 0.12", *b)
+	}
 	if (&busyMeter{}).result() != nil {
 		t.Error("nothing measured gives a number")
 	}
