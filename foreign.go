@@ -25,7 +25,11 @@ func From[T any](g *Graph, name string, o streams.Outlet, opts ...StageOption) P
 		defer close(out.ch)
 		defer func() { err = n.settle(recover(), err) }()
 		in := o.Out()
+		defer func() { go drain(in) }()
 		for seq := int64(0); ; seq++ {
+			if g.stopped() { // while the outlet has more, the select below may choose that
+				return nil
+			}
 			var v any
 			var ok bool
 			// The time that the foreign source takes for an item is this stage's.
@@ -34,25 +38,20 @@ func From[T any](g *Graph, name string, o streams.Outlet, opts ...StageOption) P
 				case v, ok = <-in:
 					return nil
 				case <-g.stop:
-					go drain(in)
 					return nil
 				case <-ctx.Done():
 					return errDone
 				}
 			})
-			if err == nil && !ok {
-				return nil
+			if err != nil || !ok {
+				return err
 			}
-			var t T
-			if err == nil {
-				n.count(d)
-				t, err = as[T](v, n)
-			}
+			n.count(d)
+			t, err := as[T](v, n)
 			if err == nil {
 				err = out.send(ctx, t)
 			}
 			if err != nil {
-				go drain(in)
 				return err
 			}
 		}
@@ -79,10 +78,10 @@ func Through[A, B any](p Port[A], name string, f streams.Flow, opts ...StageOpti
 		defer close(out.ch)
 		defer func() { err = n.settle(recover(), err) }()
 		results := f.Out()
+		defer func() { go drain(results) }()
 		for {
 			v, ok, err := receive(ctx, results)
 			if err != nil {
-				go drain(results)
 				return err
 			}
 			if !ok {
@@ -99,7 +98,6 @@ func Through[A, B any](p Port[A], name string, f streams.Flow, opts ...StageOpti
 				n.ledger.hold(g.now(), false)
 			}
 			if err != nil {
-				go drain(results)
 				return err
 			}
 		}

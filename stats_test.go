@@ -223,6 +223,23 @@ func TestOutlet(t *testing.T) {
 	<-ended
 }
 
+// After Stop a foreign source gives nothing more, though it has items at hand.
+func TestStopForeign(t *testing.T) {
+	for range 20 {
+		in := make(chan any, 9)
+		for i := range cap(in) {
+			in <- i
+		}
+		close(in)
+		g := contraflow.New("stop")
+		contraflow.Each(contraflow.From[int](g, "numbers", ext.NewChanSource(in)), "sink", func(context.Context, int) error { return errors.New("an item came") })
+		g.Stop()
+		if err := g.Run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A flow of ours that is built wrongly names the user's line, and lets its upstream end.
 func TestFlowMistake(t *testing.T) {
 	in, out := make(chan any), make(chan any)
