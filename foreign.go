@@ -154,7 +154,7 @@ func (n *node) pump(ctx context.Context, in *edge, to chan<- any, over <-chan st
 		if err != nil || !ok {
 			return err
 		}
-		err = n.call(0, seq, starved, func() error {
+		d, err := n.book(0, seq, starved, func() error {
 			select {
 			case to <- v:
 				return nil
@@ -170,6 +170,7 @@ func (n *node) pump(ctx context.Context, in *edge, to chan<- any, over <-chan st
 		if err != nil {
 			return err
 		}
+		n.count(d)
 	}
 }
 

@@ -210,4 +210,7 @@ func TestForeignSinkLingers(t *testing.T) {
 	if err := g.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
+	if s, _ := g.Stats().Stage("few"); s.Items != 3 {
+		t.Errorf("%d items are counted", s.Items)
+	}
 }
