@@ -156,6 +156,19 @@ func TestForeignRefused(t *testing.T) {
 	}
 }
 
+// A foreign stage that was used twice, or that has no channel, does not hide what is wrong with a graph.
+func TestForeignTwice(t *testing.T) {
+	g := contraflow.New("twice")
+	numbers := func(name string) contraflow.Port[int] { return contraflow.Source(g, name, count(1)) }
+	sink := ext.NewChanSink(make(chan any))
+	contraflow.To(numbers("a"), "sink", sink)
+	contraflow.To(numbers("b"), "sink", sink)
+	contraflow.To(numbers("c"), "none", ext.NewChanSink(nil))
+	if err := g.Run(context.Background()); err == nil || !strings.Contains(err.Error(), `stage "sink" exists already`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // few is a flow that ends after n items.
 type few struct{ in, out chan any }
 
@@ -188,6 +201,9 @@ func TestForeignEndsEarly(t *testing.T) {
 	if err := g.Run(context.Background()); err != nil || n != 3 || !complete {
 		t.Fatalf("%d items, complete %v: %v", n, complete, err)
 	}
+	if s, _ := g.Stats().Stage("few"); s.Items != 3 {
+		t.Errorf("%d items are counted", s.Items)
+	}
 }
 
 // lingering is a sink that completes when it is told.
@@ -209,8 +225,5 @@ func TestForeignSinkLingers(t *testing.T) {
 	contraflow.To(contraflow.Source(g, "numbers", count(1)), "sink", l)
 	if err := g.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
-	}
-	if s, _ := g.Stats().Stage("few"); s.Items != 3 {
-		t.Errorf("%d items are counted", s.Items)
 	}
 }

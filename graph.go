@@ -68,7 +68,8 @@ func (g *Graph) Run(ctx context.Context) error {
 	if err := g.Check(); err != nil {
 		for _, n := range g.nodes {
 			if n.refused != nil {
-				n.refused()
+				// A channel may be closed already, of a foreign stage that was used twice: the mistakes say more.
+				guard(ctx, func(context.Context) error { n.refused(); return nil })
 				n.refused = nil
 			}
 		}
