@@ -97,6 +97,49 @@ func TestFeedbackOwnContext(t *testing.T) {
 	})
 }
 
+// What a call leaves waiting on a feedback edge is not its stage's: that is neither stuck nor waiting.
+func TestFeedbackLeftBehind(t *testing.T) {
+	for _, patience := range []time.Duration{5 * time.Second, 10200 * time.Millisecond} { // between two calls, and in the second one
+		synctest.Test(t, func(t *testing.T) { leaveBehind(t, patience) })
+	}
+}
+
+func leaveBehind(t *testing.T, patience time.Duration) {
+	g := contraflow.New("left", contraflow.WithWatchdog(time.Second, func(s contraflow.Stuck) {
+		if s.Stage == "wait" {
+			t.Errorf("stuck: %+v", s)
+		}
+	}))
+	never := contraflow.Loop[int](g, "never", 1)
+	numbers := contraflow.Source(g, "numbers", func(yield func(int, error) bool) {
+		for i := range 2 {
+			if !yield(i, nil) {
+				return
+			}
+			time.Sleep(10 * time.Second)
+		}
+	})
+	contraflow.Each(numbers, "wait", func(ctx context.Context, i int) error {
+		if i == 0 {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			go func() {
+				defer cancel()
+				never.Recv(ctx)
+			}()
+			synctest.Wait() // until it waits
+			return nil
+		}
+		time.Sleep(500 * time.Millisecond)
+		return nil
+	})
+	if err := g.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := g.Stats().Stage("wait"); s.Waited != 0 || s.Busy != 500*time.Millisecond || s.Max != s.Busy {
+		t.Errorf("patience of %v: waited %v, busy %v, longest call %v", patience, s.Waited, s.Busy, s.Max)
+	}
+}
+
 // A call that waits on two feedback edges at once waits from the first to the last, and is not stuck.
 func TestFeedbackTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

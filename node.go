@@ -37,6 +37,7 @@ type worker struct {
 	id    int
 	seq   atomic.Int64 // of the item in hand
 	began atomic.Int64 // when the call began, on the graph's clock, plus one and the waits; 0 when there is none or it waits
+	turn  atomic.Int64 // counts beginnings and ends of calls: odd within one
 
 	mu     sync.Mutex // of what follows
 	start  int64      // of the call
@@ -89,8 +90,9 @@ func (n *node) book(id int, seq int64, then mode, f func() error) (d time.Durati
 	defer func() {
 		if !returned { // f panicked, or ended its goroutine
 			n.exited.Store(true)
-			w.began.Store(0)
-			n.ledger.leave(n.g.now(), done)
+			now := n.g.now()
+			w.end(now)
+			n.ledger.leave(now, done)
 		}
 	}()
 	if n.g.before != nil {
@@ -99,32 +101,51 @@ func (n *node) book(id int, seq int64, then mode, f func() error) (d time.Durati
 	err = f()
 	returned = true
 	end := n.g.now()
-	w.began.Store(0)
+	waited := w.end(end)
 	n.ledger.leave(end, then)
 	if n.g.trace != nil {
 		n.g.trace(Span{Stage: n.name, Worker: id, Seq: seq, Start: n.g.begin.Add(time.Duration(t)), Duration: time.Duration(end - t)})
 	}
-	return time.Duration(end - t - w.waited), err
+	return time.Duration(end - t - waited), err
 }
 
 func (w *worker) begin(t int64) {
 	w.mu.Lock()
 	w.start, w.waited = t, 0
+	w.turn.Add(1)
 	w.mu.Unlock()
 	w.began.Store(t + 1)
+}
+
+// end tells how long the call waited. A goroutine that it left behind may wait on, which is booked no more.
+func (w *worker) end(now int64) (waited int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.waits > 0 {
+		w.waits, w.waited = 0, w.waited+now-w.since
+		w.n.ledger.move(now, 1, -1)
+	}
+	w.turn.Add(1)
+	w.began.Store(0)
+	return w.waited
 }
 
 // wait books what f takes as waiting on a feedback edge. A call may wait on several at once, on goroutines of its own: it waits
 // from the first to the last.
 func (w *worker) wait(f func() error) error {
-	w.waiting(1)
-	defer w.waiting(-1)
+	call := w.turn.Load()
+	w.waiting(call, 1)
+	defer w.waiting(call, -1)
 	return f()
 }
 
-func (w *worker) waiting(more int) {
+// waiting changes how many goroutines of a call wait, unless the call is over.
+func (w *worker) waiting(call int64, more int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if call%2 == 0 || call != w.turn.Load() {
+		return
+	}
 	now, before := w.n.g.now(), w.waits
 	switch w.waits += more; {
 	case before == 0:
