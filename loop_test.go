@@ -13,7 +13,9 @@ import (
 )
 
 // A loop carries decisions back; the wait for them is not booked as busy.
-func TestFeedback(t *testing.T) {
+func TestFeedback(t *testing.T) { synctest.Test(t, feedback) }
+
+func feedback(t *testing.T) {
 	g := contraflow.New("loop")
 	back := contraflow.Loop[int](g, "weights", 1).Between("update", "encode")
 	inflight := -1
@@ -42,7 +44,7 @@ func TestFeedback(t *testing.T) {
 		t.Fatalf("settled %v", settled)
 	}
 	s := g.Stats().Stages[1]
-	if s.Waited < 20*time.Millisecond || s.Busy > s.Waited {
+	if s.Waited != 40*time.Millisecond || s.Busy != 0 {
 		t.Errorf("encode waited %v and was busy %v", s.Waited, s.Busy)
 	}
 	if l := g.Stats().Loops; len(l) != 1 || l[0].Items != 20 || l[0].From != "update" {

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,40 +153,45 @@ func TestGain(t *testing.T) {
 
 // Foreign flows, sources and sinks are named when they limit.
 func TestVerdictOfForeign(t *testing.T) {
-	nap := func(i int) int { time.Sleep(2 * time.Millisecond); return i }
 	for _, slow := range []string{"foreign source", "foreign flow", "foreign sink"} {
-		in, out := make(chan any), make(chan any)
-		go func() {
-			defer close(in)
-			for i := range 40 {
-				if slow == "foreign source" {
-					nap(i)
-				}
-				in <- i
-			}
-		}()
-		go func() {
-			for i := range out {
-				if slow == "foreign sink" {
-					nap(i.(int))
+		synctest.Test(t, func(t *testing.T) {
+			nap := func(stage string) {
+				if stage == slow {
+					time.Sleep(2 * time.Millisecond)
 				}
 			}
-		}()
-		g := contraflow.New("foreign")
-		p := contraflow.Step(contraflow.From[int](g, "foreign source", ext.NewChanSource(in)), "double", double)
-		q := contraflow.Through[int, int](p, "foreign flow", flow.NewMap(func(i int) int {
-			if slow == "foreign flow" {
-				return nap(i)
+			in, out := make(chan any), make(chan any)
+			var ends sync.WaitGroup
+			defer ends.Wait()
+			ends.Go(func() {
+				defer close(in)
+				for i := range 40 {
+					nap("foreign source")
+					in <- i
+				}
+			})
+			ends.Go(func() {
+				for range out {
+					nap("foreign sink")
+				}
+			})
+			g := contraflow.New("foreign")
+			p := contraflow.Step(contraflow.From[int](g, "foreign source", ext.NewChanSource(in)), "double", double)
+			q := contraflow.Through[int, int](p, "foreign flow", flow.NewMap(func(i int) int { nap("foreign flow"); return i }, 1))
+			contraflow.To(contraflow.Step(q, "again", double), "foreign sink", ext.NewChanSink(out))
+			if err := g.Run(context.Background()); err != nil {
+				t.Fatal(err)
 			}
-			return i
-		}, 1))
-		contraflow.To(contraflow.Step(q, "again", double), "foreign sink", ext.NewChanSink(out))
-		if err := g.Run(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		if v := g.Stats().Verdict(); !strings.HasPrefix(v, slow+" limits") {
-			t.Errorf("slow %s: %s", slow, v)
-		}
+			s := g.Stats()
+			if v := s.Verdict(); !strings.HasPrefix(v, slow+" limits") {
+				t.Errorf("slow %s: %s", slow, v)
+			}
+			for _, st := range s.Stages {
+				if st.Name != slow && s.Share(st) > 0.1 {
+					t.Errorf("slow %s: %s was busy for %v", slow, st.Name, st.Busy)
+				}
+			}
+		})
 	}
 }
 

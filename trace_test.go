@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,8 +30,13 @@ type traceFile struct {
 func TestTraceFormat(t *testing.T) {
 	trace := contraflow.NewTrace(1000)
 	g := contraflow.New("trace", contraflow.WithTrace(trace.Add))
+	var all sync.WaitGroup // the workers, of which each has one of the first items: none is left out
+	all.Add(12)
 	p := contraflow.Step(contraflow.Source(g, "numbers", count(24)), "decode", func(ctx context.Context, i int) (int, error) {
-		time.Sleep(time.Millisecond)
+		if i < 12 {
+			all.Done()
+			all.Wait()
+		}
 		return i, nil
 	}, contraflow.Workers(12))
 	q := contraflow.Step(p, "encode", func(ctx context.Context, i int) (int, error) {
