@@ -53,7 +53,7 @@ type Decode struct {
 	Planes PlaneDecoder
 	// Budget is the largest share of samples that may be unreadable; above 0 it is one sample at least.
 	Budget float64
-	// Bad, if set, is told of every substituted sample.
+	// OnBad, if set, is told of every substituted sample. It may be called from several goroutines.
 	OnBad func(Substitution)
 
 	pool sync.Pool // *Crops
@@ -136,20 +136,14 @@ func (d *Decode) Run(ctx context.Context, p Plan) (*Crops, error) {
 // Recycle takes crops back when nobody needs them any more.
 func (d *Decode) Recycle(c *Crops) { d.pool.Put(c) }
 
-// sample fills the slots of one sample, augmented by the draws of key. An unreadable picture is replaced by another, drawn from (seed, index) so that every
-// run and epoch takes the same one.
+// sample fills the slots of one sample, augmented by the draws of key. An unreadable picture is replaced by another, drawn from
+// (seed, index) so that every run and epoch takes the same one.
 func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, key int) error {
 	choose := func(w, h int) pixel.Box { return d.choose(b, w, h, c.Epoch, key) }
 	err := d.load(ctx, b, index, choose)
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if misfit := (*MisfitError)(nil); errors.As(err, &misfit) {
-			return err
-		}
-		if err := lost(err); err != nil {
-			return err
+		if end := fatal(ctx, err); end != nil {
+			return end
 		}
 		s := Substitution{Index: index, By: -1, Name: d.Data.Name(index), Err: err}
 		r := Draw(d.Seed, 0, index, PurposeSubstitute)
@@ -160,8 +154,8 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 				s.By = other
 				break
 			}
-			if err := lost(instead); err != nil {
-				return err
+			if end := fatal(ctx, instead); end != nil {
+				return end
 			}
 		}
 		c.Bad = append(c.Bad, s)
@@ -208,9 +202,16 @@ type unreachable interface {
 	Unreachable()
 }
 
-// lost is the end of a run whose data cannot be reached, or nil: another image in a sample's place would change the weights.
-func lost(err error) error {
-	if u := unreachable(nil); errors.As(err, &u) {
+// fatal is what ends a run when a sample cannot be had, nil when another may take its place: not when the run is over, nor when the
+// data set is not what it should be, nor when it cannot be reached, since another image would change the weights.
+func fatal(ctx context.Context, err error) error {
+	misfit, away := (*MisfitError)(nil), unreachable(nil)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &misfit):
+		return err
+	case errors.As(err, &away):
 		return fmt.Errorf("%w: no other image takes its place: resume when the data can be reached again", err)
 	}
 	return nil

@@ -261,20 +261,22 @@ type away struct{ error }
 
 func (away) Unreachable() {}
 
-// remote is a memory of which one sample cannot be reached.
+// remote is a memory of which one sample has a fault.
 type remote struct {
 	memory
-	away int
+	away  int
+	fault error
 }
 
 func (r remote) Read(ctx context.Context, i int, buf []byte) ([]byte, error) {
 	if i == r.away {
-		return nil, fmt.Errorf("far: %w", away{errors.New("no answer")})
+		return nil, fmt.Errorf("far: %w", r.fault)
 	}
 	return r.memory.Read(ctx, i, buf)
 }
 
-// A sample that cannot be reached is not replaced, nor is one whose replacement cannot be: the run ends, and may go on later.
+// A sample that cannot be reached, or that shows a data set that is wrong, is not replaced, nor is one whose replacement is such a
+// sample: the run ends, and may go on later.
 func TestDecodeEndsWhenDataIsAway(t *testing.T) {
 	m := memory{n: 20, broken: map[int]bool{4: true}}
 	d := loader(m)
@@ -283,13 +285,46 @@ func TestDecodeEndsWhenDataIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	for gone, index := range map[int]int{7: 7, c.Bad[0].By: 4} {
-		d := loader(m)
-		d.Data = remote{m, gone}
-		d.OnBad = func(s stages.Substitution) { t.Errorf("%s is called bad", s.Name) }
-		_, err := d.Run(context.Background(), stages.Plan{Epoch: 1, Index: []int{index}})
-		if err == nil || !strings.Contains(err.Error(), "far: no answer: ") || strings.Contains(err.Error(), "\n") {
-			t.Errorf("sample %d: got %v", index, err)
+		for want, fault := range map[string]error{
+			"far: no answer: no other image takes its place": away{errors.New("no answer")},
+			"far: depth.png: it is too small":                &stages.MisfitError{Path: "depth.png", What: "it is too small"},
+		} {
+			d := loader(m)
+			d.Data = remote{m, gone, fault}
+			d.OnBad = func(s stages.Substitution) { t.Errorf("%s is called bad", s.Name) }
+			_, err := d.Run(context.Background(), stages.Plan{Epoch: 1, Index: []int{index}})
+			if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("sample %d: got %v", index, err)
+			}
 		}
+	}
+}
+
+// ending is a memory of which reading any sample but the first ends the run.
+type ending struct {
+	memory
+	end context.CancelFunc
+}
+
+func (e ending) Read(ctx context.Context, i int, buf []byte) ([]byte, error) {
+	if i != 0 {
+		e.end()
+	}
+	return e.memory.Read(ctx, i, buf)
+}
+
+// A run that ends while a replacement is looked for ends with that: it calls no image bad.
+func TestDecodeEndsInSubstitution(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	broken := map[int]bool{}
+	for i := range 20 {
+		broken[i] = true
+	}
+	d := loader(memory{n: 20, broken: broken})
+	d.Data = ending{memory{n: 20, broken: broken}, cancel}
+	d.OnBad = func(s stages.Substitution) { t.Errorf("%s is called bad", s.Name) }
+	if _, err := d.Run(ctx, stages.Plan{Epoch: 1, Index: []int{0}}); err != context.Canceled {
+		t.Errorf("got %v", err)
 	}
 }
 
