@@ -73,6 +73,9 @@ func (l *Loss) Score(b Batch, grad, scores []float32) (Result, error) {
 	if err := l.check(&b, len(b.Rows)/b.D); err != nil {
 		return Result{}, err
 	}
+	if b.Draw != nil && b.Index == nil {
+		return Result{}, errors.New("bank: negatives that are to be drawn: only a device draws them")
+	}
 	n, width := len(b.Queries)/b.D, b.K+1
 	if len(grad) != len(b.Queries) {
 		panic("ops: bank gradient and queries differ in length")
@@ -127,6 +130,8 @@ func (l *Loss) check(b *Batch, rows int) error {
 		return fmt.Errorf("bank: queries of %d values: rows have %d", len(b.Queries), b.D)
 	case b.Draw != nil && b.Draw.Sampler.N > rows:
 		return fmt.Errorf("bank: negatives are drawn from %d rows: there are %d", b.Draw.Sampler.N, rows)
+	case b.Draw != nil && len(b.Draw.IDs) != n:
+		return fmt.Errorf("bank: %d positives for %d queries", len(b.Draw.IDs), n)
 	case queue && b.K > rows:
 		return fmt.Errorf("bank: %d negatives of %d rows", b.K, rows)
 	case queue && len(b.Positives) != len(b.Queries):

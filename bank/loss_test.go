@@ -52,6 +52,9 @@ func TestMisfits(t *testing.T) {
 		{"", queue(func(*bank.Batch) {})},
 		{"", memory(func(b *bank.Batch) { b.Draw = &bank.Drawing{Sampler: bank.Sampler{N: rows}, IDs: []int{0, 3, 0}} })},
 		{"positive 4: there are 4 rows", memory(func(b *bank.Batch) { b.Draw = &bank.Drawing{Sampler: bank.Sampler{N: rows}, IDs: []int{0, 4, 0}} })},
+		{"2 positives for 3 queries", memory(func(b *bank.Batch) {
+			b.Index, b.Draw = nil, &bank.Drawing{Sampler: bank.Sampler{N: rows}, IDs: []int{0, 3}}
+		})},
 		{"negatives are drawn from 5 rows: there are 4", memory(func(b *bank.Batch) { b.Draw = &bank.Drawing{Sampler: bank.Sampler{N: rows + 1}} })},
 		{"index 50: there are 4 rows", memory(func(b *bank.Batch) { b.Index[8] = 50 })},
 		{"index 4: there are 4 rows", memory(func(b *bank.Batch) { b.Index[0] = 4 })},
@@ -79,6 +82,12 @@ func TestMisfits(t *testing.T) {
 		if _, err := m.Begin(newLoss(t), c.batch, make([]float32, len(c.batch.Queries))).Wait(); message(err) != want {
 			t.Errorf("on a device: got %q, want %q", message(err), want)
 		}
+	}
+	drawn := memory(func(b *bank.Batch) {
+		b.Index, b.Draw = nil, &bank.Drawing{Sampler: bank.Sampler{N: rows}, IDs: []int{0, 3, 0}}
+	})
+	if _, err := newLoss(t).Score(drawn, make([]float32, n*d), nil); message(err) != "negatives that are to be drawn: only a device draws them" {
+		t.Errorf("negatives not drawn: got %v", err)
 	}
 	if _, err := (&bank.Loss{}).Score(memory(func(*bank.Batch) {}), make([]float32, n*d), nil); message(err) != "a loss must be made by NewLoss" {
 		t.Errorf("the zero loss: got %v", err)
