@@ -59,8 +59,9 @@ func From[T any](g *Graph, name string, o streams.Outlet, opts ...StageOption) P
 	return Port[T]{out}
 }
 
-// Through sends a stream through a go-streams Flow and goes on with what comes out of it. The flow may drop or
-// gather items, or close its output early, after which what still comes is dropped until Stop ends the sources; between a fork and a zip it must say how many it keeps with Holds.
+// Through sends a stream through a go-streams Flow and goes on with what comes out of it. The flow may drop or gather items, or close
+// its output early, after which what still comes is dropped until the sources end; between a fork and a zip it must say how many it
+// keeps with Holds.
 func Through[A, B any](p Port[A], name string, f streams.Flow, opts ...StageOption) Port[B] {
 	g, at := graphOf(p), site(1)
 	n, s := g.add("through", name, at, opts, takesDepth|takesHolds)
@@ -105,7 +106,7 @@ func Through[A, B any](p Port[A], name string, f streams.Flow, opts ...StageOpti
 	return Port[B]{out}
 }
 
-// To ends a stream in a go-streams Sink. The run waits for the sink's completion.
+// To ends a stream in a go-streams Sink. The run waits for the sink's completion, unless it is cancelled: then a goroutine waits on.
 func To[T any](p Port[T], name string, sink streams.Sink) {
 	g, at := graphOf(p), site(1)
 	n, _ := g.add("to", name, at, nil, 0)

@@ -63,7 +63,7 @@ func (g *Graph) Name() string { return g.name }
 func (g *Graph) Stop() { g.once.Do(func() { close(g.stop) }) }
 
 // Run checks the graph, starts every stage, and waits for all of them. It returns the first error, which names its
-// stage, or the cause of ctx's end; when it returns no goroutine of the graph is left.
+// stage, or the cause of ctx's end; when it returns no goroutine of the graph is left but those that wait for foreign stages to end.
 func (g *Graph) Run(ctx context.Context) error {
 	if err := g.Check(); err != nil {
 		for _, n := range g.nodes {

@@ -18,7 +18,7 @@ type loop struct {
 	site       string
 	items      atomic.Int64
 	capacity   int
-	start, end string // declared ends, for drawings
+	start, end string // declared ends
 }
 
 // Loop declares a feedback edge on which at most staleness values wait.
@@ -33,7 +33,8 @@ func Loop[T any](g *Graph, name string, staleness int) *Feedback[T] {
 	return &Feedback[T]{make(chan T, staleness), l}
 }
 
-// Between names the stages at the ends of the loop, for drawings.
+// Between names the stages at the ends of the loop, for Check, drawings and the verdict: with a staleness of one, they and those between
+// them take turns.
 func (f *Feedback[T]) Between(from, to string) *Feedback[T] {
 	f.loop.start, f.loop.end = from, to
 	return f

@@ -78,7 +78,7 @@ func (g *Graph) add(kind, name, at string, opts []StageOption, takes taken) (*no
 			g.mistake(at, "stage %q exists already (%s): names are unique", name, other.site)
 		}
 	}
-	if s.given&takesWorkers != 0 && s.most != 0 && s.most < s.workers {
+	if s.most != 0 && s.most < s.workers {
 		g.mistake(at, "stage %q: MaxWorkers(%d) is less than its %d %s", name, s.most, s.workers, plural(s.workers, "worker"))
 	}
 	if s.workers < 1 || s.depth < 1 {
@@ -117,8 +117,8 @@ func connect[T any](p Port[T], n *node) *edge {
 		n.g.mistake(n.site, "stage %q reads from the zero Port: use one that Source or another stage returned", n.name)
 		return &edge{ch: make(chan any), from: n, to: n}
 	case p.e.from.g != n.g:
-		at := p.e.from.g
-		at.mistake(n.site, "stage %q of graph %q reads from stage %q of graph %q: build both in one", n.name, n.g.name, p.e.from.name, at.name)
+		other := p.e.from.g
+		other.mistake(n.site, "stage %q of graph %q reads from stage %q of graph %q: build both in one", n.name, n.g.name, p.e.from.name, other.name)
 	case p.e.to != nil:
 		n.g.mistake(n.site, "stage %q reads from stage %q, which stage %q (%s) reads already: use Fork2 to split a stream",
 			n.name, p.e.from.name, p.e.to.name, p.e.to.site)

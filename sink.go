@@ -83,7 +83,7 @@ func Fork2[I, A, B any](p Port[I], name string, fn func(I) (A, B), opts ...Stage
 }
 
 // Zip2 pairs two streams item by item. Streams of different length end the run with ErrUneven, unless Stop has ended them: what
-// one then has more than the other is dropped.
+// one then has more than the other is dropped, so that no feedback from behind the zip comes for it.
 func Zip2[A, B any](name string, a Port[A], b Port[B], opts ...StageOption) Port[Pair[A, B]] {
 	g, at := graphOf(a), site(1)
 	n, s := g.add("zip", name, at, opts, takesDepth)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// limit is what bounds a graph's rate: a stage, or the stages that a feedback edge makes take turns.
+// limit is what bounds a graph's rate: a stage, or stages that take turns.
 type limit struct {
 	stage  StageStat // the busiest of them
 	share  float64   // of the time that one of them was busy
@@ -112,7 +112,7 @@ func (s Stats) top() (first limit, second float64, ok bool) {
 }
 
 // Bottleneck is the stage that bounds the graph's rate, the one that was busy for the largest share of its time; false when
-// nothing has run. Of stages that a feedback edge makes take turns it is the busiest.
+// nothing has run. Of stages that take turns, as a chain's and a feedback edge's do, it is the busiest.
 func (s Stats) Bottleneck() (StageStat, bool) {
 	first, _, ok := s.top()
 	return first.stage, ok
