@@ -23,7 +23,8 @@ type StageStat struct {
 	P99     time.Duration
 	Max     time.Duration
 
-	counts [buckets]int64
+	counts   [buckets]int64
+	parallel bool // calls run on goroutines of their own
 }
 
 // EdgeStat is what an edge has carried so far.
@@ -98,7 +99,7 @@ func (n *node) stat(now int64) StageStat {
 	st := StageStat{
 		Name: n.name, Kind: n.kind, Workers: workers, Scales: n.scales, Items: n.items.Load(),
 		Busy: spent[busy], Starved: spent[starved], Blocked: spent[blocked], Waited: spent[waited],
-		Max: time.Duration(n.latency.max.Load()),
+		Max: time.Duration(n.latency.max.Load()), parallel: n.gate != nil,
 	}
 	for _, d := range spent {
 		st.Time += d

@@ -23,7 +23,7 @@ func (s Stats) limits() (out []limit) {
 	for _, names := range s.turns() {
 		var l limit
 		for _, st := range s.Stages {
-			if st.Workers > 1 || !slices.Contains(names, st.Name) {
+			if st.parallel || !slices.Contains(names, st.Name) {
 				continue
 			}
 			takesTurns[st.Name] = true

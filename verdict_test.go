@@ -83,6 +83,25 @@ func TestStats(t *testing.T) {
 	}
 }
 
+// A step that may have several workers shares no goroutine with what is chained behind it, not even while it has one: one more helps.
+func TestVerdictBeforeChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := contraflow.New("before")
+		decode := contraflow.Step(contraflow.Source(g, "source", count(60)), "decode", func(_ context.Context, i int) (int, error) {
+			time.Sleep(10 * time.Millisecond)
+			return i, nil
+		}, contraflow.MaxWorkers(4))
+		views := contraflow.Step(decode, "views", func(_ context.Context, i int) (int, error) { time.Sleep(4 * time.Millisecond); return i, nil }, contraflow.Chained())
+		contraflow.Each(views, "sink", func(context.Context, int) error { return nil })
+		if err := g.Run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := g.Stats().Verdict(), "decode limits: 99 % busy on 1 worker; +1 worker would give about 2.0×"; got != want {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	})
+}
+
 // Chained stages share a goroutine, so they limit together; so do stages that several feedback edges make take turns, whatever else
 // was declared, and one more worker would not help them.
 func TestVerdictTogether(t *testing.T) {
