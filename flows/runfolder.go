@@ -13,6 +13,9 @@ import (
 
 // within says whether a checkpoint that is there lies in a run folder, or is that folder.
 func within(dir, checkpoint string) bool {
+	if checkpoint == "" { // none: as a path it would be the working folder, which may be that of an earlier run
+		return false
+	}
 	real := func(path string) string {
 		path, err := filepath.EvalSymlinks(path)
 		if err == nil {

@@ -148,3 +148,31 @@ func TestRefusedRunsMoveNothing(t *testing.T) {
 		t.Errorf("the folders were\n%sare\n%s", before, after)
 	}
 }
+
+// A run that does not go on moves an earlier one of its name aside also when it is started in that one's folder.
+func TestNewRunInAnEarlierFolder(t *testing.T) {
+	data := images(t)
+	o := small(t, "cmc", data)
+	o.Run.MaxSteps, o.Run.Name, o.Run.TBPath = 1, "run", ""
+	run(t, o)
+	dir := filepath.Join(o.Run.ModelPath, "run")
+	p := smallProbe(t, data, dir)
+	p.Name = "probe"
+	probe(t, p)
+	t.Chdir(dir)
+	runWith(t, o, func(r *flows.Run) {
+		if r.Moved != dir+".1" {
+			t.Errorf("the earlier run is in %q", r.Moved)
+		}
+	})
+	t.Chdir(filepath.Join(p.SavePath, "probe"))
+	p.ModelPath = dir
+	r, err := flows.PrepareProbe(context.Background(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if r.Moved != filepath.Join(p.SavePath, "probe.1") {
+		t.Errorf("the earlier probe is in %q", r.Moved)
+	}
+}
