@@ -173,17 +173,19 @@ func (j *Judge) Finish(ctx context.Context, trainErr error) error {
 	if !j.run.Done() && (trainErr == nil || errors.Is(trainErr, ErrStopped)) {
 		errs = append(errs, writeStages(filepath.Join(j.run.Dir, stagesFile), j.window()))
 	}
-	if total, _ := j.run.Steps(); trainErr == nil && j.run.o.Run.KNNEvery > 0 && j.last.Step != total-1 {
-		errs = append(errs, j.finalScore(ctx, total))
+	total, done := j.run.Steps()
+	end := max(total, done) // a run at its end may have gone further than it is told now
+	if trainErr == nil && j.run.o.Run.KNNEvery > 0 && j.last.Step != end-1 {
+		errs = append(errs, j.finalScore(ctx, end))
 	}
 	return errors.Join(append(errs, j.close())...)
 }
 
-func (j *Judge) finalScore(ctx context.Context, total int) error {
+func (j *Judge) finalScore(ctx context.Context, end int) error {
 	defer context.AfterFunc(ctx, j.cancel)()
 	err := j.judging.Err()
 	if err == nil {
-		err = j.score(j.judging, total-1, (total+j.run.sampler.PerEpoch()-1)/j.run.sampler.PerEpoch())
+		err = j.score(j.judging, end-1, (end+j.run.sampler.PerEpoch()-1)/j.run.sampler.PerEpoch())
 	}
 	if err != nil && j.stopped(ctx) {
 		return ErrStopped

@@ -3,6 +3,7 @@ package flows_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -112,5 +113,29 @@ func TestKNNCurveOfAResumedRun(t *testing.T) {
 		if strings.Count(string(raw), want) != 1 {
 			t.Errorf("want one line with %s:\n%s", want, raw)
 		}
+	}
+}
+
+// A run that went further than --max_steps says now makes up for the score of the step that it is at.
+func TestScoreOfARunPastItsEnd(t *testing.T) {
+	o := small(t, "cmc", images(t))
+	o.Run.TBPath, o.Run.Name = "", "run"
+	run(t, o)
+	o.Run.Resume, o.Run.MaxSteps, o.Run.KNNEvery, o.Run.KNNImages = "auto", 1, 1, 100
+	r, err := flows.Prepare(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	j, err := flows.NewJudge(context.Background(), r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Finish(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	scores, err := os.ReadFile(filepath.Join(r.Dir, "knn.jsonl"))
+	if last := fmt.Sprintf(`{"step":%d,"epoch":2,`, r.Start()-1); err != nil || !strings.HasPrefix(string(scores), last) || strings.Count(string(scores), "\n") != 1 {
+		t.Errorf("%v: %s", err, scores)
 	}
 }
