@@ -133,6 +133,39 @@ func TestProbeResume(t *testing.T) {
 	}
 }
 
+// A probe that is killed after its last epoch, but before all is written, makes up for it.
+func TestProbeKilledAtItsEnd(t *testing.T) {
+	data, dir := encoderRun(t, "cmc")
+	o := smallProbe(t, data, dir)
+	o.SaveFreq = 1
+	want := probe(t, o)
+	o.SavePath, o.Resume = t.TempDir(), "auto"
+	r, err := flows.PrepareProbe(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, kill := context.WithCancel(context.Background())
+	defer kill()
+	r.EndOfEpoch = func(e flows.ProbeEpoch) {
+		if e.Epoch == o.Epochs {
+			kill()
+		}
+	}
+	_, killed := r.Run(ctx)
+	if err := r.Close(); err != nil || !errors.Is(killed, context.Canceled) {
+		t.Fatal(killed, err)
+	}
+	got := probe(t, o)
+	for _, name := range []string{"result.json", "last.pth"} {
+		if _, err := os.Stat(filepath.Join(got.Dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if a, b := probeLines(t, want.Dir), probeLines(t, got.Dir); !slices.Equal(a, b) || !bytes.Equal(lastTensors(t, want.Dir), lastTensors(t, got.Dir)) {
+		t.Errorf("other parameters or metrics:\n%s\n%s", strings.Join(a, "\n"), strings.Join(b, "\n"))
+	}
+}
+
 // probeLines is metrics.jsonl without times.
 func probeLines(t *testing.T, dir string) []string {
 	t.Helper()

@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -233,7 +234,11 @@ func (r *ProbeRun) endOfEpoch(s *ProbeStep) error {
 		}
 	}
 	if r.o.SaveFreq > 0 && e.Epoch%r.o.SaveFreq == 0 {
-		if err := errors.Join(r.savePth(fmt.Sprintf("ckpt_epoch_%d.pth", e.Epoch), s.snapshot), r.save(s.snapshot)); err != nil {
+		err := r.savePth(fmt.Sprintf("ckpt_epoch_%d.pth", e.Epoch), s.snapshot)
+		if err == nil && !r.Done() { // else Run does, when all is written
+			err = r.save(s.snapshot)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -284,14 +289,15 @@ func (r *ProbeRun) Run(ctx context.Context) (*ProbeResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(r.save(state), r.savePth("last.pth", state)); err != nil {
-		return nil, err
+	res, ends := r.result(), ErrStopped
+	err = r.savePth("last.pth", state)
+	if err == nil && r.Done() {
+		ends, err = nil, r.writeResult(res)
 	}
-	res := r.result()
-	if !r.Done() {
-		return res, ErrStopped
+	if err == nil { // the last of all: a probe that has this checkpoint is Done, and writes nothing more
+		err = r.save(state)
 	}
-	return res, r.writeResult(res)
+	return res, cmp.Or(err, ends)
 }
 
 func (r *ProbeRun) result() *ProbeResult {
