@@ -156,10 +156,7 @@ func (e *Embedder) encode(f *FeatureSet, b *stages.Batch) error {
 		t.Release()
 		at += d
 	}
-	bad := map[int]bool{}
-	for _, s := range b.Bad {
-		bad[s.Index] = true
-	}
+	bad := unread(b)
 	for i, index := range b.Index {
 		if bad[index] {
 			continue
@@ -169,4 +166,13 @@ func (e *Embedder) encode(f *FeatureSet, b *stages.Batch) error {
 		f.Index = append(f.Index, index)
 	}
 	return nil
+}
+
+// unread are the samples of a batch that could not be read, for which others stand in.
+func unread(b *stages.Batch) map[int]bool {
+	bad := map[int]bool{}
+	for _, s := range b.Bad {
+		bad[s.Index] = true
+	}
+	return bad
 }

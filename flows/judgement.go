@@ -79,9 +79,7 @@ func (r *runRecord) encoderSection(ctx context.Context, p *report.Page, o Report
 		p.Notes = append(p.Notes, "No images could be judged, so there are no neighbours, maps and confusion: "+firstLine(err)+". Give --data_folder.")
 		return nil
 	}
-	if bad > 0 {
-		p.Notes = append(p.Notes, fmt.Sprintf("Images that could not be read and are left out: %d.", bad))
-	}
+	noteBad(p, bad)
 	predicted, err := DefaultKNN.Classify(g.train, g.val)
 	if err != nil {
 		return err
@@ -103,6 +101,13 @@ func (r *runRecord) encoderSection(ctx context.Context, p *report.Page, o Report
 		return err
 	}
 	return g.maps(ctx, p)
+}
+
+// noteBad tells a page of images that are left out.
+func noteBad(p *report.Page, n int) {
+	if n > 0 {
+		p.Notes = append(p.Notes, fmt.Sprintf("Images that could not be read and are left out: %d.", n))
+	}
 }
 
 // mapRows is the largest number of rows of a map.

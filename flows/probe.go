@@ -26,6 +26,7 @@ type ProbeResult struct {
 	Layer  int      `json:"layer"`
 	Epochs int      `json:"epochs"` // done
 	Best   int      `json:"best_epoch"`
+	Bad    int      `json:"bad"` // validation images that could not be read, and count in no accuracy
 
 	LastTop1 float64 `json:"last_top1"`
 	LastTop5 float64 `json:"last_top5"`
@@ -87,8 +88,8 @@ type ProbeRun struct {
 	// Observe, if set, is told of every step, and EndOfEpoch of every epoch's averages, on the goroutine of the meter stage.
 	Observe    func(s *ProbeStep)
 	EndOfEpoch func(e ProbeEpoch)
-	// OnBad, if set, is told of every substituted image. It may be called from several goroutines.
-	OnBad func(name, by string, err error)
+	// OnBad, if set, is told of every image that could not be read and is left out. It may be called from several goroutines.
+	OnBad func(name string, err error)
 	// Stop, when closed, ends the run after the step in flight, with a checkpoint.
 	Stop <-chan struct{}
 
@@ -224,14 +225,9 @@ func (r *ProbeRun) openHalf(half string) (h probeHalf, err error) {
 		return h, err
 	}
 	h.decode.OnBad = func(s stages.Substitution) {
-		if r.OnBad == nil {
-			return
+		if r.OnBad != nil {
+			r.OnBad(s.Name, s.Err)
 		}
-		by := "nothing"
-		if s.By >= 0 {
-			by = h.data.Name(s.By)
-		}
-		r.OnBad(s.Name, by, s.Err)
 	}
 	h.views = v.stage(h.decode.Recycle)
 	return h, nil

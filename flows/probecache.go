@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -16,7 +17,7 @@ import (
 	"github.com/contraflow/contraflow/stages"
 )
 
-// probeCache holds the frozen features of one half of a data set: row i is image i.
+// probeCache holds the frozen features of one half of a data set: row i is image i, and begins with NaN when that could not be read.
 type probeCache struct{ *features.Matrix }
 
 // openCache maps the features of both halves, computing what is not there yet. The file's name is a fingerprint of all
@@ -58,7 +59,14 @@ func (r *ProbeRun) fillCache(ctx context.Context, half int, path string) (*featu
 	crops := contraflow.Step(plans, "decode", r.decode, contraflow.Workers(decodeWorkers(r.o.Workers)))
 	batches := contraflow.Step(crops, "views", r.render)
 	contraflow.Each(batches, "encode", func(_ context.Context, b probeBatch) error {
-		err := r.frozen.Run(m.Values()[b.Index[0]*m.D:][:len(b.Index)*m.D], b.Batch)
+		rows := m.Values()[b.Index[0]*m.D:][:len(b.Index)*m.D]
+		err := r.frozen.Run(rows, b.Batch)
+		bad := unread(b.Batch)
+		for i, id := range b.Index {
+			if bad[id] {
+				rows[i*m.D] = float32(math.NaN())
+			}
+		}
 		b.Release()
 		return err
 	})
@@ -74,11 +82,10 @@ func (r *ProbeRun) fillCache(ctx context.Context, half int, path string) (*featu
 // gather is the stage that stands for decode, views and encode when features are cached.
 func (r *ProbeRun) gather(_ context.Context, p probePlan) (*probeRows, error) {
 	rows := r.newRows(p.Plan, p.half)
-	rows.labels = rows.labels[:0]
-	d := r.frozen.Dim
-	for i, id := range p.Index {
-		copy(rows.x[i*d:][:d], r.cached[p.half].Row(id))
-		rows.labels = append(rows.labels, r.halves[p.half].data.Label(id))
+	for _, id := range p.Index {
+		if row := r.cached[p.half].Row(id); row[0] == row[0] {
+			rows.add(row, r.halves[p.half].data.Label(id))
+		}
 	}
 	return rows, nil
 }
@@ -86,6 +93,7 @@ func (r *ProbeRun) gather(_ context.Context, p probePlan) (*probeRows, error) {
 // fingerprint names the features of one half: encoder, layer, pool, size, view, decoder, and the files with sizes and times.
 func (r *ProbeRun) fingerprint(half int) string {
 	h, o := sha256.New(), r.o
+	fmt.Fprintln(h, "NaN is unread") // before that, other images stood in
 	fmt.Fprintln(h, r.encoder.Model.Name, o.Layer, o.Pool, o.Towers, o.ImageSize, o.View, r.encoder.Options.Data.Views, r.encoder.Options.Data.ViewMean,
 		r.encoder.Options.Data.ViewStd, r.encoder.decoder.Name(), r.encoder.Options.Net.Direct, r.encoder.Options.Net.Stem)
 	hashTensors(h, r.encoder)

@@ -37,7 +37,7 @@ func probeFlags() []probeFlag {
 		{name: "augment", group: "Data", help: "train on random crops; --augment=false takes the evaluation crop", origin: ours, def: "true", value: func(o *ProbeOptions) any { return &o.Augment }},
 		{name: "cache_features", group: "Data", help: "compute every feature once, into a memory-mapped file beside the results; needs --augment=false", origin: ours, def: "false", value: func(o *ProbeOptions) any { return &o.Cache }},
 		{name: "decoder", group: "Data", help: "JPEG decoder", origin: ours, def: "auto", choices: []string{"auto", "turbo", "go"}, value: func(o *ProbeOptions) any { return &o.Decoder }},
-		{name: "bad_samples", group: "Data", help: "largest share of unreadable images, each replaced by another; more end the run", origin: ours, def: "0.001", value: func(o *ProbeOptions) any { return &o.BadSamples }},
+		{name: "bad_samples", group: "Data", help: "largest share of unreadable images, which are left out; more end the run", origin: ours, def: "0.001", value: func(o *ProbeOptions) any { return &o.BadSamples }},
 		{name: "workers", group: "Data", aliases: []string{"num_workers"}, help: "decode workers; 0 takes half the cores", origin: ours, def: "0", value: func(o *ProbeOptions) any { return &o.Workers }},
 
 		{name: "device", group: "Compute", help: "where the encoders run: auto, cpu, cuda or cuda:N", origin: ours, def: "auto", value: func(o *ProbeOptions) any { return &o.Device }},

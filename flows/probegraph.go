@@ -33,9 +33,9 @@ type (
 	probeRows struct {
 		stages.Plan
 		half   int
-		labels []int
+		labels []int // of the images that could be read
 		bad    []stages.Substitution
-		x      []float32 // [B,Dim]
+		x      []float32 // [B,Dim], of which the first len(labels) rows count
 	}
 )
 
@@ -103,8 +103,14 @@ func (r *ProbeRun) render(ctx context.Context, c probeCrops) (probeBatch, error)
 
 func (r *ProbeRun) encode(_ context.Context, b probeBatch) (*probeRows, error) {
 	rows := r.newRows(b.Plan, b.half)
-	rows.labels, rows.bad = append(rows.labels[:0], b.Labels...), b.Bad
+	rows.bad = b.Bad
 	err := r.frozen.Run(rows.x, b.Batch)
+	bad := unread(b.Batch)
+	for i, id := range b.Index {
+		if !bad[id] {
+			rows.add(rows.x[i*r.frozen.Dim:][:r.frozen.Dim], b.Labels[i])
+		}
+	}
 	b.Release()
 	return rows, err
 }
@@ -114,31 +120,40 @@ func (r *ProbeRun) newRows(p stages.Plan, half int) *probeRows {
 	if rows == nil {
 		rows = &probeRows{}
 	}
-	rows.Plan, rows.half, rows.bad = p, half, nil
+	rows.Plan, rows.half, rows.bad, rows.labels = p, half, nil, rows.labels[:0]
 	rows.x = fresh(rows.x, len(p.Index)*r.frozen.Dim)
 	return rows
+}
+
+// add appends an image; its features may lie in x, at their new place or behind it.
+func (p *probeRows) add(features []float32, label int) {
+	copy(p.x[len(p.labels)*len(features):], features)
+	p.labels = append(p.labels, label)
 }
 
 // classify scores a batch, and trains on it when it is of the training half.
 func (r *ProbeRun) classify(_ context.Context, rows *probeRows) (*ProbeStep, error) {
 	s := &ProbeStep{Plan: rows.Plan, Val: rows.half == 1, Samples: len(rows.labels), LR: r.o.rate(rows.Epoch), Bad: rows.bad}
+	x := rows.x[:s.Samples*r.frozen.Dim]
 	var logits []float32
 	var err error
-	if s.Val {
+	switch {
+	case s.Samples == 0: // no image could be read
+	case s.Val:
 		if r.norm != nil {
-			r.norm.Eval(rows.x, r.frozen.Dim)
+			r.norm.Eval(x, r.frozen.Dim)
 		}
-		if logits, err = r.head.Logits(rows.x, s.Samples); err != nil {
+		if logits, err = r.head.Logits(x, s.Samples); err != nil {
 			return nil, err
 		}
 		s.Loss = ops.SoftmaxCrossEntropy(make([]float32, len(logits)), logits, rows.labels, r.head.Classes)
 		s.right = guesses(logits, rows.labels, r.head.Classes)
-	} else {
+	default:
 		if r.norm != nil {
-			r.norm.Train(rows.x, r.frozen.Dim)
+			r.norm.Train(x, r.frozen.Dim)
 		}
 		r.head.LR = s.LR
-		if s.Loss, logits, err = r.head.Step(rows.x, rows.labels); err != nil {
+		if s.Loss, logits, err = r.head.Step(x, rows.labels); err != nil {
 			return nil, fmt.Errorf("step %d: %w", rows.Step, err)
 		}
 	}
@@ -302,7 +317,7 @@ func (r *ProbeRun) Run(ctx context.Context) (*ProbeResult, error) {
 
 func (r *ProbeRun) result() *ProbeResult {
 	p := r.progress
-	return &ProbeResult{Top1: p.BestTop1, Top5: p.BestTop5, Layer: r.o.Layer, Epochs: p.Validated, Best: p.BestEpoch,
+	return &ProbeResult{Top1: p.BestTop1, Top5: p.BestTop5, Layer: r.o.Layer, Epochs: p.Validated, Best: p.BestEpoch, Bad: p.Test.Bad,
 		LastTop1: p.Test.mean(p.Test.Top1), LastTop5: p.Test.mean(p.Test.Top5), TestLoss: p.Test.mean(p.Test.Loss), Model: r.encoder.Model.Name, Classes: r.head.Classes,
 		Features: r.frozen.Dim, Seconds: time.Since(r.begun).Seconds(), Dir: r.Dir}
 }

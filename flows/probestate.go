@@ -43,6 +43,7 @@ type probeProgress struct {
 // probeSums are sums over samples.
 type probeSums struct {
 	Samples int     `json:"samples"`
+	Bad     int     `json:"bad"` // that could not be read, and count in nothing else
 	Loss    float64 `json:"loss"`
 	Top1    float64 `json:"top1"`
 	Top5    float64 `json:"top5"`
@@ -50,7 +51,7 @@ type probeSums struct {
 
 func (s *probeSums) add(p *ProbeStep) {
 	n := float64(p.Samples)
-	s.Samples += p.Samples
+	s.Samples, s.Bad = s.Samples+p.Samples, s.Bad+len(p.Plan.Index)-p.Samples
 	s.Loss, s.Top1, s.Top5 = s.Loss+n*p.Loss, s.Top1+n*p.Top1, s.Top5+n*p.Top5
 }
 

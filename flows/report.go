@@ -279,6 +279,7 @@ func (r *runRecord) probeSection(p *report.Page) {
 		p.Notes = append(p.Notes, "The probe has not come to its end: there is no result.json.")
 		return
 	}
+	noteBad(p, r.probe.Bad)
 	c := report.Confusion{Note: "Validation images of the last epoch.", Classes: r.probe.ClassNames, Counts: r.probe.Confusion}.Most(30)
 	p.Confused = &c
 }

@@ -1,7 +1,10 @@
 package flows_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,6 +100,45 @@ func TestUnreadableHasNoRow(t *testing.T) {
 		t.Errorf("while training: %d and %d rows, %v", m.Train.Len(), m.Val.Len(), err)
 	}
 	named("the monitor", bad)
+}
+
+// A probe neither trains on what stands in for an image that cannot be read nor scores it, whether features are cached or not.
+func TestUnreadableInAProbe(t *testing.T) {
+	data, dir := encoderRun(t, "cmc")
+	for _, half := range []string{"train", "val"} {
+		put(t, filepath.Join(data, half, synth.ClassName(1), "00001.jpg"), []byte("no picture"))
+	}
+	o := smallProbe(t, data, dir)
+	o.Augment = false
+	plain := probe(t, o)
+	record, err := os.ReadFile(filepath.Join(plain.Dir, "result.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result struct{ Confusion [][]int }
+	if err := json.Unmarshal(record, &result); err != nil {
+		t.Fatal(err)
+	}
+	scored := 0
+	for _, found := range slices.Concat(result.Confusion...) {
+		scored += found
+	}
+	if plain.Bad != 1 || scored != 11 {
+		t.Errorf("%d images scored, %d unreadable, want 11 and 1", scored, plain.Bad)
+	}
+	page, err := flows.WriteReport(context.Background(), plain.Dir, flows.ReportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, page, "Images that could not be read and are left out: 1.")
+	o.Cache, o.SavePath = true, t.TempDir()
+	if cached := probe(t, o); cached.Bad != 1 || !bytes.Equal(lastTensors(t, plain.Dir), lastTensors(t, cached.Dir)) {
+		t.Errorf("cached features: %d unreadable, other parameters: %v", cached.Bad, !bytes.Equal(lastTensors(t, plain.Dir), lastTensors(t, cached.Dir)))
+	}
+	o.BatchSize, o.SavePath = 1, t.TempDir() // a batch of nothing else
+	if single := probe(t, o); single.Bad != 1 || math.IsNaN(single.LastTop1+single.TestLoss) {
+		t.Errorf("batches of one image: %+v", single)
+	}
 }
 
 // Labels are positions in the list of classes: halves whose lists differ are scored by nobody.

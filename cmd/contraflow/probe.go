@@ -60,7 +60,7 @@ func newProbe() *cobra.Command {
 			if res.Top5 != nil {
 				top5 = fmt.Sprintf(", top-5 %.4f", *res.Top5)
 			}
-			_, err := fmt.Fprintf(out, "probe of %s layer %d: top-1 %.4f%s in epoch %d of %d\n", res.Model, res.Layer, res.Top1, top5, res.Best, res.Epochs)
+			_, err := fmt.Fprintf(out, "probe of %s layer %d: top-1 %.4f%s in epoch %d of %d%s\n", res.Model, res.Layer, res.Top1, top5, res.Best, res.Epochs, unreadable(res.Bad))
 			return err
 		}
 		if r.Done() {
@@ -73,8 +73,8 @@ func newProbe() *cobra.Command {
 			return tell(res)
 		}
 		r.Stop = stop
-		r.OnBad = func(name, by string, err error) {
-			log.Warn().Str("image", name).Str("instead", by).Msg("could not be read: " + err.Error())
+		r.OnBad = func(name string, err error) {
+			log.Warn().Str("image", name).Msg("left out, since it could not be read: " + err.Error())
 		}
 		if err := r.WriteManifest(os.Args, flows.ProbeSettings(cmd.Flags(), r.Options())); err != nil {
 			return err
