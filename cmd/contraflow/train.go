@@ -102,19 +102,19 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	for _, w := range r.Warnings {
 		log.Warn().Msg(w)
 	}
+	r.Stop = stop
+	r.OnBad(func(name, by string, err error) {
+		log.Warn().Str("image", name).Str("instead", by).Msg("could not be read: " + err.Error())
+	})
 	if r.Done() {
 		return makeUp(ctx, r, o, stop, log)
 	}
-	r.Stop = stop
 	if trace != "" {
 		r.Trace = contraflow.NewTrace(traceSpans)
 	}
 	if classes := r.Classes(); len(classes) == 1 {
 		log.Warn().Msgf("the data has one class, %q: training needs none, but kNN and probes will have nothing to tell apart", classes[0])
 	}
-	r.OnBad(func(name, by string, err error) {
-		log.Warn().Str("image", name).Str("instead", by).Msg("could not be read: " + err.Error())
-	})
 	r.OnSkip = func(_ int, why string) { log.Warn().Msg(why) }
 	if err := r.WriteManifest(os.Args, settings); err != nil {
 		return err
@@ -184,7 +184,6 @@ func makeUp(ctx context.Context, r *flows.Run, o flows.Options, stop <-chan stru
 		log.Info().Str("run", r.Dir).Msgf("nothing left to do: the run ended at step %d", r.Start())
 	}
 	if err == nil && score {
-		r.Stop = stop
 		var judge *flows.Judge
 		if judge, err = flows.NewJudge(ctx, r, func(format string, args ...any) { log.Info().Msgf(format, args...) }); err == nil {
 			err = judge.Finish(ctx, nil)
