@@ -69,7 +69,7 @@ func (s StepBench) Check() error {
 
 // measured refuses a flow without a bank, or without a name.
 func measured(flag, flow string) error {
-	if !strings.Contains(" "+contrasts+" ", " "+flow+" ") || flow == "" {
+	if !slices.Contains(strings.Fields(contrasts), flow) {
 		return fmt.Errorf("--%s %q: choose cmc, moco or insdis", flag, flow)
 	}
 	return nil

@@ -72,9 +72,10 @@ func isCheckpoint(path string) bool {
 	})
 }
 
-// WriteState writes s to path in the format of its ending; a path without one becomes a run folder with one checkpoint,
-// and must be new or empty, since what is in it may be another run, and in nobody's use: that is checkpoint.ErrInUse. A file appears under its name only when it is complete. A .pth is what the reference's scripts load; plain
-// writes its options as a dict, for torch.load(weights_only=True).
+// WriteState writes s to path in the format of its ending. A path without one becomes a run folder with one checkpoint: it must be new
+// or empty, since what is in it may be another run, and in nobody's use, or the error matches checkpoint.ErrInUse. A file appears
+// under its name only when it is complete. A .pth is what the reference's scripts load; plain writes its options as a dict, for
+// torch.load(weights_only=True).
 func WriteState(path string, s *checkpoint.State, plain bool) error {
 	ending := strings.ToLower(filepath.Ext(path))
 	if info, err := os.Stat(path); ending == "" || err == nil && info.IsDir() {

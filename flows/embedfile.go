@@ -48,8 +48,8 @@ func (o EmbedOptions) Check() error {
 	return nil
 }
 
-// EmbedFile writes the features of one half of a data set, in its order, with index and label. An image that cannot be read has no row. Maps are flattened in C,H,W order,
-// the towers one after the other.
+// EmbedFile writes the features of one half of a data set, in its order, with index and label. An image that cannot be read has no
+// row. Maps are flattened in C,H,W order, the towers one after the other.
 func EmbedFile(ctx context.Context, o EmbedOptions) (*EmbedResult, error) {
 	if err := o.Check(); err != nil {
 		return nil, err

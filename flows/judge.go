@@ -73,10 +73,8 @@ func NewJudge(ctx context.Context, r *Run, say func(format string, args ...any))
 	}
 	r.objective = &watchedObjective{r.objective, j.watch}
 	if r.o.Run.KNNEvery > 0 {
-		if err := j.monitorKNN(); err != nil {
-			if !j.stopped(ctx) {
-				return nil, errors.Join(err, j.close())
-			}
+		if err := j.monitorKNN(); err != nil && !j.stopped(ctx) {
+			return nil, errors.Join(err, j.close())
 		}
 	}
 	j.begun = time.Now()

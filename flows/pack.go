@@ -54,8 +54,6 @@ func (o PackOptions) Check() error {
 		return fmt.Errorf("--quality %d: must be in [1,100]", o.Quality)
 	case o.ShardMB < 1:
 		return fmt.Errorf("--shard_mb %d: must be at least 1", o.ShardMB)
-	case o.Workers < 0:
-		return fmt.Errorf("--workers %d: must be 0 (one a core) or more", o.Workers)
 	case !(o.BadSamples >= 0 && o.BadSamples <= 1):
 		return fmt.Errorf("--bad_samples %v: must be in [0,1]", o.BadSamples)
 	}

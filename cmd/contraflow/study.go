@@ -27,8 +27,8 @@ func newStudyOf(name, about string) *cobra.Command {
 			"each claim. A second call trains only what is missing. See docs/studies.md.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.Epochs < 0 || o.Layer < 1 || o.Threads < 0 {
-				return usagef("--epochs %d, --layer %d, --threads %d: layer must be at least 1, the others 0 or more", o.Epochs, o.Layer, o.Threads)
+			if o.Epochs < 0 || o.Layer < 1 {
+				return usagef("--epochs %d, --layer %d: epochs must be 0 or more, layer at least 1", o.Epochs, o.Layer)
 			}
 			if err := o.Check(name); err != nil {
 				return usageError{err}
