@@ -58,10 +58,10 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 	d := demoData(o.Run.Seed)
 	o.Data.Folder = filepath.Join(out, "data-seed"+strconv.Itoa(o.Run.Seed))
 	o.Run.ModelPath = out
-	judging, cancel := until(ctx, stop) // what is not training ends at once when told to stop
+	judging, cancel := Until(ctx, stop) // what is not training ends at once when told to stop
 	defer cancel()
 	stopped := func(err error) error {
-		if judging.Err() != nil && ctx.Err() == nil {
+		if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 			return errors.New("stopped before the first step: there is nothing to save")
 		}
 		return err
@@ -126,23 +126,10 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 		res.EncodeBusy = stats.Share(st)
 	}
 	res.Report, err = WriteReport(judging, r.Dir, ReportOptions{Images: d.Classes * max(d.PerClass, d.ValPerClass), Threads: o.Net.Threads})
-	if err != nil && judging.Err() != nil && ctx.Err() == nil {
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 		return nil, ErrStopped
 	}
 	return res, err
-}
-
-// until is ctx that also ends when stop is closed.
-func until(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
 }
 
 // demoSettings lists the options of the demonstration and says which it sets.

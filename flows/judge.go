@@ -56,16 +56,7 @@ type KNNScore struct {
 // scored at once, unless the run is told to stop meanwhile: Train then saves a checkpoint and returns ErrStopped.
 func NewJudge(ctx context.Context, r *Run, say func(format string, args ...any)) (*Judge, error) {
 	j := &Judge{run: r, Say: say, last: KNNScore{Step: -1}}
-	j.judging, j.cancel = context.WithCancel(ctx)
-	if r.Stop != nil {
-		go func() {
-			select {
-			case <-r.Stop:
-				j.cancel()
-			case <-j.judging.Done():
-			}
-		}()
-	}
+	j.judging, j.cancel = Until(ctx, r.Stop)
 	var err error
 	if j.watch, err = openLines(filepath.Join(r.Dir, similaritiesFile), r.Start()); err != nil {
 		j.cancel()

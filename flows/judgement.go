@@ -71,7 +71,7 @@ func (r *runRecord) encoderSection(ctx context.Context, p *report.Page, o Report
 	g, err := newGallery(ctx, e, folder, o.Images)
 	if err != nil {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return ctx.Err()
 		}
 		if o.DataFolder != "" { // a page without what was asked for must not take the place of a good one
 			return err
@@ -131,7 +131,7 @@ func (g *gallery) maps(ctx context.Context, p *report.Page) error {
 	p.Maps = append(p.Maps, report.Scatter{Title: "Principal components", Note: "Validation features on their first two." + note, Points: pca, Labels: labels, Classes: classes})
 	tsne, err := report.TSNE(ctx, rows, g.val.Dim, 30)
 	if err != nil {
-		return context.Cause(ctx)
+		return ctx.Err()
 	}
 	p.Maps = append(p.Maps, report.Scatter{Title: "t-SNE", Note: "Near images stay near; distances between groups mean little. Perplexity 30." + note, Points: tsne, Labels: labels, Classes: classes})
 	return nil
@@ -203,7 +203,7 @@ func (g *gallery) retrieval(ctx context.Context, n, k int) ([]report.Query, erro
 		}
 		out = append(out, q)
 	}
-	return out, context.Cause(ctx)
+	return out, ctx.Err()
 }
 
 // nearest are the k training rows most similar to one row of features.

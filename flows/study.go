@@ -176,10 +176,10 @@ func RunStudy(ctx context.Context, name string, o StudyOptions) (*StudyResult, e
 	if err := o.Check(name); err != nil {
 		return nil, err
 	}
-	now, cancel := until(ctx, o.Stop) // what is not training ends at once when told to stop
+	now, cancel := Until(ctx, o.Stop) // what is not training ends at once when told to stop
 	defer cancel()
 	stopped := func(err error) error {
-		if now.Err() != nil && ctx.Err() == nil {
+		if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 			return ErrStopped
 		}
 		return err

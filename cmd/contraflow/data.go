@@ -67,7 +67,7 @@ func newDataStats() *cobra.Command {
 			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
-			ctx, cancel := contextUntil(ctx, stop)
+			ctx, cancel := flows.Until(ctx, stop)
 			defer cancel()
 			s, err := flows.DataStats(ctx, folder, view, decoder, limit)
 			if err != nil {

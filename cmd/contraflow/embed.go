@@ -27,7 +27,7 @@ func newEmbed() *cobra.Command {
 			o.OnBad = leftOut(logger(cmd.ErrOrStderr(), false))
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
-			ctx, cancel := contextUntil(ctx, stop)
+			ctx, cancel := flows.Until(ctx, stop)
 			defer cancel()
 			res, err := flows.EmbedFile(ctx, o)
 			if err != nil {

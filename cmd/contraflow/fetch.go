@@ -31,7 +31,7 @@ func newDataFetch() *cobra.Command {
 			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
-			ctx, cancel := contextUntil(ctx, stop)
+			ctx, cancel := flows.Until(ctx, stop)
 			defer cancel()
 			if !quiet && term.IsTerminal(int(os.Stderr.Fd())) {
 				var bar *progressbar.ProgressBar

@@ -27,7 +27,7 @@ func newKNN() *cobra.Command {
 			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
-			ctx, cancel := contextUntil(ctx, stop)
+			ctx, cancel := flows.Until(ctx, stop)
 			defer cancel()
 			with.OnBad = leftOut(logger(cmd.ErrOrStderr(), false))
 			s, err := flows.ScoreKNN(ctx, model, folder, k, with)

@@ -24,7 +24,7 @@ func newDataPack() *cobra.Command {
 			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
-			ctx, cancel := contextUntil(ctx, stop)
+			ctx, cancel := flows.Until(ctx, stop)
 			defer cancel()
 			log := logger(cmd.ErrOrStderr(), false)
 			r, err := flows.Pack(ctx, o, func(format string, args ...any) { log.Warn().Msgf(format, args...) })
@@ -75,7 +75,7 @@ func newDataVerify() *cobra.Command {
 			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
-			ctx, cancel := contextUntil(ctx, stop)
+			ctx, cancel := flows.Until(ctx, stop)
 			defer cancel()
 			out := cmd.OutOrStdout()
 			r, err := flows.Verify(ctx, folder, classes, decoder, splits, workers, func(b flows.BadImage) {

@@ -32,7 +32,7 @@ func newPreviewMethod(method string) *cobra.Command {
 		o.Data.Rank, o.Data.Ranks = rank, ranks
 		ctx, stop, done := stopper(cmd.Context())
 		defer done()
-		ctx, cancel := contextUntil(ctx, stop)
+		ctx, cancel := flows.Until(ctx, stop)
 		defer cancel()
 		img, err := flows.Preview(ctx, o, step, samples)
 		if err != nil {

@@ -52,7 +52,7 @@ func newProfileMethod(method, short string) *cobra.Command {
 		p.Say = func(format string, args ...any) { log.Info().Msgf(format, args...) }
 		ctx, stop, done := stopper(cmd.Context())
 		defer done()
-		ctx, cancel := contextUntil(ctx, stop)
+		ctx, cancel := flows.Until(ctx, stop)
 		defer cancel()
 		res, err := flows.ProfileRun(ctx, o, p)
 		if err != nil {

@@ -21,7 +21,7 @@ func newReport() *cobra.Command {
 			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
-			ctx, cancel := contextUntil(ctx, stop)
+			ctx, cancel := flows.Until(ctx, stop)
 			defer cancel()
 			o.OnBad = leftOut(logger(cmd.ErrOrStderr(), false))
 			path, err := flows.WriteReport(ctx, args[0], o)

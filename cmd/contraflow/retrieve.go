@@ -29,7 +29,7 @@ func newRetrieve() *cobra.Command {
 			o.OnBad = leftOut(logger(cmd.ErrOrStderr(), false))
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
-			ctx, cancel := contextUntil(ctx, stop)
+			ctx, cancel := flows.Until(ctx, stop)
 			defer cancel()
 			found, err := flows.Retrieve(ctx, o)
 			if err != nil {

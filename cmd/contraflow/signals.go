@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -42,19 +41,6 @@ func stopper(ctx context.Context) (_ context.Context, stop <-chan struct{}, done
 			cancel()
 		})
 	}
-}
-
-// contextUntil is ctx that also ends when stop is closed, for what has nothing to save, or no more.
-func contextUntil(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	go func() {
-		select {
-		case <-stop:
-			cancel(errors.New("interrupted"))
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() { cancel(nil) }
 }
 
 // tellStopped prints how a run that was told to stop goes on.

@@ -200,10 +200,10 @@ func makeUp(ctx context.Context, r *flows.Run, o flows.Options, stop <-chan stru
 
 // report writes the report of a run that is saved. Told to stop it is left out, for the run to make up for.
 func report(ctx context.Context, dir string, o flows.Options, stop <-chan struct{}, log zerolog.Logger) error {
-	until, cancel := contextUntil(ctx, stop)
+	until, cancel := flows.Until(ctx, stop)
 	defer cancel()
 	path, err := flows.WriteReport(until, dir, flows.ReportOptions{Images: flows.DefaultReport.Images, Threads: o.Net.Threads, OnBad: leftOut(log)})
-	if err != nil && until.Err() != nil && ctx.Err() == nil {
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 		return flows.ErrStopped
 	}
 	if err == nil {
