@@ -176,6 +176,27 @@ func TestReadersStop(t *testing.T) {
 	}
 }
 
+// A study that is stopped exits with 75 and says how it goes on.
+func TestStudyStops(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "study", "losses", "--out", t.TempDir())
+	cmd.Env = append(os.Environ(), "CONTRAFLOW_TEST_MAIN=1")
+	out := &output{want: "drawing", seen: make(chan struct{})}
+	cmd.Stderr = out
+	ended := started(t, cmd)
+	select {
+	case <-out.seen:
+	case <-ended:
+		t.Fatal(&out.text)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if code := cmd.ProcessState.ExitCode(); code != 75 || !strings.Contains(out.text.String(), "the same command goes on") {
+		t.Errorf("exit %d: %s", code, &out.text)
+	}
+}
+
 // A run whose output nobody reads any more stops as if told to: with a checkpoint.
 func TestUnreadRunStops(t *testing.T) {
 	dir := t.TempDir()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,9 @@ func newStudyOf(name, about string) *cobra.Command {
 			w := cmd.ErrOrStderr()
 			o.Say = func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 			res, err := flows.RunStudy(ctx, name, o)
+			if errors.Is(err, flows.ErrStopped) {
+				o.Say("stopped; the same command goes on")
+			}
 			if err != nil {
 				return err
 			}
