@@ -166,6 +166,32 @@ func TestProbeKilledAtItsEnd(t *testing.T) {
 	}
 }
 
+// A probe that is told to stop while it computes features does so at once, with a checkpoint.
+func TestProbeStopsComputingFeatures(t *testing.T) {
+	data, dir := encoderRun(t, "cmc")
+	o := smallProbe(t, data, dir)
+	o.Augment, o.Cache = false, true
+	want := probe(t, o)
+	o.SavePath, o.Resume = t.TempDir(), "auto"
+	r, err := flows.PrepareProbe(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	close(stop)
+	r.Stop = stop
+	_, stopped := r.Run(context.Background())
+	if err := r.Close(); err != nil || !errors.Is(stopped, flows.ErrStopped) {
+		t.Fatal(stopped, err)
+	}
+	if features, err := filepath.Glob(filepath.Join(o.SavePath, "features", "*.npy")); err != nil || len(features) > 0 {
+		t.Errorf("it computed %v, %v", features, err)
+	}
+	if got := probe(t, o); !bytes.Equal(lastTensors(t, want.Dir), lastTensors(t, got.Dir)) {
+		t.Error("other parameters")
+	}
+}
+
 // probeLines is metrics.jsonl without times.
 func probeLines(t *testing.T, dir string) []string {
 	t.Helper()

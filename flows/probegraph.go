@@ -272,11 +272,13 @@ func (r *ProbeRun) Done() bool {
 // Run trains and validates to the end, and saves the last state. After Stop it returns ErrStopped beside the result so far. Of a
 // probe that is Done it writes nothing.
 func (r *ProbeRun) Run(ctx context.Context) (*ProbeResult, error) {
+	r.begun = time.Now()
 	if r.Done() {
-		r.begun = time.Now()
 		return r.result(), nil
 	}
-	if err := r.start(ctx); err != nil {
+	if err := r.start(ctx); err == ErrStopped {
+		return r.saveLast()
+	} else if err != nil {
 		return nil, err
 	}
 	g := r.graph
@@ -300,6 +302,11 @@ func (r *ProbeRun) Run(ctx context.Context) (*ProbeResult, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.saveLast()
+}
+
+// saveLast saves the present state, and the result of a probe that is Done; of others it returns ErrStopped.
+func (r *ProbeRun) saveLast() (*ProbeResult, error) {
 	state, err := r.headState()
 	if err != nil {
 		return nil, err

@@ -242,10 +242,16 @@ func (r *ProbeRun) restore(s *checkpoint.State) error {
 	return r.head.Restore(h)
 }
 
-// start opens what a run writes to, and computes cached features.
+// start opens what a run writes to, and computes cached features, unless it is told to stop meanwhile: that is ErrStopped.
 func (r *ProbeRun) start(ctx context.Context) (err error) {
 	if r.o.Cache && r.cached[0] == nil {
-		if err := r.openCache(ctx); err != nil {
+		until, cancel := Until(ctx, r.Stop)
+		defer cancel()
+		err := r.openCache(until)
+		if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+			return ErrStopped
+		}
+		if err != nil {
 			return err
 		}
 	}
