@@ -171,12 +171,13 @@ func (j *Judge) Finish(ctx context.Context, trainErr error) error {
 }
 
 func (j *Judge) finalScore(ctx context.Context, end int) error {
-	defer context.AfterFunc(ctx, j.cancel)()
-	err := j.judging.Err()
+	judging, cancel := Until(ctx, j.run.Stop)
+	defer cancel()
+	err := judging.Err() // then there may be no monitor
 	if err == nil {
-		err = j.score(j.judging, end-1, (end+j.run.sampler.PerEpoch()-1)/j.run.sampler.PerEpoch())
+		err = j.score(judging, end-1, (end+j.run.sampler.PerEpoch()-1)/j.run.sampler.PerEpoch())
 	}
-	if err != nil && j.stopped(ctx) {
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 		return ErrStopped
 	}
 	return err
