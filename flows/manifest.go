@@ -1,8 +1,6 @@
 package flows
 
 import (
-	"encoding/json"
-	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -74,15 +72,7 @@ func (r *Run) WriteManifest(command []string, settings map[string]Setting) error
 	m := Manifest{Version: Version(), Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(),
 		Method: r.o.Method, Device: r.net.device.Name(), Decoder: r.decoder.Name(), Format: stages.Format(r.data), Images: r.data.Len(),
 		Classes: len(r.data.Classes()), Data: r.fingerprint, Command: command, Start: r.sampler.Start, Settings: settings}
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(r.Dir, "run.json")
-	if err := os.WriteFile(path+".tmp", append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(path+".tmp", path)
+	return writeJSON(filepath.Join(r.Dir, "run.json"), m)
 }
 
 // Version is the module's version and the commit it was built from, as far as the build knows them.

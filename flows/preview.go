@@ -2,11 +2,10 @@ package flows
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"image"
 	"image/png"
-	"os"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -54,18 +53,7 @@ func CheckPNG(out string) error {
 
 // WritePNG writes a picture whole or not at all.
 func WritePNG(path string, img image.Image) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".preview-*")
-	if err != nil {
-		return err
-	}
-	err = errors.Join(png.Encode(f, img), f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	return replaceFile(path, func(w io.Writer) error { return png.Encode(w, img) })
 }
 
 // preview is one batch, cut down to a few samples.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"image/png"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -129,7 +127,7 @@ func Retrieve(ctx context.Context, o RetrieveOptions) ([]Retrieved, error) {
 		}
 	}
 	picture := report.Grid(rows)
-	return out, replaceFile(o.Out, func(w io.Writer) error { return png.Encode(w, picture) })
+	return out, WritePNG(o.Out, picture)
 }
 
 // files embeds image files and passes each on.

@@ -367,11 +367,7 @@ func (v Variant) probe(ctx context.Context, o StudyOptions, dir string, steps, s
 		had.Top1[j.Column] = res.LastTop1
 		os.RemoveAll(res.Dir) // features and heads; the encoder stays
 	}
-	text, err := json.Marshal(had)
-	if err == nil {
-		err = os.WriteFile(file, append(text, '\n'), 0o644)
-	}
-	return had.Top1, err
+	return had.Top1, writeJSON(file, had)
 }
 
 // spreadOf is the mean and the sample deviation of some accuracies.

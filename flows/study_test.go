@@ -85,8 +85,15 @@ func TestStudies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	result, err := os.Stat(filepath.Join(o.Out, "losses.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := flows.RunStudy(context.Background(), "losses", o); err != nil {
 		t.Fatal(err)
+	}
+	if again, err := os.Stat(filepath.Join(o.Out, "losses.json")); err != nil || os.SameFile(again, result) {
+		t.Errorf("the earlier result was written over, not replaced: %v", err)
 	}
 	if after, err := os.Stat(checkpoint); err != nil || !after.ModTime().Equal(before.ModTime()) {
 		t.Errorf("a finished run was trained again: %v", err)

@@ -1,9 +1,8 @@
 package flows
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -47,20 +46,16 @@ func (r *StudyResult) Markdown() string {
 
 // write keeps the result in a folder.
 func (r *StudyResult) write(dir string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	files := map[string][]byte{r.Study + ".json": append(text, '\n'), r.Study + ".md": []byte(r.Markdown())}
+	files := map[string]string{r.Study + ".md": r.Markdown()}
 	if r.Study == "views" {
-		files["views.svg"] = []byte(r.plot().SVG())
+		files["views.svg"] = string(r.plot().SVG())
 	}
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+		if err := replaceFile(filepath.Join(dir, name), func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
 			return err
 		}
 	}
-	return nil
+	return writeJSON(filepath.Join(dir, r.Study+".json"), r)
 }
 
 // plot draws each view's accuracy against the number of views. Of several runs with as many, the first that has the view
