@@ -3,6 +3,7 @@ package flows_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -189,6 +190,35 @@ func TestProbeStopsComputingFeatures(t *testing.T) {
 	}
 	if got := probe(t, o); !bytes.Equal(lastTensors(t, want.Dir), lastTensors(t, got.Dir)) {
 		t.Error("other parameters")
+	}
+}
+
+// An encoder whose weights are NaN is named, and not a data set whose images could not be read.
+func TestProbeOfNaN(t *testing.T) {
+	data, dir := encoderRun(t, "cmc")
+	file := filepath.Join(t.TempDir(), "encoder.safetensors")
+	if err := flows.Convert(dir, file, false); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw = bytes.ReplaceAll(raw, []byte("crc32c:"), []byte("no sum:")) // as in files of others
+	for i := 8 + int(binary.LittleEndian.Uint64(raw)); i < len(raw); i++ {
+		raw[i] = 0xff
+	}
+	if err := os.WriteFile(file, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	broken := filepath.Join(t.TempDir(), "run")
+	if err := flows.Convert(file, broken, false); err != nil {
+		t.Fatal(err)
+	}
+	o := smallProbe(t, data, broken)
+	o.Augment, o.Cache = false, true
+	if _, err := flows.Probe(context.Background(), o); err == nil || !strings.Contains(err.Error(), ".jpg are NaN: the encoder's weights are no use") {
+		t.Error(err)
 	}
 }
 

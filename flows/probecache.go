@@ -59,16 +59,22 @@ func (r *ProbeRun) fillCache(ctx context.Context, half int, path string) (*featu
 	crops := contraflow.Step(plans, "decode", r.decode, contraflow.Workers(decodeWorkers(r.o.Workers)))
 	batches := contraflow.Step(crops, "views", r.render)
 	contraflow.Each(batches, "encode", func(_ context.Context, b probeBatch) error {
+		defer b.Release()
 		rows := m.Values()[b.Index[0]*m.D:][:len(b.Index)*m.D]
-		err := r.frozen.Run(rows, b.Batch)
+		if err := r.frozen.Run(rows, b.Batch); err != nil {
+			return err
+		}
 		bad := unread(b.Batch)
 		for i, id := range b.Index {
-			if bad[id] {
-				rows[i*m.D] = float32(math.NaN())
+			first := &rows[i*m.D]
+			switch {
+			case bad[id]:
+				*first = float32(math.NaN())
+			case *first != *first:
+				return fmt.Errorf("the features of %s are NaN: the encoder's weights are no use", r.halves[half].data.Name(id))
 			}
 		}
-		b.Release()
-		return err
+		return nil
 	})
 	if err := g.Run(ctx); err != nil {
 		return nil, errors.Join(err, m.Close())
