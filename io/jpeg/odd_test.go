@@ -265,3 +265,61 @@ func TestOddPNG(t *testing.T) {
 		}
 	}
 }
+
+// Where restart markers are lost, moved or damaged, libjpeg and the own decoder find their place again alike. A letter is a segment of two
+// equal blocks, a capital one that ends within the second. Of a missing segment, -, the first block is what zeros decode to and the second is
+// 128, as are both, '.', when the segment before ended early.
+func TestRestarts(t *testing.T) {
+	head := []byte("\xff\xd8\xff\xdb\x00\x43\x00" + strings.Repeat("\x08", 64) + // a sample is 128 more than its block's first coefficient
+		"\xff\xc0\x00\x0b\x08\x00\x08\x00\xa0\x01\x01\x11\x00" + // 160×8
+		"\xff\xdd\x00\x04\x00\x02" +
+		"\xff\xc4\x00\x15\x00\x01\x01" + strings.Repeat("\x00", 14) + "\x05\x00" + // 0: five bits follow, 10: the same again
+		"\xff\xc4\x00\x14\x10\x01" + strings.Repeat("\x00", 15) + "\x00" + // 0: nothing else in the block
+		"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00")
+	for name, c := range map[string][2]string{
+		"in order":       {"a0b1c2d3e4f5g6h7i0j", "abcdefghij"},
+		"one lost":       {"a0b1c3e4f5g6h7i0j", "abc-efghij"},
+		"two lost":       {"a0b1c4f5g6h7i0j", "abc-.fghij"},
+		"three lost":     {"a0b1c5g6h7i0j", "abcghij-.."},
+		"one twice":      {"a0b1c2d2d3e4f5g6h7i0j", "abcdefghij"},
+		"an older one":   {"a0b1c2d1c3e4f5g6h7i0j", "abcdefghij"},
+		"another marker": {"a0b1cxd3e4f5g6h7i0j", "abc-efghij"},
+		"an early end":   {"a0b1C3e4f5g6h7i0j", "abc.efghij"},
+		"none behind":    {"a0b1c", "abc-......"},
+	} {
+		data := head
+		for _, b := range []byte(c[0]) {
+			bits := (b|0x20-'a')*3 + 1
+			switch {
+			case b == 'x':
+				data = join(data, []byte{0xff, 1})
+			case b < 'A':
+				data = join(data, []byte{0xff, 0xd0 + b - '0'})
+			case b < 'a':
+				data = join(data, []byte{bits<<2 | 1})
+			default:
+				data = join(data, []byte{bits<<2 | 1, 0x3f})
+			}
+		}
+		var want []byte
+		for _, b := range []byte(c[1]) {
+			bits := (b-'a')*3 + 1
+			v := [2]byte{128 + bits, 128 + bits}
+			switch {
+			case b == '-':
+				v = [2]byte{128 - 31, 128}
+			case b == '.':
+				v = [2]byte{128, 128}
+			case bits < 16:
+				v = [2]byte{128 - 31 + bits, 128 - 31 + bits}
+			}
+			want = join(want, bytes.Repeat(v[:1], 24), bytes.Repeat(v[1:], 24))
+		}
+		for _, d := range decoders(t) {
+			var p pixel.Picture
+			if err := d.Decode(&p, join(data, end)); err != nil || !bytes.Equal(p.Pix, bytes.Repeat(want, 8)) {
+				t.Errorf("%s by %s: %v, got %d", name, d.Name(), err, p.Row(0))
+			}
+		}
+	}
+}

@@ -196,12 +196,12 @@ func (r *reader) entropy(s scan, final bool) error {
 	for my := range stop {
 		for mx := range mcusX {
 			if left == 0 {
-				if my+mx > 0 {
-					r.nextSegment()
-				} else {
+				if my+mx == 0 {
 					r.pos += r.bits.open(r.data[r.pos:])
+				} else if r.nextSegment((my*mcusX+mx)/segment - 1) {
+					starved = false // without a segment it stays: libjpeg then goes on with grey at once
 				}
-				starved, r.eobRun, left = false, 0, segment
+				r.eobRun, left = 0, segment
 				for _, c := range s.comps {
 					c.dcLast = 0
 				}
@@ -235,14 +235,24 @@ func (r *reader) entropy(s scan, final bool) error {
 	return nil
 }
 
-// nextSegment goes on after a restart marker. A file that lacks it has ended here.
-func (r *reader) nextSegment() {
-	if len(r.data)-r.pos >= 2 && r.data[r.pos+1] >= markRST0 && r.data[r.pos+1] <= markRST7 {
+// nextSegment goes on behind the restart marker with a number, counted from 0, and says whether there is a segment. Where another marker
+// stands, it does as jpeg_resync_to_restart of libjpeg: one of the two before and those that are none are passed over with what follows
+// them, one of the next two and the end are left for their turn, and the others are taken for the right one.
+func (r *reader) nextSegment(number int) bool {
+	for len(r.data)-r.pos >= 2 {
+		m := int(r.data[r.pos+1])
+		ahead, restart := (m-markRST0-number)&7, m >= markRST0 && m <= markRST7
+		if m >= markSOF0 && (!restart || ahead == 1 || ahead == 2) {
+			break
+		}
 		r.pos += 2
 		r.pos += r.bits.open(r.data[r.pos:])
-		return
+		if restart && ahead < 6 {
+			return true
+		}
 	}
 	r.bits.open(nil)
+	return false
 }
 
 // sequential reads one block of a baseline scan and, when it is wanted, transforms it into its plane.
