@@ -41,7 +41,7 @@ const record = 20 * 512
 // like the mark, and all samples behind it would be missing.
 func padding(r io.ReaderAt, at, n int64) error {
 	rest := make([]byte, min(n-at, record))
-	if _, err := r.ReadAt(rest, at); err != nil {
+	if _, err := io.ReadFull(io.NewSectionReader(r, at, n-at), rest); err != nil {
 		return err
 	}
 	if len(bytes.Trim(rest, "\x00")) > 0 || len(rest) == record {
