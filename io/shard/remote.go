@@ -135,7 +135,8 @@ func again(ctx context.Context, met bool, f func(context.Context) error) error {
 		case errors.Is(err, errRefused):
 			return unwrapRefused(err)
 		case try >= tries && (!met || time.Since(began) >= patience):
-			return fmt.Errorf("%w (%d attempts in %v)", err, try, time.Since(began).Round(time.Second))
+			// As text: what ended or timed out there is an attempt, not the shard, and not the run.
+			return fmt.Errorf("%v (%d attempts in %v)", err, try, time.Since(began).Round(time.Second))
 		}
 		select {
 		case <-ctx.Done():
@@ -212,8 +213,8 @@ func (r *remote) ask(ctx context.Context, p []byte, at int64) error {
 	if at+int64(len(p)) > total {
 		return refused("%w", io.ErrUnexpectedEOF)
 	}
-	if n, err := io.ReadFull(resp.Body, p); err != nil { // as text: an end here is not the end of the shard
-		return fmt.Errorf("the answer breaks off after %d of %d bytes: %v", n, len(p), err)
+	if n, err := io.ReadFull(resp.Body, p); err != nil {
+		return fmt.Errorf("the answer breaks off after %d of %d bytes: %w", n, len(p), err)
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ type host struct {
 	whole    bool
 	status   atomic.Int32
 	torn     atomic.Bool  // bodies break off
+	cut      atomic.Bool  // answers break off in their header
 	down     atomic.Int64 // requests that fail before the others do not
 }
 
@@ -50,6 +51,15 @@ func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if h.down.Add(-1) >= 0 {
 		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if h.cut.Load() {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		c.Write([]byte("HTTP/1.1 206 Partial Content\r\n"))
+		c.Close()
 		return
 	}
 	if h.torn.Load() {
@@ -215,6 +225,9 @@ func TestRemoteOutage(t *testing.T) {
 		t.Errorf("opening: got %v", err)
 	}
 	h.torn.Store(false)
+	h.cut.Store(true)
+	gone("a header that breaks off", true)
+	h.cut.Store(false)
 	os.Truncate(filepath.Join(h.dir, "train-000000.tar"), 300)
 	s = open(t, url+"/data", "train")
 	gone("a truncated shard", false)
