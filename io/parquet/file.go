@@ -252,8 +252,9 @@ func values(c pq.ColumnChunk, see func(pq.Value) error) error {
 	}
 }
 
-// maxPage bounds a decompressed page.
-const maxPage = 1 << 30
+// maxPage bounds a decompressed page. One of more than freePage is at most maxGrowth times what is stored: the reader reserves what the header
+// promises, for every worker.
+const maxPage, freePage, maxGrowth = 1 << 30, 16 << 20, 100
 
 // indexPages walks the page headers of a column chunk and gives it an index of them: without one, which few writers leave, each read would
 // start at the head of the row group. Pages that leave the chunk, or promise too much, are refused. It counts the nulls that headers tell of.
@@ -289,7 +290,7 @@ func indexPages(r io.ReaderAt, size int64, p *pq.File, group, column int) (nulls
 		if h.CompressedPageSize < 0 || next > end {
 			return 0, fmt.Errorf("page at byte %d: its %d bytes leave the column", at, h.CompressedPageSize)
 		}
-		if h.UncompressedPageSize < 0 || h.UncompressedPageSize > maxPage {
+		if n := h.UncompressedPageSize; n < 0 || n > maxPage || n > freePage && n/maxGrowth > h.CompressedPageSize {
 			return 0, fmt.Errorf("page at byte %d: %d bytes decompressed: taken for a decompression bomb", at, h.UncompressedPageSize)
 		}
 		count, null, ok := valuesOf(h)
