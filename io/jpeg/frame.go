@@ -9,18 +9,22 @@ import (
 
 // The markers that are told apart.
 const (
+	markTEM  = 0x01
 	markSOF0 = 0xc0 // baseline
 	markSOF2 = 0xc2 // progressive
 	markDHT  = 0xc4
+	markDAC  = 0xcc
 	markRST0 = 0xd0
 	markRST7 = 0xd7
 	markSOI  = 0xd8
 	markEOI  = 0xd9
 	markSOS  = 0xda
 	markDQT  = 0xdb
+	markDNL  = 0xdc
 	markDRI  = 0xdd
 	markAPP0 = 0xe0
 	markAPPe = 0xee
+	markCOM  = 0xfe
 )
 
 var (
@@ -58,8 +62,8 @@ type reader struct {
 	quant       [4][64]uint16 // in the order of blocks
 	hasQuant    [4]bool
 	dc, ac      [4]table
-	hasDC       [4]bool
-	hasAC       [4]bool
+	hasDC       [16]bool // a scan may name tables above 3, which there are none of
+	hasAC       [16]bool
 	restart     int // MCUs between restart markers
 	jfif, adobe bool
 	transform   byte // of Adobe's marker
@@ -77,7 +81,7 @@ func (r *reader) reset(data []byte) {
 	r.w, r.h, r.restart = 0, 0, 0
 	r.progressive, r.jfif, r.adobe, r.endless = false, false, false, false
 	r.comps = r.comps[:0]
-	r.hasQuant, r.hasDC, r.hasAC = [4]bool{}, [4]bool{}, [4]bool{}
+	r.hasQuant, r.hasDC, r.hasAC = [4]bool{}, [16]bool{}, [16]bool{}
 }
 
 // marker finds the next marker and its payload.
@@ -136,6 +140,11 @@ func (r *reader) tables(m byte, body []byte) error {
 		if bytes.HasPrefix(body, []byte("Adobe")) && len(body) >= 12 {
 			r.adobe, r.transform = true, body[11]
 		}
+	default:
+		app, restart := m >= markAPP0 && m <= 0xef, m >= markRST0 && m <= markRST7
+		if !app && !restart && m != markTEM && m != markDAC && m != markDNL && m != markCOM {
+			return fmt.Errorf("broken jpeg: a marker %#x", m) // as libjpeg, which thinks of formats to come
+		}
 	}
 	return nil
 }
@@ -176,9 +185,7 @@ func (r *reader) readHuffman(body []byte) error {
 		if class == 1 {
 			t, has = &r.ac[id], &r.hasAC
 		}
-		if err := t.make(body[1:17+n], class == 0); err != nil {
-			return fmt.Errorf("broken jpeg: %w", err)
-		}
+		t.make(body[1:17+n], class == 0)
 		has[id] = true
 		body = body[17+n:]
 	}

@@ -2,7 +2,7 @@ package jpeg
 
 import (
 	"bytes"
-	"errors"
+	"slices"
 )
 
 // lookBits is how many bits the tables look at at once.
@@ -22,17 +22,18 @@ type table struct {
 	offset  [18]int32             // of a length's first symbol in vals, less its first code
 	vals    [256]byte
 	spec    []byte // what it was made of
+	bad     bool   // that is no code: an error of the scans that use it
 }
 
-// make builds the table from a DHT segment's 16 counts and its symbols. With dc set symbols are sizes alone.
-func (t *table) make(spec []byte, dc bool) error {
+// make builds the table from a DHT segment's 16 counts and its symbols, at most 256. With dc set symbols are sizes alone.
+func (t *table) make(spec []byte, dc bool) {
 	if bytes.Equal(t.spec, spec) {
-		return nil
+		return
 	}
-	t.spec = t.spec[:0]
+	t.spec = append(t.spec[:0], spec...)
 	counts, vals := spec[:16], spec[16:]
-	if len(vals) > 256 {
-		return errors.New("a Huffman table with more than 256 symbols")
+	if t.bad = dc && len(vals) > 0 && slices.Max(vals) > 15; t.bad {
+		return
 	}
 	clear(t.values[:])
 	clear(t.symbols[:])
@@ -42,8 +43,8 @@ func (t *table) make(spec []byte, dc bool) error {
 		n := int(counts[l-1])
 		t.offset[l] = int32(at) - code
 		t.most[l] = -1
-		if code+int32(n) > 1<<l {
-			return errors.New("a Huffman table with too many codes")
+		if t.bad = n > 0 && code+int32(n) >= 1<<l; t.bad { // no code is all ones
+			return
 		}
 		for range n {
 			if l <= lookBits {
@@ -57,8 +58,6 @@ func (t *table) make(spec []byte, dc bool) error {
 		code <<= 1
 	}
 	t.most[17] = 1<<31 - 1
-	t.spec = append(t.spec, spec...)
-	return nil
 }
 
 // enter fills all entries that start with a code.

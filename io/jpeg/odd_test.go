@@ -323,3 +323,38 @@ func TestRestarts(t *testing.T) {
 		}
 	}
 }
+
+// What libjpeg refuses the own decoder refuses, so that both take another image in its place; and what libjpeg does not look at is no error.
+func TestRefusedAlike(t *testing.T) {
+	sequential, progressive := read(t, "jpeg_444.jpg"), read(t, "jpeg_progressive.jpg")
+	edit := func(data []byte, marker byte, changes ...int) []byte { // of bytes behind the marker, by pairs of place and value
+		data = bytes.Clone(data)
+		i, _ := segment(data, marker)
+		for k := 0; k < len(changes); k += 2 {
+			data[i+2+changes[k]] = byte(changes[k+1])
+		}
+		return data
+	}
+	insert := func(data []byte, at int, what string) []byte { return join(data[:at], []byte(what), data[at:]) }
+	second := scans(progressive)[1]
+	for name, bad := range map[string][]byte{
+		"a code of ones":             edit(sequential, 0xc4, 10, 2, 11, 0),
+		"a DC difference of 16 bits": edit(sequential, 0xc4, 30, 16),
+		"eleven blocks at once":      edit(sequential, 0xc0, 9, 0x33),
+		"bits left out":              edit(progressive, 0xda, 11, 0x31),
+		"a marker of another format": insert(sequential, 2, "\xff\xf0\x00\x02"),
+		"a marker between scans":     insert(progressive, second, "\xff\x30\x00\x02"),
+		"another start":              insert(sequential, 2, "\xff\xd8"),
+	} {
+		for _, d := range decoders(t) {
+			if err := d.Decode(new(pixel.Picture), bad); err == nil || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s by %s: %v", name, d.Name(), err)
+			}
+		}
+	}
+	for _, d := range decoders(t) {
+		same(t, d, "a bad table that no scan uses", insert(sequential, 2, "\xff\xc4\x00\x16\x03\x03"+strings.Repeat("\x00", 18)), sequential)
+		same(t, d, "a scan of DC that names an AC table 15", edit(progressive, 0xda, 4, 0x0f), progressive)
+		same(t, d, "markers without a meaning", insert(sequential, 2, "\xff\x01\xff\xd3\xff\xdc\x00\x04\x00\x01\xff\xfe\x00\x02\xff\xef\x00\x02"), sequential)
+	}
+}

@@ -14,6 +14,9 @@ type scan struct {
 	high, low  uint
 }
 
+// maxBlocks is how many blocks an MCU may have, by the standard.
+const maxBlocks = 10
+
 func (r *reader) scanHeader(body []byte) (s scan, err error) {
 	if len(body) < 1 || len(body) != 4+2*int(body[0]) || body[0] < 1 || body[0] > 4 {
 		return s, errors.New("broken jpeg: a scan header of the wrong size")
@@ -28,8 +31,8 @@ func (r *reader) scanHeader(body []byte) (s scan, err error) {
 				c = &r.comps[k]
 			}
 		}
-		if c == nil || tables>>4 > 3 || tables&15 > 3 {
-			return s, fmt.Errorf("broken jpeg: a scan of channel %d with tables %#x", id, tables)
+		if c == nil {
+			return s, fmt.Errorf("broken jpeg: a scan of channel %d, which there is not", id)
 		}
 		for _, other := range s.comps {
 			if other == c {
@@ -44,8 +47,11 @@ func (r *reader) scanHeader(body []byte) (s scan, err error) {
 	if !r.progressive {
 		s.start, s.end, s.high, s.low = 0, 63, 0, 0
 	}
-	if s.start > s.end || s.end > 63 || s.low > 13 || s.high > 13 || s.start == 0 && s.end != 0 && r.progressive || s.start > 0 && n > 1 {
+	if s.start > s.end || s.end > 63 || s.low > 13 || s.high > 0 && s.high != s.low+1 || s.start == 0 && s.end != 0 && r.progressive || s.start > 0 && n > 1 {
 		return s, fmt.Errorf("broken jpeg: a scan of coefficients %d to %d, bits %d and %d", s.start, s.end, s.high, s.low)
+	}
+	if b := s.blocks(); b > maxBlocks {
+		return s, fmt.Errorf("broken jpeg: a scan of %d blocks at once: want at most %d", b, maxBlocks)
 	}
 	return s, nil
 }
@@ -60,6 +66,9 @@ func (r *reader) hasTables(s scan) error {
 		}
 		if !r.hasQuant[c.quant] || s.start == 0 && s.high == 0 && !r.hasDC[c.dc] || s.end > 0 && !r.hasAC[c.ac] {
 			return errors.New("broken jpeg: a scan whose tables are missing")
+		}
+		if s.start == 0 && s.high == 0 && r.dc[c.dc].bad || s.end > 0 && r.ac[c.ac].bad {
+			return errors.New("broken jpeg: a scan with a Huffman table that has too many codes or a wrong one")
 		}
 	}
 	return nil
