@@ -13,6 +13,7 @@ const (
 	markSOF0 = 0xc0 // baseline
 	markSOF2 = 0xc2 // progressive
 	markDHT  = 0xc4
+	markJPG  = 0xc8 // of other formats
 	markDAC  = 0xcc
 	markRST0 = 0xd0
 	markRST7 = 0xd7
@@ -104,7 +105,7 @@ func (r *reader) marker() (m byte, body []byte, err error) {
 			break
 		}
 	}
-	if m == markSOI || m == markEOI || m == 1 || m >= markRST0 && m <= markRST7 {
+	if m == markSOI || m == markEOI || m == markTEM || m >= markRST0 && m <= markRST7 {
 		return m, nil, nil
 	}
 	if len(r.data)-r.pos < 2 {
@@ -252,9 +253,9 @@ func (r *reader) header() error {
 		switch {
 		case m == markEOI || m == markSOS:
 			return errors.New("broken jpeg: no frame")
-		case m >= markSOF0 && m <= 0xcf && m != markDHT && m != 0xc8 && m != 0xcc:
+		case m >= markSOF0 && m <= 0xcf && m != markDHT && m != markJPG && m != markDAC:
 			err = r.frame(m, body)
-		case m == 0xcc:
+		case m == markDAC:
 			err = errForeign
 		default:
 			err = r.tables(m, body)

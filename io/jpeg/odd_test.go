@@ -344,6 +344,7 @@ func TestRefusedAlike(t *testing.T) {
 		"bits left out":              edit(progressive, 0xda, 11, 0x31),
 		"a marker of another format": insert(sequential, 2, "\xff\xf0\x00\x02"),
 		"a marker between scans":     insert(progressive, second, "\xff\x30\x00\x02"),
+		"channels in another order":  edit(sequential, 0xda, 3, 2, 5, 1),
 		"another start":              insert(sequential, 2, "\xff\xd8"),
 	} {
 		for _, d := range decoders(t) {
@@ -354,6 +355,7 @@ func TestRefusedAlike(t *testing.T) {
 	}
 	for _, d := range decoders(t) {
 		same(t, d, "a bad table that no scan uses", insert(sequential, 2, "\xff\xc4\x00\x16\x03\x03"+strings.Repeat("\x00", 18)), sequential)
+		same(t, d, "channels of one name", edit(edit(sequential, 0xc0, 8, 7, 11, 7, 14, 7), 0xda, 3, 7, 5, 7, 7, 7), sequential)
 		same(t, d, "a scan of DC that names an AC table 15", edit(progressive, 0xda, 4, 0x0f), progressive)
 		same(t, d, "markers without a meaning", insert(sequential, 2, "\xff\x01\xff\xd3\xff\xdc\x00\x04\x00\x01\xff\xfe\x00\x02\xff\xef\x00\x02"), sequential)
 	}

@@ -26,7 +26,7 @@ func (r *reader) scanHeader(body []byte) (s scan, err error) {
 	for i := range n {
 		id, tables := body[1+2*i], body[2+2*i]
 		var c *component
-		for k := range r.comps {
+		for k := i; k < len(r.comps) && c == nil; k++ { // as libjpeg: in the order of the frame, which tells channels of one name apart
 			if r.comps[k].id == id {
 				c = &r.comps[k]
 			}
@@ -105,7 +105,7 @@ func (r *reader) decode(box pixel.Box) error {
 		if m == markEOI {
 			break
 		}
-		if m >= markSOF0 && m <= 0xcf && m != markDHT && m != 0xcc {
+		if m >= markSOF0 && m <= 0xcf && m != markDHT && m != markDAC {
 			return errors.New("broken jpeg: two frames")
 		}
 		if m != markSOS {
