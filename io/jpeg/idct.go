@@ -10,8 +10,15 @@ func idctGo(dst []byte, pitch int, coef *[64]int16, quant *[64]uint16) {
 			in[row][col] = coef[at+col] * int16(quant[at+col])
 		}
 	}
+	alone := *coef == [64]int16{coef[0], coef[1], coef[2], coef[3], coef[4], coef[5], coef[6], coef[7]} // the first row
 	clear(coef[:])
 	for col := range 8 {
+		if alone {
+			for row := range 8 {
+				mid[col][row] = in[0][col] << 2 // which the butterfly would saturate
+			}
+			continue
+		}
 		out := butterfly(in[0][col], in[1][col], in[2][col], in[3][col], in[4][col], in[5][col], in[6][col], in[7][col], 11)
 		for row := range 8 {
 			mid[col][row] = out[row]
@@ -28,7 +35,7 @@ func idctGo(dst []byte, pitch int, coef *[64]int16, quant *[64]uint16) {
 
 // butterfly is one column of the transform of Loeffler, Ligtenberg and Moschytz, rounded by shift bits and saturated.
 func butterfly(i0, i1, i2, i3, i4, i5, i6, i7 int16, shift uint) (out [8]int16) {
-	e0, e1 := (int32(i0)+int32(i4))<<13, (int32(i0)-int32(i4))<<13
+	e0, e1 := int32(i0+i4)<<13, int32(i0-i4)<<13 // sums of 16 bits may overflow
 	e2, e3 := int32(i2)*4433+int32(i6)*-10704, int32(i2)*10703+int32(i6)*4433
 	t10, t13, t11, t12 := e0+e3, e0-e3, e1+e2, e1-e2
 	z3, z4 := int32(i7+i3), int32(i5+i1)
@@ -46,7 +53,7 @@ func butterfly(i0, i1, i2, i3, i4, i5, i6, i7 int16, shift uint) (out [8]int16) 
 
 // flat is idct of a block that has nothing but its DC.
 func flat(dst []byte, pitch int, dc int16) {
-	mid := min(max((int32(dc)<<13+1<<10)>>11, -32768), 32767)
+	mid := int32(dc << 2)
 	v := byte(min(max((mid<<13+1<<17)>>18, -128), 127) + 128)
 	for y := range 8 {
 		row := dst[y*pitch:][:8]

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -358,5 +359,28 @@ func TestRefusedAlike(t *testing.T) {
 		same(t, d, "channels of one name", edit(edit(sequential, 0xc0, 8, 7, 11, 7, 14, 7), 0xda, 3, 7, 5, 7, 7, 7), sequential)
 		same(t, d, "a scan of DC that names an AC table 15", edit(progressive, 0xda, 4, 0x0f), progressive)
 		same(t, d, "markers without a meaning", insert(sequential, 2, "\xff\x01\xff\xd3\xff\xdc\x00\x04\x00\x01\xff\xfe\x00\x02\xff\xef\x00\x02"), sequential)
+	}
+}
+
+// Coefficients that no encoder writes overflow 16 bits in the vector steps of libjpeg-turbo, of which the own decoder has the same: such
+// blocks stand where a file was cut.
+func TestOverflow(t *testing.T) {
+	all := decoders(t)
+	if runtime.GOARCH != "amd64" || len(all) == 1 {
+		t.Skip("libjpeg-turbo for amd64 is what the transform is modelled on")
+	}
+	for _, name := range []string{"jpeg_420.jpg", "jpeg_gray.jpg", "jpeg_progressive.jpg", "formats/cut_with_end.jpg"} {
+		data := read(t, name)
+		i, j := segment(data, 0xdb)
+		for k := i + 5; k < j; k++ {
+			data[k] = max(data[k], byte(k*3)) // tables of up to 255
+		}
+		var a, b pixel.Picture
+		if err := errors.Join(all[0].Decode(&a, data), all[1].Decode(&b, data)); err != nil {
+			t.Error(name, err)
+		}
+		if n := differing(&a, &b); n != 0 {
+			t.Errorf("%s: %d of %d bytes differ", name, n, len(b.Pix))
+		}
 	}
 }

@@ -4,8 +4,8 @@ package main
 // pass multiplies pairs of rows at once (VPMADDWD) and ends with the block transposed, so that two of them are the
 // transform.
 func transform(a, d *asm) {
-	a.words("even0", 8192, 8192)
-	a.words("even1", 8192, -8192)
+	a.words("even0", 1, 1)
+	a.words("even1", 1, -1)
 	a.words("even2", 4433, -10704)
 	a.words("even3", 10703, 4433)
 	a.words("odd3", -6436, 9633)
@@ -22,15 +22,21 @@ func transform(a, d *asm) {
 	d.p("// idctAsm is idctGo.\n//\n//go:noescape\nfunc idctAsm(dst unsafe.Pointer, pitch int, coef, quant unsafe.Pointer)\n")
 	a.p("// func idctAsm(dst unsafe.Pointer, pitch int, coef, quant unsafe.Pointer)\nTEXT ·idctAsm(SB), NOSPLIT, $0-32")
 	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ pitch+8(FP), R8\n\tMOVQ coef+16(FP), SI\n\tMOVQ quant+24(FP), DX\n\tVPXOR Y15, Y15, Y15")
+	a.p("\tVMOVDQU 32(SI), Y4\n\tVPOR 64(SI), Y4, Y4\n\tVPOR 96(SI), Y4, Y4\n\tVMOVDQU 16(SI), X5\n\tVPOR Y5, Y4, Y4\n\tVPTEST Y4, Y4\n\tJEQ row")
 	for i := range 4 {
 		a.p("\tVMOVDQU %d(SI), Y%d\n\tVPMULLW %d(DX), Y%d, Y%d\n\tVMOVDQU Y15, %d(SI)", 32*i, i, 32*i, i, i, 32*i)
 	}
 	a.pass(11)
+	a.p("second:")
 	a.pass(18)
 	a.p("\tVPACKSSWB Y1, Y0, Y0\n\tVPACKSSWB Y3, Y2, Y2\n\tVPXOR centre<>(SB), Y0, Y0\n\tVPXOR centre<>(SB), Y2, Y2")
 	a.p("\tVEXTRACTI128 $1, Y0, X1\n\tVEXTRACTI128 $1, Y2, X3\n\tLEAQ (R8)(R8*2), R9\n\tLEAQ (DI)(R8*4), R10")
 	a.p("\tVMOVQ X0, (DI)\n\tVMOVHPS X0, (DI)(R8*1)\n\tVMOVQ X2, (DI)(R8*2)\n\tVMOVHPS X2, (DI)(R9*1)")
-	a.p("\tVMOVQ X1, (R10)\n\tVMOVHPS X1, (R10)(R8*1)\n\tVMOVQ X3, (R10)(R8*2)\n\tVMOVHPS X3, (R10)(R9*1)\n\tVZEROUPPER\n\tRET\n")
+	a.p("\tVMOVQ X1, (R10)\n\tVMOVHPS X1, (R10)(R8*1)\n\tVMOVQ X3, (R10)(R8*2)\n\tVMOVHPS X3, (R10)(R9*1)\n\tVZEROUPPER\n\tRET")
+	a.p("row: // the first alone: its columns are constant") // as if they had been transformed and transposed
+	a.p("\tVMOVDQU (SI), X5\n\tVPMULLW (DX), X5, X5\n\tVMOVDQU X15, (SI)\n\tVPSLLW $2, X5, X5")
+	a.p("\tVPUNPCKLWD X5, X5, X4\n\tVPUNPCKHWD X5, X5, X5\n\tVINSERTI128 $1, X5, Y4, Y4")
+	a.p("\tVPSHUFD $0x00, Y4, Y0\n\tVPSHUFD $0x55, Y4, Y1\n\tVPSHUFD $0xaa, Y4, Y2\n\tVPSHUFD $0xff, Y4, Y3\n\tJMP second\n")
 }
 
 // pass transforms the rows 0|4, 1|5, 2|6, 3|7 of Y0 … Y3, rounds by shift bits and leaves them transposed there.
@@ -42,6 +48,7 @@ func (a *asm) pass(shift int) {
 		a.p("\tVPERMQ $0xd8, Y%d, Y%d\n\tVPSHUFB Y15, Y%d, Y%d", r[0], r[1], r[1], r[1])
 	}
 	a.p("\tVPMADDWD even0<>(SB), Y4, Y9\n\tVPMADDWD even1<>(SB), Y4, Y10\n\tVPMADDWD even2<>(SB), Y5, Y11\n\tVPMADDWD even3<>(SB), Y5, Y12")
+	a.p("\tVPSLLD $16, Y9, Y9\n\tVPSLLD $16, Y10, Y10\n\tVPSRAD $3, Y9, Y9\n\tVPSRAD $3, Y10, Y10") // sums of 16 bits, times 8192
 	a.p("\tVPADDD round%d<>(SB), Y9, Y9\n\tVPADDD round%d<>(SB), Y10, Y10", shift, shift)
 	a.p("\tVPADDD Y12, Y9, Y0\n\tVPSUBD Y12, Y9, Y1\n\tVPADDD Y11, Y10, Y2\n\tVPSUBD Y11, Y10, Y3")
 	a.p("\tVPMADDWD odd3<>(SB), Y6, Y9\n\tVPMADDWD odd4<>(SB), Y6, Y10")
