@@ -30,6 +30,7 @@ const (
 
 var (
 	errTruncated = errors.New("broken jpeg: the file is truncated")
+	errUnknown   = errors.New("broken jpeg: a marker that there is not")
 	errForeign   = errors.New("a kind of jpeg that the Go decoder does not know")
 )
 
@@ -85,7 +86,15 @@ func (r *reader) reset(data []byte) {
 	r.hasQuant, r.hasDC, r.hasAC = [4]bool{}, [16]bool{}, [16]bool{}
 }
 
-// marker finds the next marker and its payload.
+// passed says whether libjpeg does without what a segment holds.
+func passed(m byte) bool { return m >= markAPP0 && m <= 0xef || m == markCOM || m == markDNL }
+
+// known says whether libjpeg knows a marker. The others are errors, since they may belong to formats to come.
+func known(m byte) bool {
+	return m <= markTEM || m >= markSOF0 && m <= markDRI && m != markJPG || passed(m)
+}
+
+// marker finds the next marker and its payload. The marker, if there is one, comes also with an error of its payload.
 func (r *reader) marker() (m byte, body []byte, err error) {
 	for {
 		i := bytes.IndexByte(r.data[r.pos:], 0xff)
@@ -109,14 +118,14 @@ func (r *reader) marker() (m byte, body []byte, err error) {
 		return m, nil, nil
 	}
 	if len(r.data)-r.pos < 2 {
-		return 0, nil, errTruncated
+		return m, nil, errTruncated
 	}
 	n := int(binary.BigEndian.Uint16(r.data[r.pos:]))
-	if n < 2 {
-		return 0, nil, fmt.Errorf("broken jpeg: a segment of %d bytes", n)
+	if n < 2 && !passed(m) {
+		return m, nil, fmt.Errorf("broken jpeg: a segment of %d bytes", n)
 	}
-	if len(r.data)-r.pos < n {
-		return 0, nil, errTruncated
+	if n = max(n, 2); len(r.data)-r.pos < n {
+		return m, nil, errTruncated
 	}
 	body = r.data[r.pos+2 : r.pos+n]
 	r.pos += n
@@ -141,11 +150,8 @@ func (r *reader) tables(m byte, body []byte) error {
 		if bytes.HasPrefix(body, []byte("Adobe")) && len(body) >= 12 {
 			r.adobe, r.transform = true, body[11]
 		}
-	default:
-		app, restart := m >= markAPP0 && m <= 0xef, m >= markRST0 && m <= markRST7
-		if !app && !restart && m != markTEM && m != markDAC && m != markDNL && m != markCOM {
-			return fmt.Errorf("broken jpeg: a marker %#x", m) // as libjpeg, which thinks of formats to come
-		}
+	case markSOI:
+		return errors.New("broken jpeg: it starts twice")
 	}
 	return nil
 }
@@ -247,13 +253,16 @@ func (r *reader) header() error {
 	r.pos = 2
 	for len(r.comps) == 0 {
 		m, body, err := r.marker()
+		if !known(m) {
+			return errUnknown
+		}
 		if err != nil {
 			return err
 		}
 		switch {
 		case m == markEOI || m == markSOS:
 			return errors.New("broken jpeg: no frame")
-		case m >= markSOF0 && m <= 0xcf && m != markDHT && m != markJPG && m != markDAC:
+		case m >= markSOF0 && m <= 0xcf && m != markDHT && m != markDAC:
 			err = r.frame(m, body)
 		case m == markDAC:
 			err = errForeign

@@ -272,7 +272,7 @@ func TestOddPNG(t *testing.T) {
 // 128, as are both, '.', when the segment before ended early.
 func TestRestarts(t *testing.T) {
 	head := []byte("\xff\xd8\xff\xdb\x00\x43\x00" + strings.Repeat("\x08", 64) + // a sample is 128 more than its block's first coefficient
-		"\xff\xc0\x00\x0b\x08\x00\x08\x00\xa0\x01\x01\x11\x00" + // 160×8
+		"\xff\xc0\x00\x0b\x08\x00\xa0\x00\x08\x01\x01\x11\x00" + // 8×160
 		"\xff\xdd\x00\x04\x00\x02" +
 		"\xff\xc4\x00\x15\x00\x01\x01" + strings.Repeat("\x00", 14) + "\x05\x00" + // 0: five bits follow, 10: the same again
 		"\xff\xc4\x00\x14\x10\x01" + strings.Repeat("\x00", 15) + "\x00" + // 0: nothing else in the block
@@ -293,7 +293,7 @@ func TestRestarts(t *testing.T) {
 			bits := (b|0x20-'a')*3 + 1
 			switch {
 			case b == 'x':
-				data = join(data, []byte{0xff, 1})
+				data = join(data, []byte{0xff, 0x30})
 			case b < 'A':
 				data = join(data, []byte{0xff, 0xd0 + b - '0'})
 			case b < 'a':
@@ -314,12 +314,17 @@ func TestRestarts(t *testing.T) {
 			case bits < 16:
 				v = [2]byte{128 - 31 + bits, 128 - 31 + bits}
 			}
-			want = join(want, bytes.Repeat(v[:1], 24), bytes.Repeat(v[1:], 24))
+			want = join(want, bytes.Repeat(v[:1], 8*8*3), bytes.Repeat(v[1:], 8*8*3))
 		}
 		for _, d := range decoders(t) {
-			var p pixel.Picture
-			if err := d.Decode(&p, join(data, end)); err != nil || !bytes.Equal(p.Pix, bytes.Repeat(want, 8)) {
-				t.Errorf("%s by %s: %v, got %d", name, d.Name(), err, p.Row(0))
+			var p, top pixel.Picture
+			var planes pixel.Planar
+			err := d.Decode(&p, join(data, end))
+			if err = errors.Join(err, d.Region(&planes, join(data, end), func(w, h int) pixel.Box { return pixel.Box{W: w, H: h / 10} })); err != nil {
+				t.Fatalf("%s by %s: %v", name, d.Name(), err)
+			}
+			if planes.Join(&top); !bytes.Equal(p.Pix, want) || !bytes.Equal(top.Pix, want[:len(want)/10]) {
+				t.Errorf("%s by %s: got %d", name, d.Name(), p.Pix)
 			}
 		}
 	}
@@ -337,16 +342,22 @@ func TestRefusedAlike(t *testing.T) {
 		return data
 	}
 	insert := func(data []byte, at int, what string) []byte { return join(data[:at], []byte(what), data[at:]) }
-	second := scans(progressive)[1]
+	second, last := scans(progressive)[1], len(sequential)-2
+	scan := string(sequential[scans(sequential)[0]:last])
 	for name, bad := range map[string][]byte{
-		"a code of ones":             edit(sequential, 0xc4, 10, 2, 11, 0),
-		"a DC difference of 16 bits": edit(sequential, 0xc4, 30, 16),
-		"eleven blocks at once":      edit(sequential, 0xc0, 9, 0x33),
-		"bits left out":              edit(progressive, 0xda, 11, 0x31),
-		"a marker of another format": insert(sequential, 2, "\xff\xf0\x00\x02"),
-		"a marker between scans":     insert(progressive, second, "\xff\x30\x00\x02"),
-		"channels in another order":  edit(sequential, 0xda, 3, 2, 5, 1),
-		"another start":              insert(sequential, 2, "\xff\xd8"),
+		"a code of ones":                edit(sequential, 0xc4, 10, 2, 11, 0),
+		"a DC difference of 16 bits":    edit(sequential, 0xc4, 30, 16),
+		"eleven blocks at once":         edit(sequential, 0xc0, 9, 0x33),
+		"bits left out":                 edit(progressive, 0xda, 11, 0x31),
+		"a marker of another format":    insert(sequential, 2, "\xff\xf0\x00\x02"),
+		"a marker between scans":        insert(progressive, second, "\xff\x30\x00\x02"),
+		"channels in another order":     edit(sequential, 0xda, 3, 2, 5, 1),
+		"another start":                 insert(sequential, 2, "\xff\xd8"),
+		"a marker behind the scan":      insert(sequential, last, "\xff\x30\x00\x02"),
+		"a bad table behind the scan":   insert(sequential, last, "\xff\xdb\x00\x43\x0e"+strings.Repeat("\x01", 64)),
+		"another frame behind the scan": insert(sequential, last, "\xff\xc0\x00\x0b\x08\x00\x08\x00\x08\x01\x01\x11\x00"),
+		"a marker and no segment":       insert(sequential, last, "\xff\x30\xff\xff"),
+		"another scan":                  insert(sequential, last, scan),
 	} {
 		for _, d := range decoders(t) {
 			if err := d.Decode(new(pixel.Picture), bad); err == nil || strings.Contains(err.Error(), "\n") {
@@ -358,6 +369,9 @@ func TestRefusedAlike(t *testing.T) {
 		same(t, d, "a bad table that no scan uses", insert(sequential, 2, "\xff\xc4\x00\x16\x03\x03"+strings.Repeat("\x00", 18)), sequential)
 		same(t, d, "channels of one name", edit(edit(sequential, 0xc0, 8, 7, 11, 7, 14, 7), 0xda, 3, 7, 5, 7, 7, 7), sequential)
 		same(t, d, "a scan of DC that names an AC table 15", edit(progressive, 0xda, 4, 0x0f), progressive)
+		same(t, d, "bytes and a comment behind the scan", insert(sequential, last, "no marker\xff\xfe\x00\x03!"), sequential)
+		same(t, d, "a comment of no byte", insert(sequential, last, "\xff\xfe\x00\x00"), sequential)
+		same(t, d, "a segment that reaches behind the end", insert(sequential, last, "\xff\xe1\xff\xff"), sequential)
 		same(t, d, "markers without a meaning", insert(sequential, 2, "\xff\x01\xff\xd3\xff\xdc\x00\x04\x00\x01\xff\xfe\x00\x02\xff\xef\x00\x02"), sequential)
 	}
 }

@@ -97,22 +97,32 @@ func (s scan) blocks() (n int) {
 func (r *reader) decode(box pixel.Box) error {
 	r.plan(box)
 	seen := map[*component]bool{}
+	done, single := false, false // all of a sequential picture is there, in one scan
 	for {
 		m, body, err := r.marker()
-		if err != nil {
-			return err
-		}
-		if m == markEOI {
-			break
+		if !known(m) {
+			return errUnknown
 		}
 		if m >= markSOF0 && m <= 0xcf && m != markDHT && m != markDAC {
 			return errors.New("broken jpeg: two frames")
+		}
+		if m == markEOI || done && errors.Is(err, errTruncated) { // for libjpeg the data end in an end marker
+			break
+		}
+		if err != nil {
+			return err
 		}
 		if m != markSOS {
 			if err := r.tables(m, body); err != nil {
 				return err
 			}
 			continue
+		}
+		if done && single {
+			return errors.New("broken jpeg: a scan behind the last one")
+		}
+		if done {
+			break
 		}
 		if len(seen) == 0 {
 			r.colours = r.model()
@@ -134,7 +144,7 @@ func (r *reader) decode(box pixel.Box) error {
 			if r.endless && r.cutOff() {
 				return errTruncated
 			}
-			return nil
+			done, single = true, len(s.comps) == len(r.comps) // what libjpeg refuses behind it is still to be seen
 		}
 	}
 	if len(seen) < len(r.comps) {
@@ -239,6 +249,11 @@ func (r *reader) entropy(s scan, final bool) error {
 			if !starved && r.bits.starved() {
 				starved = true // libjpeg goes on with grey, and so does Pillow
 			}
+		}
+	}
+	if segment > 0 {
+		for n := ceil(stop*mcusX, segment) - 1; n < ceil(mcusY*mcusX, segment)-1; n++ {
+			r.nextSegment(n) // to where the whole picture ends
 		}
 	}
 	return nil
