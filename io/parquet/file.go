@@ -270,6 +270,9 @@ func indexPages(r io.ReaderAt, size int64, p *pq.File, group, column int) (nulls
 	if !ok {
 		return 0, errors.New("it cannot be read at a place")
 	}
+	if c.MetaData.Codec == format.Lz4Raw { // on damage its decoder doubles what it reserves until the process ends
+		return 0, errors.New("it is compressed with LZ4: write the file with snappy, gzip, zstd, brotli or without compression")
+	}
 	meta.Ordinal = int16(group) // optional in the file, and the reader goes by it
 	at := c.MetaData.DataPageOffset
 	if d := c.MetaData.DictionaryPageOffset; d > 0 {

@@ -231,6 +231,8 @@ func TestMistakes(t *testing.T) {
 	lie[at+int64(bytes.Index(lie[at:], []byte{0x15, 20 << 1}))+1] = 63 << 1 // NumValues of the first page
 	os.WriteFile(path, lie, 0o644)
 	check("a page of labels that promises too much", `row group 0, column "label": page at byte`)
+	write(t, path, rows(0, 1), pq.Compression(&pq.Lz4Raw))
+	check("LZ4", `row group 0, column "image.bytes": it is compressed with LZ4`)
 	write(t, path, []textRow{{make([]byte, 17<<20), "a"}}, pq.Compression(&pq.Zstd))
 	check("a page that grows", "bytes decompressed: taken for a decompression bomb")
 	write(t, path, rows(0, 60), pq.Compression(&pq.Snappy))
