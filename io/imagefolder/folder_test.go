@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/contraflow/contraflow/io/imagefolder"
 	"github.com/contraflow/contraflow/stages"
 )
@@ -105,26 +103,6 @@ func TestHugeFile(t *testing.T) {
 	}
 	if _, err := f.Read(context.Background(), 0, nil); err == nil || !strings.Contains(err.Error(), "more than the 1073741824 that are read") {
 		t.Errorf("got %v", err)
-	}
-}
-
-// A pipe with the name of an image has no end; a link to an image is one, and so is a link to nothing, which reading names.
-func TestOnlyFiles(t *testing.T) {
-	dir := tree(t, "a/1.jpg", "b/1.jpg")
-	if err := errors.Join(unix.Mkfifo(filepath.Join(dir, "a", "2.jpg"), 0o600),
-		os.Symlink("2.jpg", filepath.Join(dir, "a", "3.jpg")), os.Symlink("1.jpg", filepath.Join(dir, "a", "4.jpg")), os.Symlink("gone", filepath.Join(dir, "a", "5.jpg"))); err != nil {
-		t.Fatal(err)
-	}
-	f, err := imagefolder.Open(dir, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for i := range f.Len() {
-		names = append(names, filepath.Base(f.Name(i)))
-	}
-	if got := strings.Join(names, " "); got != "1.jpg 4.jpg 5.jpg 1.jpg" {
-		t.Errorf("found %s", got)
 	}
 }
 
