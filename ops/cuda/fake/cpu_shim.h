@@ -1,5 +1,5 @@
 // cpu_shim.h runs CUDA kernels on the processor: one block at a time, its threads as fibers. Barriers and shuffles that
-// only part of a block reaches are errors. __shared__ memory is static, so its old contents are poisoned between blocks
+// only part of a block reaches are errors, and so are addresses that are not aligned to what is read there. __shared__ memory is static, so its old contents are poisoned between blocks
 // only where it is dynamic.
 #pragma once
 #include <cmath>
@@ -109,7 +109,7 @@ inline const char *launch(dim3 grid, dim3 block, bool flat, const std::function<
       for (unsigned x = 0; x < grid.x && !err; x++) { b.bid = {x, y, z}; err = flat ? run_flat(b) : run_block(b); }
   delete[] b.fibers;
   free(b.stacks);
-  return err;
+  return err ? err : b.error;
 }
 using Bound = std::function<const char *()>;
 template <class... A, size_t... I>
@@ -129,6 +129,8 @@ inline float exchange(float v, unsigned from) {
   return r;
 }
 }
+// With -fsanitize=alignment the compiler calls this, for any other mistake about a type too.
+extern "C" __attribute__((weak)) void __ubsan_handle_type_mismatch_v1(void *, void *) { shim::B->error = "an address is not aligned to what is read or written there"; }
 #define threadIdx (shim::B->cur->tid)
 #define blockIdx (shim::B->bid)
 #define blockDim (shim::B->block)

@@ -32,7 +32,7 @@ int nvrtcCompileProgram(Program *p, int n, const char **options) {
   }
   if (!arch) { p->log = "no architecture"; return 5; }
   for (auto &f : p->files) std::ofstream(d + "/" + f.first) << f.second;
-  std::string cmd = "g++ -std=c++17 -O2 -mavx2 -w -shared -fPIC -fno-strict-aliasing -ffp-contract=off -DCPU_SHIM -I" + std::string(getenv("FAKECUDA_SHIM")) + flags +
+  std::string cmd = "g++ -std=c++17 -O2 -mavx2 -w -shared -fPIC -fno-strict-aliasing -ffp-contract=off -fsanitize=alignment -DCPU_SHIM -I" + std::string(getenv("FAKECUDA_SHIM")) + flags +
                     " -x c++ " + d + "/" + p->name + " -o " + d + "/out.so 2>" + d + "/log";
   int rc = system(cmd.c_str());
   p->log = read(d + "/log");
