@@ -12,7 +12,7 @@ import (
 // DeviceBusy is what a device that works behind the host's back did over some time, by its own clock.
 type DeviceBusy struct {
 	Share    float64 `json:"busy_share"`   // of the time, in which one of its operations ran, seams between two included
-	Seams    float64 `json:"seam_share"`   // of the time, seams: at most this much of Share may be idleness
+	Seams    float64 `json:"seam_share"`   // of the time, a part of Share: gaps too short to tell from what measuring costs
 	UploadMS float64 `json:"upload_ms"`    // of all uploads
 	Hidden   float64 `json:"hidden_share"` // of the uploads' time, in which the device was computing
 	Seconds  float64 `json:"seconds"`
