@@ -5,7 +5,7 @@
 #
 #   bench/gpu_check.sh [--rehearse] [PART…]   PART: profile conform flows goldens bandwidth graphs steps sanitizer curves; without any,
 #                                             all, in this order: what needs the device alone, and has been seen least, comes first
-#   GPU_CHECK_SECONDS=570                     it ends by then, and what there was no time for is said: a device is lent for a while
+#   GPU_CHECK_SECONDS=570                     it ends by then, and what there was no time for is said: GPUs are often rented by the minute
 #
 # --rehearse goes the same way on the fake driver (make gpu-rehearsal sets it up), on small cases: what it shows is that every
 # command runs, every test that is asked for exists, and every number is found where it is looked for. Its table is no result.
