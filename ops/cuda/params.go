@@ -38,7 +38,8 @@ type squares struct {
 	sums    cu.DevicePtr
 	host    *pinned
 	arrived cu.Event
-	current bool // of the gradients as they are
+	current bool         // of the gradients as they are
+	ok      cu.DevicePtr // int: whether a step may be taken
 }
 
 // tensor is the place of one tensor.
@@ -101,6 +102,7 @@ func (d *Device) NewParams(g *ops.Graph) (ops.Params, error) {
 		}
 		get(&p.fresh, int64(d.actSize())*p.weights, "gradients of weights")
 		get(&p.squares.sums, 8*squareBlocks, "sums of squares")
+		get(&p.squares.ok, 4, "what a step depends on")
 		if err == nil {
 			p.squares.host, err = own.pin(8 * squareBlocks)
 		}
@@ -310,37 +312,44 @@ func (p *params) copied() cu.DevicePtr {
 }
 
 func (p *params) SGD(lr, momentum, decay float64) {
-	p.d.post(func() error { return p.sgd(lr, momentum, decay) })
+	p.d.post(func() error { return p.sgd(lr, momentum, decay, 0) })
 }
 
-func (p *params) sgd(lr, momentum, decay float64) error {
+// sgd steps unless ok, if it is not null, says on the device that gradients are not finite.
+func (p *params) sgd(lr, momentum, decay float64, ok cu.DevicePtr) error {
 	if err := p.forget(); err != nil {
 		return err
 	}
 	defer p.d.span("sgd")()
 	return p.d.each("sgd", p.trained/8, 1, p.d.args().Ptr(p.value).Ptr(p.grad).Ptr(p.velocity).Ptr(p.copied()).Long(p.trained/8).
-		Float(float32(lr)).Float(float32(momentum)).Float(float32(decay)))
+		Float(float32(lr)).Float(float32(momentum)).Float(float32(decay)).Ptr(ok))
 }
 
 var _ ops.Joint = (*params)(nil)
 
-// StepAll implements ops.Joint: the device waits for nobody but its owner between gradients and step.
+// StepAll implements ops.Joint. The device itself decides about the step, so that it waits for nobody between gradients and the next
+// batch: the norms are on their way meanwhile.
 func (p *params) StepAll(sets []ops.Params, lr, momentum, decay float64) []float64 {
 	norms := make([]float64, len(sets))
 	p.d.later(func() error {
-		finite := true
+		for i, s := range sets {
+			q := s.(*params)
+			if err := q.squared(); err != nil {
+				return err
+			}
+			if err := p.d.launch("all_finite", driver.Dim{1, 1, 1}, driver.Dim{squareBlocks, 1, 1}, p.d.args().Ptr(q.squares.sums).
+				Ptr(p.squares.ok).Int(flag(i == 0))); err != nil {
+				return err
+			}
+		}
+		for _, s := range sets {
+			if err := s.(*params).sgd(lr, momentum, decay, p.squares.ok); err != nil {
+				return err
+			}
+		}
 		for i, s := range sets {
 			var err error
 			if norms[i], err = s.(*params).norm(); err != nil {
-				return err
-			}
-			finite = finite && !math.IsNaN(norms[i]) && !math.IsInf(norms[i], 0)
-		}
-		if !finite {
-			return nil
-		}
-		for _, s := range sets {
-			if err := s.(*params).sgd(lr, momentum, decay); err != nil {
 				return err
 			}
 		}
@@ -387,6 +396,14 @@ func (p *params) square() error {
 	return q.arrived.Record(p.d.compute)
 }
 
+// squared is square unless the sums are those of the gradients already.
+func (p *params) squared() error {
+	if p.squares.current {
+		return nil
+	}
+	return p.square()
+}
+
 func (p *params) GradNorm() (norm float64) {
 	p.d.later(func() (err error) { norm, err = p.norm(); return err })
 	return norm
@@ -394,10 +411,8 @@ func (p *params) GradNorm() (norm float64) {
 
 // norm waits for the sums of squares.
 func (p *params) norm() (float64, error) {
-	if !p.squares.current {
-		if err := p.square(); err != nil {
-			return 0, err
-		}
+	if err := p.squared(); err != nil {
+		return 0, err
 	}
 	if err := p.squares.arrived.Synchronize(); err != nil {
 		return 0, err

@@ -2,8 +2,10 @@
 // each, padded to multiples of eight; work is the copy that convolutions read, of type act.
 #include "cudev.h"
 
-// sgd: d = g + decay·w, v = momentum·v + d, w -= lr·v, and the copy for the next step. Without a copy work is null.
-KERNEL(sgd)(float *__restrict__ w, const float *__restrict__ g, float *__restrict__ v, act *__restrict__ work, long long n8, float lr, float momentum, float decay) {
+// sgd: d = g + decay·w, v = momentum·v + d, w -= lr·v, and the copy for the next step. Without a copy work is null. Nothing is done if ok
+// is not null and *ok is 0.
+KERNEL(sgd)(float *__restrict__ w, const float *__restrict__ g, float *__restrict__ v, act *__restrict__ work, long long n8, float lr, float momentum, float decay, const int *__restrict__ ok) {
+  if (ok && !*ok) return;
   FOR_EACH(i, n8) {
     float a[8], d[8], m[8];
     load8(w + 8 * i, a);
@@ -79,3 +81,16 @@ KERNEL(square_sums)(const float *__restrict__ g, double *__restrict__ part, long
   if (threadIdx.x == 0) part[blockIdx.x] = sh[0];
 }
 EXPORT(square_sums)
+
+// all_finite: *ok = 1 if all sums of square_sums are and, unless these are the first, *ok was 1. For one block of as many threads.
+KERNEL(all_finite)(const double *__restrict__ part, int *ok, int first) {
+  __shared__ double sh[256];
+  sh[threadIdx.x] = part[threadIdx.x];
+  __syncthreads();
+  for (int o = 128; o > 0; o >>= 1) {
+    if (threadIdx.x < (unsigned)o) sh[threadIdx.x] += sh[threadIdx.x + o];
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) *ok = sh[0] - sh[0] == 0 && (first || *ok); // infinity and NaN give NaN; finite floats' squares are far from both
+}
+EXPORT(all_finite)
