@@ -169,6 +169,34 @@ func TestStopZip(t *testing.T) {
 	}
 }
 
+// Stop ends zips one behind the other, also when the outer one feeds from what the inner one drops: a fork is before both.
+func TestStopNestedZips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		g := contraflow.New("stop")
+		slow := contraflow.Source(g, "slow", func(yield func(int, error) bool) {
+			for i := 0; yield(i, nil); i++ {
+				time.Sleep(time.Second)
+			}
+		})
+		a, b := contraflow.Fork2(contraflow.Source(g, "fast", count(1<<30)), "fork", func(i int) (int, int) { return i, i })
+		n, complete := 0, false
+		contraflow.Each(contraflow.Zip2("outer", contraflow.Zip2("inner", a, slow), b), "sink", func(_ context.Context, p contraflow.Pair[contraflow.Pair[int, int], int]) error {
+			if n++; n == 5 {
+				g.Stop()
+			}
+			if p.A.A != p.B || p.A.B != p.B {
+				return fmt.Errorf("pair %v", p)
+			}
+			return nil
+		}, contraflow.Finish(func(context.Context) error { complete = true; return nil }))
+		if err := g.Run(ctx); err != nil || n < 5 || !complete {
+			t.Fatalf("%d pairs, complete %v: %v", n, complete, err)
+		}
+	})
+}
+
 // The error of a panic is one line, whatever it says.
 func TestPanicLine(t *testing.T) {
 	g := contraflow.New("panic")

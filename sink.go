@@ -83,7 +83,7 @@ func Fork2[I, A, B any](p Port[I], name string, fn func(I) (A, B), opts ...Stage
 }
 
 // Zip2 pairs two streams item by item. Streams of different length end the run with ErrUneven, unless Stop has ended them: what
-// one then has more than the other is dropped, so that no feedback from behind the zip comes for it.
+// one then has more than the other is dropped. No feedback from behind the zip comes for that: see ErrEnded.
 func Zip2[A, B any](name string, a Port[A], b Port[B], opts ...StageOption) Port[Pair[A, B]] {
 	g, at := graphOf(a), site(1)
 	n, s := g.add("zip", name, at, opts, takesDepth)
@@ -93,6 +93,12 @@ func Zip2[A, B any](name string, a Port[A], b Port[B], opts ...StageOption) Port
 	ea, eb := connect(a, n), connect(b, n)
 	out := n.out(s.depth)
 	n.loops = append(n.loops, func(ctx context.Context) (err error) {
+		var rest []*edge // to drop once out is closed: what is before may wait for what is behind, on a feedback edge or at a fork
+		defer func() {
+			for _, e := range rest {
+				n.discard(ctx, e)
+			}
+		}()
 		defer close(out.ch)
 		defer func() { err = n.settle(recover(), err) }()
 		for seq := int64(0); ; seq++ {
@@ -105,11 +111,7 @@ func Zip2[A, B any](name string, a Port[A], b Port[B], opts ...StageOption) Port
 				return err
 			}
 			if okA != okB && g.stopped() { // sources that Stop ends do not end at the same item
-				for _, e := range n.ins {
-					if err := n.discard(ctx, e); err != nil {
-						return err
-					}
-				}
+				rest = n.ins
 				return nil
 			}
 			if okA != okB {
