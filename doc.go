@@ -28,7 +28,8 @@
 //
 // # Feedback
 //
-// A Loop is a declared back edge, such as "weights ready". A stage that waits on it is booked as waiting, not as busy.
+// A Loop is a declared back edge, such as "weights ready". A stage that waits on it is booked as waiting, not as busy, and waits
+// for nobody who has ended: Recv then gives ErrEnded.
 //
 // # Statistics
 //

@@ -134,6 +134,7 @@ func (g *Graph) spawn(n *node, ctx context.Context, f func(ctx context.Context) 
 			}
 			if int(n.ended.Add(1)) == len(n.loops) {
 				n.ledger.rest(g.now(), done)
+				n.ends()
 			}
 		})
 	})

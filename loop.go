@@ -2,8 +2,14 @@ package contraflow
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync/atomic"
 )
+
+// ErrEnded is why Recv has no value: the stage that Between names as the sender has ended, and all that it sent is taken. After Stop it
+// comes for items that a zip drops: a stage before a Zip2 of two sources that takes it for an answer lets the graph end cleanly.
+var ErrEnded = errors.New("the stage that sends has ended")
 
 // Feedback is a declared back edge: it carries values against the stream, from a later stage to an earlier one.
 // It plays no part in the end of the stream. Its capacity is the staleness: how many values may wait.
@@ -19,6 +25,8 @@ type loop struct {
 	items      atomic.Int64
 	capacity   int
 	start, end string // declared ends
+
+	sent, taken chan struct{} // closed when the stage at the start, at the end, has ended
 }
 
 // Loop declares a feedback edge on which at most staleness values wait.
@@ -28,20 +36,20 @@ func Loop[T any](g *Graph, name string, staleness int) *Feedback[T] {
 		g.mistake(at, "loop %q: staleness %d: at least one value must fit", name, staleness)
 		staleness = 1
 	}
-	l := &loop{name: name, site: at, capacity: staleness}
+	l := &loop{name: name, site: at, capacity: staleness, sent: make(chan struct{}), taken: make(chan struct{})}
 	g.loops = append(g.loops, l)
 	return &Feedback[T]{make(chan T, staleness), l}
 }
 
 // Between names the stages at the ends of the loop, for Check, drawings and the verdict: with a staleness of one, they and those between
-// them take turns.
+// them take turns. Neither is then kept waiting for the other when that has ended.
 func (f *Feedback[T]) Between(from, to string) *Feedback[T] {
 	f.loop.start, f.loop.end = from, to
 	return f
 }
 
-// Send gives v to the receiver, waiting while the edge is full. ctx is the one the stage's function was given, or one made of it;
-// the error is the cause of its end.
+// Send gives v to the receiver, waiting while the edge is full; v is dropped when the receiver that Between names has ended. ctx is the
+// one the stage's function was given, or one made of it; the error is the cause of its end.
 func (f *Feedback[T]) Send(ctx context.Context, v T) error {
 	f.loop.items.Add(1)
 	select {
@@ -53,6 +61,8 @@ func (f *Feedback[T]) Send(ctx context.Context, v T) error {
 		select {
 		case f.ch <- v:
 			return nil
+		case <-f.loop.taken:
+			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -60,7 +70,7 @@ func (f *Feedback[T]) Send(ctx context.Context, v T) error {
 }
 
 // Recv waits for the next value. The wait is booked to the calling stage as waited, not as busy. ctx is the one
-// the stage's function was given, or one made of it; the error is the cause of its end.
+// the stage's function was given, or one made of it; the error is the cause of its end, or ErrEnded.
 func (f *Feedback[T]) Recv(ctx context.Context) (v T, err error) {
 	select {
 	case v = <-f.ch:
@@ -71,11 +81,33 @@ func (f *Feedback[T]) Recv(ctx context.Context) (v T, err error) {
 		select {
 		case v = <-f.ch:
 			return nil
+		case <-f.loop.sent:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		select {
+		case v = <-f.ch: // the last, sent meanwhile
+			return nil
+		default:
+		}
+		if ctx.Err() != nil { // the sender ended with the run
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("loop %q from %q: %w", f.loop.name, f.loop.start, ErrEnded)
 	})
 	return v, err
+}
+
+// ends tells the loops of n that it has ended.
+func (n *node) ends() {
+	for _, l := range n.g.loops {
+		if l.start == n.name {
+			close(l.sent)
+		}
+		if l.end == n.name {
+			close(l.taken)
+		}
+	}
 }
 
 // waiting runs wait, booked to the stage whose function was given ctx.

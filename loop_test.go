@@ -165,3 +165,78 @@ func TestFeedbackTogether(t *testing.T) {
 		}
 	})
 }
+
+// After Stop what one input of a zip has more than the other is dropped, and no answer to it comes from behind the zip: the wait for
+// one ends, as the stage that would send it has ended.
+func TestFeedbackStopZip(t *testing.T) {
+	for _, handled := range []bool{true, false} {
+		for _, swap := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) { stopBeforeAnswer(t, handled, swap) })
+		}
+	}
+}
+
+func stopBeforeAnswer(t *testing.T, handled, swap bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	g := contraflow.New("stop")
+	back := contraflow.Loop[int](g, "weights", 2).Between("update", "encode")
+	sent, answers, unanswered := 0, 0, 0
+	settle := func(ctx context.Context) error {
+		v, err := back.Recv(ctx)
+		switch {
+		case errors.Is(err, contraflow.ErrEnded) && handled:
+			unanswered++
+			return nil
+		case err == nil && v != answers:
+			return fmt.Errorf("answer %d came as %d", v, answers)
+		}
+		answers++
+		return err
+	}
+	encoded := contraflow.Step(contraflow.Source(g, "fast", count(1<<30)), "encode", func(ctx context.Context, i int) (int, error) {
+		if sent++; sent <= 2 {
+			return i, nil
+		}
+		return i, settle(ctx)
+	}, contraflow.Finish(func(ctx context.Context) error { return errors.Join(settle(ctx), settle(ctx)) }))
+	slow := contraflow.Source(g, "slow", func(yield func(int, error) bool) {
+		for i := 0; yield(i, nil); i++ {
+			time.Sleep(time.Second)
+		}
+	})
+	if swap {
+		encoded, slow = slow, encoded
+	}
+	join := contraflow.Zip2("zip", encoded, slow)
+	pairs := 0
+	contraflow.Each(join, "update", func(ctx context.Context, p contraflow.Pair[int, int]) error {
+		if pairs++; pairs == 5 {
+			g.Stop()
+		}
+		return back.Send(ctx, p.A)
+	})
+	err := g.Run(ctx)
+	switch {
+	case handled && (err != nil || answers != pairs || sent != pairs+unanswered || unanswered == 0):
+		t.Errorf("%v: of %d sent %d were paired, %d answered, %d not", err, sent, pairs, answers, unanswered)
+	case !handled && (!errors.Is(err, contraflow.ErrEnded) || err.Error() != `stage "encode": loop "weights" from "update": the stage that sends has ended`):
+		t.Errorf("got %v", err)
+	}
+}
+
+// Who sends more than the other end of a loop has taken when it ends is not kept waiting.
+func TestFeedbackUntaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		g := contraflow.New("untaken")
+		back := contraflow.Loop[int](g, "weights", 1).Between("update", "encode")
+		encoded := contraflow.Step(contraflow.Source(g, "numbers", count(3)), "encode", double)
+		n := 0
+		contraflow.Each(encoded, "update", func(ctx context.Context, i int) error { n++; return back.Send(ctx, i) })
+		if err := g.Run(ctx); err != nil || n != 3 {
+			t.Errorf("%d of 3 items: %v", n, err)
+		}
+	})
+}

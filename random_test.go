@@ -107,3 +107,115 @@ func randomGraph(t *rapid.T) {
 		}
 	}
 }
+
+// Feedback from behind chains, filters and a zip with another source, ended at random: no graph hangs, answers keep their order, and
+// only Stop before a zip leaves items without one.
+func TestRandomFeedback(t *testing.T) { rapid.Check(t, randomFeedback) }
+
+func randomFeedback(t *rapid.T) {
+	below := func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(t, what) }
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	g := contraflow.New("feedback", contraflow.WithWatchdog(time.Millisecond, func(contraflow.Stuck) {}))
+	items, lag, zipped := below(40, "items"), 1+below(3, "lag"), rapid.Bool().Draw(t, "zipped")
+	end, victim, at := rapid.SampledFrom([]string{"itself", "stop", "cancel", "error"}).Draw(t, "end"), below(4, "victim"), 1+below(40, "at")
+	if end == "stop" {
+		items = 1 << 30
+	}
+	reached, stages := false, 0
+	act := func() func(i int) error { // of the next stage
+		me, slow, seen := stages, rapid.Bool().Draw(t, "slow"), 0
+		stages++
+		return func(i int) error {
+			if slow && i%5 == 0 {
+				time.Sleep(time.Duration(i%7) * 10 * time.Microsecond)
+			}
+			if seen++; me != victim || seen != at {
+				return nil
+			}
+			reached = true
+			switch end {
+			case "stop":
+				g.Stop()
+			case "cancel":
+				cancel(errRandom)
+			case "error":
+				return errRandom
+			}
+			return nil
+		}
+	}
+	maybeChained := func(opts ...contraflow.StageOption) []contraflow.StageOption {
+		if rapid.Bool().Draw(t, "chained") {
+			opts = append(opts, contraflow.Chained())
+		}
+		return opts
+	}
+	back := contraflow.Loop[int](g, "back", lag+below(2, "staleness")).Between("update", "encode")
+	var flying []int
+	answered, unanswered, sent, updated := 0, 0, 0, 0
+	settle := func(ctx context.Context) error {
+		v, err := back.Recv(ctx)
+		if errors.Is(err, contraflow.ErrEnded) {
+			unanswered, err = unanswered+1, nil
+		} else if answered++; err == nil && (v != flying[0] || unanswered > 0) {
+			err = fmt.Errorf("answer %d, want %d", v, flying[0])
+		}
+		flying = flying[1:]
+		return err
+	}
+	load, encode, update, sink := act(), act(), act(), act()
+	p := contraflow.Filter(contraflow.Source(g, "source", count(items)), "even", func(_ context.Context, i int) (int, bool, error) {
+		return i, i%2 == 0, load(i)
+	})
+	p = contraflow.Step(p, "encode", func(ctx context.Context, i int) (int, error) {
+		if len(flying) == lag {
+			if err := settle(ctx); err != nil {
+				return 0, err
+			}
+		}
+		sent, flying = sent+1, append(flying, i)
+		return i, encode(i)
+	}, maybeChained(contraflow.Finish(func(ctx context.Context) error {
+		for len(flying) > 0 {
+			if err := settle(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))...)
+	if zipped {
+		delay := rapid.Bool().Draw(t, "delay")
+		other := contraflow.Source(g, "other", func(yield func(int, error) bool) {
+			for i := 0; 2*i < items && yield(2*i, nil); i++ {
+				if delay && i%4 == 0 {
+					time.Sleep(50 * time.Microsecond)
+				}
+			}
+		}, contraflow.Depth(1+below(9, "depth")))
+		p = contraflow.Step(contraflow.Zip2("zip", p, other), "pair", func(_ context.Context, p contraflow.Pair[int, int]) (int, error) {
+			if p.A != p.B {
+				return 0, fmt.Errorf("pair %v", p)
+			}
+			return p.A, nil
+		}, maybeChained()...)
+	}
+	p = contraflow.Step(p, "update", func(ctx context.Context, i int) (int, error) {
+		updated++
+		return i, errors.Join(update(i), back.Send(ctx, i))
+	}, maybeChained()...)
+	complete := false
+	contraflow.Each(contraflow.Filter(p, "meter", func(_ context.Context, i int) (int, bool, error) { return i, i%3 == 0, nil }), "sink",
+		func(_ context.Context, i int) error { return sink(i) }, contraflow.Finish(func(context.Context) error { complete = true; return nil }))
+	hangs := time.AfterFunc(20*time.Second, func() { panic("hangs:\n" + g.String()) })
+	defer hangs.Stop()
+	err := g.Run(ctx)
+	switch {
+	case err != nil && !(errors.Is(err, errRandom) && reached):
+		t.Fatal(err)
+	case err == nil && (!complete || reached && end == "error" || sent != answered+unanswered || answered != updated):
+		t.Fatalf("complete %v: of %d sent %d were updated, %d answered, %d not", complete, sent, updated, answered, unanswered)
+	case err == nil && unanswered > 0 && !(zipped && end == "stop"):
+		t.Fatalf("%d without an answer", unanswered)
+	}
+}
