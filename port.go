@@ -3,6 +3,7 @@ package contraflow
 import (
 	"context"
 	"fmt"
+	"reflect"
 )
 
 // Port is the typed end of a stage that nothing is connected to yet. It is used exactly once.
@@ -132,8 +133,11 @@ func connect[T any](p Port[T], n *node) *edge {
 // as converts an element to the type its port promises. It can only differ behind a foreign flow.
 func as[T any](v any, from *node) (T, error) {
 	t, ok := v.(T)
-	if !ok && v != nil {
-		return t, fmt.Errorf("got %T from stage %q, want %T", v, from.name, *new(T))
+	if ok {
+		return t, nil
+	}
+	if want := reflect.TypeFor[T](); v != nil || want.Kind() != reflect.Interface { // nil is in every interface
+		return t, fmt.Errorf("got %T from stage %q, want %v", v, from.name, want)
 	}
 	return t, nil
 }
