@@ -24,7 +24,8 @@
 //
 // The first error, or panic, ends the run and carries the stage's name (StageError). The run is cancelled before the
 // failed stage closes its edge, so nothing downstream takes a failed stream for a complete one. Stop ends the
-// sources and lets the graph drain; cancelling the context ends it as soon as the calls under way return.
+// sources and lets the graph drain. Cancelling the context ends it as soon as the calls under way return, and those for
+// items that wait in a stage's input already: a function that takes long should look at its context.
 //
 // # Feedback
 //
