@@ -71,9 +71,10 @@ func (b *Batch) Release() {
 		}
 	}
 	b.Sent = nil
-	if b.release != nil {
-		b.release()
-		b.release = nil
+	release := b.release
+	b.release = nil
+	if release != nil {
+		release() // the batch may be another's from here on
 	}
 }
 
