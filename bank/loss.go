@@ -70,6 +70,9 @@ type Result struct {
 // Score adds the gradient of the loss to grad [B,D]. When scores is not nil it receives the output matrix [B,K+1]. A batch that does
 // not fit its rows is an error.
 func (l *Loss) Score(b Batch, grad, scores []float32) (Result, error) {
+	if b.D < 1 {
+		return Result{}, fmt.Errorf("bank: rows of %d values: D must be at least 1", b.D)
+	}
 	if err := l.check(&b, len(b.Rows)/b.D); err != nil {
 		return Result{}, err
 	}
@@ -128,6 +131,8 @@ func (l *Loss) check(b *Batch, rows int) error {
 	switch {
 	case len(b.Queries) != n*b.D:
 		return fmt.Errorf("bank: queries of %d values: rows have %d", len(b.Queries), b.D)
+	case b.Present != nil && len(b.Present) != n:
+		return fmt.Errorf("bank: presence of %d of %d queries", len(b.Present), n)
 	case b.Draw != nil && b.Draw.Sampler.N > rows:
 		return fmt.Errorf("bank: negatives are drawn from %d rows: there are %d", b.Draw.Sampler.N, rows)
 	case b.Draw != nil && len(b.Draw.IDs) != n:

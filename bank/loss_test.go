@@ -61,6 +61,7 @@ func TestMisfits(t *testing.T) {
 		{"index -1: there are 4 rows", memory(func(b *bank.Batch) { b.Index[3] = -1 })},
 		{"8 indices for 3 queries with 2 negatives each", memory(func(b *bank.Batch) { b.Index = b.Index[:8] })},
 		{"queries of 300 values: rows have 128", memory(func(b *bank.Batch) { b.Queries = all[:300] })},
+		{"presence of 2 of 3 queries", memory(func(b *bank.Batch) { b.Present = []bool{true, true} })},
 		{"5 negatives of 4 rows", queue(func(b *bank.Batch) { b.K = 5 })},
 		{"positives of 128 values for queries of 384", queue(func(b *bank.Batch) { b.Positives = all[:d] })},
 	} {
@@ -82,6 +83,9 @@ func TestMisfits(t *testing.T) {
 		if _, err := m.Begin(newLoss(t), c.batch, make([]float32, len(c.batch.Queries))).Wait(); message(err) != want {
 			t.Errorf("on a device: got %q, want %q", message(err), want)
 		}
+	}
+	if _, err := newLoss(t).Score(memory(func(b *bank.Batch) { b.D = 0 }), make([]float32, n*d), nil); message(err) != "rows of 0 values: D must be at least 1" {
+		t.Errorf("rows without values: got %v", err)
 	}
 	drawn := memory(func(b *bank.Batch) {
 		b.Index, b.Draw = nil, &bank.Drawing{Sampler: bank.Sampler{N: rows}, IDs: []int{0, 3, 0}}

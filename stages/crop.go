@@ -7,7 +7,7 @@ import (
 	"github.com/contraflow/contraflow/ops/pixel"
 )
 
-// CropRule draws the box of a RandomResizedCrop from a picture of w×h.
+// CropRule draws the box of a RandomResizedCrop from a picture of w×h; low and high bound its share of the area.
 type CropRule func(r *rand.Rand, w, h int, low, high float64) pixel.Box
 
 // CropRules are the two generations of torchvision by the value of --crop_rule. They differ in how the aspect ratio is

@@ -41,13 +41,13 @@ type Decode struct {
 	Data    Dataset
 	Decoder PictureDecoder
 	Seed    uint64
-	Size    int     // side of the crops
-	CropLow float64 // lower bound of a crop's share of the area
-	Rule    CropRule
-	Crops   int  // crops a sample: 1, or 2 for MoCo
-	Jitter  bool // grayscale with probability 0.2, then colour jitter (0.4, 0.4, 0.4, 0.4)
-	Centre  bool // the evaluation crop: nothing is random
-	Leave   bool // jitter and flip to a device that renders: Crops.Touch says what they are
+	Size    int      // side of the crops, in pixels
+	CropLow float64  // lower bound of a crop's share of the area, in [0,1]
+	Rule    CropRule // how the box of a crop is drawn, one of CropRules; the crop of Centre needs none
+	Crops   int      // crops a sample: 1, or 2 for MoCo
+	Jitter  bool     // grayscale with probability 0.2, then colour jitter (0.4, 0.4, 0.4, 0.4)
+	Centre  bool     // the evaluation crop: nothing is random
+	Leave   bool     // jitter and flip to a device that renders: Crops.Touch says what they are
 	// Beside are views in files of their own, which Planes decodes.
 	Beside []Beside
 	Planes PlaneDecoder
@@ -79,6 +79,12 @@ type bench struct {
 
 // Run renders the crops of one plan.
 func (d *Decode) Run(ctx context.Context, p Plan) (*Crops, error) {
+	switch {
+	case d.Size < 1:
+		return nil, fmt.Errorf("crops of %d×%d pixels: Size must be at least 1", d.Size, d.Size)
+	case d.Rule == nil && !d.Centre:
+		return nil, errors.New("nothing says how to crop: set Rule to one of CropRules, or Centre")
+	}
 	c, _ := d.pool.Get().(*Crops)
 	if c == nil {
 		c = &Crops{}

@@ -181,6 +181,25 @@ func loader(m memory) *stages.Decode {
 	return &stages.Decode{Data: m, Decoder: m, Seed: 5, Size: 32, CropLow: 0.3, Rule: stages.CropRules["torchvision-0.3"], Crops: 2, Jitter: true, Budget: 0.5}
 }
 
+// Settings without which nothing can be cut are asked for by their names.
+func TestDecodeSettings(t *testing.T) {
+	for want, forget := range map[string]func(d *stages.Decode){
+		"Rule": func(d *stages.Decode) { d.Rule = nil },
+		"Size": func(d *stages.Decode) { d.Size = 0 },
+	} {
+		d := loader(memory{n: 9})
+		forget(d)
+		if _, err := d.Run(context.Background(), stages.Plan{Epoch: 1, Index: []int{3}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is missing: got %v", want, err)
+		}
+	}
+	d := loader(memory{n: 9})
+	d.Rule, d.Centre, d.Crops = nil, true, 1
+	if _, err := d.Run(context.Background(), stages.Plan{Epoch: 1, Index: []int{3}}); err != nil {
+		t.Errorf("the crop in the centre: %v", err)
+	}
+}
+
 // Crops are a function of (seed, epoch, sample): the same in any batch and order; the two crops of a sample differ.
 func TestDecodeIsAddressed(t *testing.T) {
 	d := loader(memory{n: 9})
