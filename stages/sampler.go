@@ -11,10 +11,10 @@ import (
 type Sampler struct {
 	N        int // samples in the data set
 	Batch    int // samples in a batch, over all ranks
-	Epochs   int
+	Epochs   int // passes over the data set, at least 1
 	Seed     uint64
 	Start    int // first step to plan
-	MaxSteps int // number of steps in the whole run; 0 means all epochs
+	MaxSteps int // largest number of steps in the whole run; 0 means all epochs
 	DropLast bool
 	Ordered  bool // keep the order of the data set, for evaluation
 	// Rank of World takes every World-th sample of the global batch, which is the same for any World; World 0 is 1.
@@ -30,6 +30,8 @@ func (s Sampler) Check() error {
 		return fmt.Errorf("batch size %d: must be at least 1", s.Batch)
 	case s.Batch > s.N:
 		return fmt.Errorf("batch size %d is larger than the data set, %d images: lower --batch_size", s.Batch, s.N)
+	case s.Epochs < 1:
+		return fmt.Errorf("%d epochs: must be at least 1, also where MaxSteps ends the run", s.Epochs)
 	case s.World > 1 && (s.Rank < 0 || s.Rank >= s.World || s.Batch%s.World != 0):
 		return fmt.Errorf("rank %d of %d with batch %d: ranks count from 0 and must divide the batch", s.Rank, s.World, s.Batch)
 	case s.World > 1 && !s.DropLast && s.N%s.Batch > 0 && s.N%s.Batch < s.World:

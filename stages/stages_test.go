@@ -97,11 +97,14 @@ func TestSamplerResumesAndShards(t *testing.T) {
 func TestSamplerMistakes(t *testing.T) {
 	for want, s := range map[string]stages.Sampler{
 		"empty": {Batch: 1, Epochs: 1}, "batch size 0": {N: 3, Epochs: 1}, "larger than the data set": {N: 3, Batch: 4, Epochs: 1}, "rank": {N: 8, Batch: 4, World: 3, Epochs: 1},
+		"0 epochs": {N: 8, Batch: 4, MaxSteps: 3},
 	} {
+		var got []error
 		for _, err := range s.Plans() {
-			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("want %q, got %v", want, err)
-			}
+			got = append(got, err)
+		}
+		if len(got) != 1 || got[0] == nil || !strings.Contains(got[0].Error(), want) {
+			t.Errorf("want %q, got %v", want, got)
 		}
 	}
 	n := 0
