@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,6 +146,26 @@ func TestExit(t *testing.T) {
 	if err := g.Run(context.Background()); err == nil || !strings.Contains(err.Error(), `stage "sink": ended its goroutine`) {
 		t.Errorf("sink: %v", err)
 	}
+}
+
+// Run waits for the calls of a step with several workers, also when what is chained to it ends the goroutine that both share.
+func TestExitBehindWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := contraflow.New("exit")
+		var calls atomic.Int64
+		p := contraflow.Step(contraflow.Source(g, "numbers", count(100)), "slow", func(_ context.Context, i int) (int, error) {
+			calls.Add(1)
+			defer calls.Add(-1)
+			time.Sleep(time.Duration(1+i) * time.Second)
+			return i, nil
+		}, contraflow.Workers(3))
+		p = contraflow.Step(p, "exits", func(context.Context, int) (int, error) { runtime.Goexit(); return 0, nil }, contraflow.Chained())
+		contraflow.Each(p, "sink", func(context.Context, int) error { return nil })
+		err := g.Run(context.Background())
+		if n := calls.Load(); n != 0 || err == nil || !strings.Contains(err.Error(), `stage "exits": ended its goroutine`) {
+			t.Errorf("%d calls go on after %v", n, err)
+		}
+	})
 }
 
 // Stop ends two sources at different items; what one has more than the other is dropped at their zip.

@@ -19,13 +19,17 @@ func parallel[O any](ctx context.Context, n *node, in, out *edge, finish func(co
 	defer close(out.ch)
 	defer func() { err = n.settle(recover(), err) }()
 	inner, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(inner, n.gate.wake)()
+	unhook := context.AfterFunc(inner, n.gate.wake)
+	var wg sync.WaitGroup
+	defer func() { // also when a chained step ends this goroutine
+		cancel()
+		wg.Wait()
+		unhook()
+	}()
 	jobs, order := make(chan *job[O]), make(chan *job[O], 2*n.most)
 	free := sync.Pool{New: func() any { return &job[O]{done: make(chan O, 1)} }}
 	var failed atomic.Bool
 
-	var wg sync.WaitGroup
 	for w := range n.most {
 		wg.Go(func() {
 			own := n.as(ctx, w)
