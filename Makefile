@@ -3,7 +3,7 @@
 GO ?= go
 STATICCHECK = $(GO) tool staticcheck
 
-.PHONY: bench-compare help build static demo test race golden soak soak-data fuzz check lint cross generate coverage
+.PHONY: bench-compare help build static demo test test-arm64 race golden soak soak-data fuzz check lint cross generate coverage
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -53,6 +53,12 @@ cross: ## builds without cgo, without assembly, for arm64, macOS and Windows
 	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet ./...
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build ./...
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build ./...
+
+QEMU_ARM64 ?= qemu-aarch64-static
+
+test-arm64: ## what is assembly on arm64, and the numbers of the reference, in an emulator (Debian: qemu-user-static)
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) test -count=1 -exec $(QEMU_ARM64) ./ops/cpu -run 'Kernel|Conform$$|ConformThreads'
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) test -count=1 -exec $(QEMU_ARM64) -tags static ./flows -run 'Golden(Blocks|Conv|BatchNorm|Misc|NCE|Optim|Colour|Mixture)'
 
 PYTHON ?= /usr/bin/python3
 

@@ -62,7 +62,7 @@ func (d *Device) Name() string {
 	return fmt.Sprintf("cpu (%s, %d threads)", d.isa.name, d.pool.threads)
 }
 
-// ISA is the set of kernels in use: avx512, avx2 or generic.
+// ISA is the set of kernels in use: avx512, avx2, neon or generic.
 func (d *Device) ISA() string { return d.isa.name }
 
 // OnSpan implements ops.Tracer: f is told of every step of a plan, forward and backward. Nothing is measured while f is nil.

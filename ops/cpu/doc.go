@@ -1,11 +1,11 @@
 // Package cpu is the ops.Device that every machine has.
 //
 // Activations are NHWC with a physical border of zeros (the halo) where a convolution reads them, so that a
-// convolution is a matrix product over memory as it lies: no patches are copied. One micro-kernel, generated for AVX-512
-// and AVX2 and written in Go for everything else, does convolutions forward and backward and linear layers. Work is
+// convolution is a matrix product over memory as it lies: no patches are copied. One micro-kernel, generated for AVX-512,
+// AVX2 and NEON and written in Go for everything else, does convolutions forward and backward and linear layers. Work is
 // cut into pieces that depend on shapes alone, and sums are ordered, so that any number of threads gives the same bits.
 //
-// The environment variable CONTRAFLOW_ISA (generic, avx2, avx512) chooses the kernels; the tag purego leaves the
+// The environment variable CONTRAFLOW_ISA (generic, avx2, avx512, neon) chooses the kernels; the tag purego leaves the
 // assembly out.
 package cpu
 

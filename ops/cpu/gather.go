@@ -36,7 +36,7 @@ func (k *isa) gatherDot(out, x, rows []float32, index []int32) {
 	}
 	_ = index[len(out)-1]
 	if c%32 == 0 && c > 0 && k.vector {
-		f := gatherDot2
+		f := gatherDot8
 		if k.packs16 {
 			f = gatherDot512
 		}
@@ -55,7 +55,7 @@ func (k *isa) gatherSum(sum, coef, rows []float32, index []int32) {
 	}
 	_ = coef[len(index)-1]
 	if c%64 == 0 && c > 0 && k.vector {
-		f := gatherSum2
+		f := gatherSum8
 		if k.packs16 && c%128 == 0 {
 			f = gatherSum512
 		}

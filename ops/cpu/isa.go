@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-// gemmArgs are the arguments of a micro-kernel; kernels_amd64.s knows the offsets.
+// gemmArgs are the arguments of a micro-kernel; the assembly knows the offsets.
 //
 //	C[i][:nr] (+)= Σ_{o<ko} Σ_{k<ki} A(i, o, k) · B[o·ki+k][:nr]
 //

@@ -11,7 +11,7 @@ func available() []isa {
 		out = append(out, isa{name: "avx512", mr: 14, nr: 32, gemm: gemm512Kernels[:], narrow: gemm512NarrowKernels[:], vector: true, packs16: true})
 	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
-		out = append(out, isa{name: "avx2", mr: 6, nr: 16, gemm: gemm2Kernels[:], vector: true})
+		out = append(out, isa{name: "avx2", mr: 6, nr: 16, gemm: gemm16Kernels[:], vector: true})
 	}
 	return append(out, generic)
 }

@@ -1,4 +1,4 @@
-//go:build !amd64 || purego
+//go:build !(amd64 || arm64) || purego
 
 package cpu
 
@@ -6,68 +6,30 @@ import "unsafe"
 
 func available() []isa { return []isa{generic} }
 
-// Without assembly no isa has vector or packs16 set, and none of these is called.
+// Without assembly no isa has vector set, and none of these is called.
 
-func pack32(dst, src unsafe.Pointer, ss uintptr, rows int) { panic("ops: no assembly") }
-func pack14(dst, src unsafe.Pointer, ss uintptr, rows, tiles int, step, pitch uintptr) {
+func addAsm(dst, src unsafe.Pointer, n int)      { panic("ops: no assembly") }
+func sgdAsm(p, grad, v, h unsafe.Pointer, n int) { panic("ops: no assembly") }
+func bnSums8(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr) {
 	panic("ops: no assembly")
 }
-func addAsm(dst, src unsafe.Pointer, n int)                     { panic("ops: no assembly") }
-func transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr) { panic("ops: no assembly") }
-func sgdAsm(p, grad, v, h unsafe.Pointer, n int)                { panic("ops: no assembly") }
-func bnSums512(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr) {
+func bnApply8(dst, src, res, coef, mask unsafe.Pointer, pixels, c int, low unsafe.Pointer) {
 	panic("ops: no assembly")
 }
-func bnSums2(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr) {
+func bnBackSums8(sum, dot, dout, mask, x, mean unsafe.Pointer, pixels, c int) {
 	panic("ops: no assembly")
 }
-func bnApply512(dst, src, res, coef, mask unsafe.Pointer, pixels, c int, low unsafe.Pointer) {
+func bnBackApply8(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int) {
 	panic("ops: no assembly")
 }
-func bnApply2(dst, src, res, coef, mask unsafe.Pointer, pixels, c int, low unsafe.Pointer) {
+func transpose8(dst, src unsafe.Pointer, ds, ss, next uintptr)         { panic("ops: no assembly") }
+func gatherDot8(out, x, rows, index unsafe.Pointer, n, indices, c int) { panic("ops: no assembly") }
+func gatherSum8(sum, coef, rows, index unsafe.Pointer, n, c int)       { panic("ops: no assembly") }
+func maxPool8(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
 	panic("ops: no assembly")
 }
-func bnBackSums512(sum, dot, dout, mask, x, mean unsafe.Pointer, pixels, c int) {
+func maxPoolBack8(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
 	panic("ops: no assembly")
 }
-func bnBackSums2(sum, dot, dout, mask, x, mean unsafe.Pointer, pixels, c int) {
-	panic("ops: no assembly")
-}
-func bnBackApply512(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int) {
-	panic("ops: no assembly")
-}
-func bnBackApply2(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int) {
-	panic("ops: no assembly")
-}
-func transpose8(dst, src unsafe.Pointer, ds, ss, next uintptr) { panic("ops: no assembly") }
 
-var (
-	winoInputx512, winoInputx2               transformAsm
-	winoOutput4x512, winoOutput4x2           transformAsm
-	winoOutput2x512, winoOutput2x2           transformAsm
-	winoGrad4x512, winoGrad4x2               transformAsm
-	winoGrad2x512, winoGrad2x2               transformAsm
-	winoWeight3x512, winoWeight3x2           transformAsm
-	winoWeight5x512, winoWeight5x2           transformAsm
-	winoWeightGrad3x512, winoWeightGrad3x2   transformAsm
-	winoWeightFresh3x512, winoWeightFresh3x2 transformAsm
-	winoWeightGrad5x512, winoWeightGrad5x2   transformAsm
-	winoWeightFresh5x512, winoWeightFresh5x2 transformAsm
-)
-
-func gatherDot512(out, x, rows, index unsafe.Pointer, n, indices, c int) { panic("ops: no assembly") }
-func gatherDot2(out, x, rows, index unsafe.Pointer, n, indices, c int)   { panic("ops: no assembly") }
-func gatherSum512(sum, coef, rows, index unsafe.Pointer, n, c int)       { panic("ops: no assembly") }
-func gatherSum2(sum, coef, rows, index unsafe.Pointer, n, c int)         { panic("ops: no assembly") }
-func maxPool512(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
-	panic("ops: no assembly")
-}
-func maxPool2(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
-	panic("ops: no assembly")
-}
-func maxPoolBack512(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
-	panic("ops: no assembly")
-}
-func maxPoolBack2(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int) {
-	panic("ops: no assembly")
-}
+var winoInputx8, winoOutput4x8, winoOutput2x8, winoGrad4x8, winoGrad2x8, winoWeight3x8, winoWeight5x8, winoWeightGrad3x8, winoWeightFresh3x8, winoWeightGrad5x8, winoWeightFresh5x8 transformAsm

@@ -94,26 +94,6 @@ func gemm512Narrowx14(p *gemmArgs)
 
 var gemm512NarrowKernels = [...]func(*gemmArgs){nil, gemm512Narrowx1, gemm512Narrowx2, gemm512Narrowx3, gemm512Narrowx4, gemm512Narrowx5, gemm512Narrowx6, gemm512Narrowx7, gemm512Narrowx8, gemm512Narrowx9, gemm512Narrowx10, gemm512Narrowx11, gemm512Narrowx12, gemm512Narrowx13, gemm512Narrowx14}
 
-//go:noescape
-func gemm2x1(p *gemmArgs)
-
-//go:noescape
-func gemm2x2(p *gemmArgs)
-
-//go:noescape
-func gemm2x3(p *gemmArgs)
-
-//go:noescape
-func gemm2x4(p *gemmArgs)
-
-//go:noescape
-func gemm2x5(p *gemmArgs)
-
-//go:noescape
-func gemm2x6(p *gemmArgs)
-
-var gemm2Kernels = [...]func(*gemmArgs){nil, gemm2x1, gemm2x2, gemm2x3, gemm2x4, gemm2x5, gemm2x6}
-
 // pack32 copies rows of 32 floats that are ss bytes apart: dst[r][:32] = src[r][:32].
 //
 //go:noescape
@@ -124,12 +104,6 @@ func pack32(dst, src unsafe.Pointer, ss uintptr, rows int)
 //
 //go:noescape
 func pack14(dst, src unsafe.Pointer, ss uintptr, rows, tiles int, step, pitch uintptr)
-
-// transpose8 transposes an 8×8 block: dst[k][r] = src[r][k], rows ds and ss bytes apart, and fetches the
-// block next bytes after src.
-//
-//go:noescape
-func transpose8(dst, src unsafe.Pointer, ds, ss, next uintptr)
 
 // transpose16 transposes a 16×16 block: dst[k][r] = src[r][k], rows ds and ss bytes apart, and fetches the
 // block next bytes after src.
@@ -160,148 +134,60 @@ func bnBackSums512(sum, dot, dout, mask, x, mean unsafe.Pointer, pixels, c int)
 //go:noescape
 func bnBackApply512(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int)
 
-// bnApply2 is dst[p][k] = max((src[p][k]-coef[k])·coef[c+k] + coef[2c+k] + res[p][k], low[0]), res nil counting as
-// zeros; unless mask is nil it receives where the result is positive.
-//
-//go:noescape
-func bnApply2(dst, src, res, coef, mask unsafe.Pointer, pixels, c int, low unsafe.Pointer)
-
-// bnSums2 is sum[k] = Σ (x[p][k]-shift[k]), sq[k] = Σ (x[p][k]-shift[k])², pixels being stride bytes apart.
-//
-//go:noescape
-func bnSums2(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr)
-
-// bnBackSums2 is sum[k] = Σ dz, dot[k] = Σ dz·(x[p][k]-mean[k]), dz being dout[p][k] where mask's bit is set, or everywhere
-// when mask is nil.
-//
-//go:noescape
-func bnBackSums2(sum, dot, dout, mask, x, mean unsafe.Pointer, pixels, c int)
-
-// bnBackApply2 is dx[p][k] = coef[k]·(dz-coef[c+k]) + coef[2c+k]·(x[p][k]-coef[3c+k]), dz as in bnBackSums; unless dres is nil
-// dres[p][k] = dz, added to it when add is 1.
-//
-//go:noescape
-func bnBackApply2(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int)
-
-// sgdAsm is v = h[1]·v + (g + h[2]·p), p -= h[0]·v over n floats, a multiple of 8.
-//
-//go:noescape
-func sgdAsm(p, grad, v, h unsafe.Pointer, n int)
-
-// addAsm is dst += src over n floats, a multiple of 8.
-//
-//go:noescape
-func addAsm(dst, src unsafe.Pointer, n int)
-
 // winoInputx512 is Bᵀ·X·B of 6×6 pixels; k are the constants of winoConstants.
 //
 //go:noescape
 func winoInputx512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-
-// winoInputx2 is Bᵀ·X·B of 6×6 pixels; k are the constants of winoConstants.
-//
-//go:noescape
-func winoInputx2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
 // winoOutput4x512 is Aᵀ·M·A, 4×4 pixels; k are the constants of winoConstants.
 //
 //go:noescape
 func winoOutput4x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
-// winoOutput4x2 is Aᵀ·M·A, 4×4 pixels; k are the constants of winoConstants.
-//
-//go:noescape
-func winoOutput4x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-
 // winoOutput2x512 is Aᵀ·M·A, 2×2 pixels; k are the constants of winoConstants.
 //
 //go:noescape
 func winoOutput2x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-
-// winoOutput2x2 is Aᵀ·M·A, 2×2 pixels; k are the constants of winoConstants.
-//
-//go:noescape
-func winoOutput2x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
 // winoGrad4x512 is A·Y·Aᵀ of 4×4 pixels of an output's gradient; k are the constants of winoConstants.
 //
 //go:noescape
 func winoGrad4x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
-// winoGrad4x2 is A·Y·Aᵀ of 4×4 pixels of an output's gradient; k are the constants of winoConstants.
-//
-//go:noescape
-func winoGrad4x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-
 // winoGrad2x512 is A·Y·Aᵀ of 2×2 pixels of an output's gradient; k are the constants of winoConstants.
 //
 //go:noescape
 func winoGrad2x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-
-// winoGrad2x2 is A·Y·Aᵀ of 2×2 pixels of an output's gradient; k are the constants of winoConstants.
-//
-//go:noescape
-func winoGrad2x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
 // winoWeight3x512 is G·W·Gᵀ of 3×3 taps; k are the constants of winoConstants.
 //
 //go:noescape
 func winoWeight3x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
-// winoWeight3x2 is G·W·Gᵀ of 3×3 taps; k are the constants of winoConstants.
-//
-//go:noescape
-func winoWeight3x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-
 // winoWeight5x512 is G·W·Gᵀ of 5×5 taps; k are the constants of winoConstants.
 //
 //go:noescape
 func winoWeight5x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-
-// winoWeight5x2 is G·W·Gᵀ of 5×5 taps; k are the constants of winoConstants.
-//
-//go:noescape
-func winoWeight5x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
 // winoWeightGrad3x512 is Gᵀ·U·G, added to 3×3 taps; k are the constants of winoConstants.
 //
 //go:noescape
 func winoWeightGrad3x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
-// winoWeightGrad3x2 is Gᵀ·U·G, added to 3×3 taps; k are the constants of winoConstants.
-//
-//go:noescape
-func winoWeightGrad3x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-
 // winoWeightFresh3x512 is Gᵀ·U·G, 3×3 taps; k are the constants of winoConstants.
 //
 //go:noescape
 func winoWeightFresh3x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-
-// winoWeightFresh3x2 is Gᵀ·U·G, 3×3 taps; k are the constants of winoConstants.
-//
-//go:noescape
-func winoWeightFresh3x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
 // winoWeightGrad5x512 is Gᵀ·U·G, added to 5×5 taps; k are the constants of winoConstants.
 //
 //go:noescape
 func winoWeightGrad5x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
-// winoWeightGrad5x2 is Gᵀ·U·G, added to 5×5 taps; k are the constants of winoConstants.
-//
-//go:noescape
-func winoWeightGrad5x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-
 // winoWeightFresh5x512 is Gᵀ·U·G, 5×5 taps; k are the constants of winoConstants.
 //
 //go:noescape
 func winoWeightFresh5x512(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-
-// winoWeightFresh5x2 is Gᵀ·U·G, 5×5 taps; k are the constants of winoConstants.
-//
-//go:noescape
-func winoWeightFresh5x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
 
 // gatherDot512 is out[j] = Σ_k x[k]·rows[index[j]·c+k] for the first n indices, c a multiple of 32; the rows of the others are fetched.
 //
@@ -313,16 +199,6 @@ func gatherDot512(out, x, rows, index unsafe.Pointer, n, indices, c int)
 //go:noescape
 func gatherSum512(sum, coef, rows, index unsafe.Pointer, n, c int)
 
-// gatherDot2 is out[j] = Σ_k x[k]·rows[index[j]·c+k] for the first n indices, c a multiple of 32; the rows of the others are fetched.
-//
-//go:noescape
-func gatherDot2(out, x, rows, index unsafe.Pointer, n, indices, c int)
-
-// gatherSum2 is sum[k] += Σ_j coef[j]·rows[index[j]·c+k] for n indices, c a multiple of 64.
-//
-//go:noescape
-func gatherSum2(sum, coef, rows, index unsafe.Pointer, n, c int)
-
 // maxPool512 is the maximum over rows×cols pixels rs and 4·c bytes apart, and the place of the first: at + row·w + col. A NaN wins
 // over every number.
 //
@@ -333,14 +209,3 @@ func maxPool512(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w i
 //
 //go:noescape
 func maxPoolBack512(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
-
-// maxPool2 is the maximum over rows×cols pixels rs and 4·c bytes apart, and the place of the first: at + row·w + col. A NaN wins
-// over every number.
-//
-//go:noescape
-func maxPool2(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
-
-// maxPoolBack2 is dx += dy where the pixel, numbered as for maxPool2, is the one in where.
-//
-//go:noescape
-func maxPoolBack2(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)

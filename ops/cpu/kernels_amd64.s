@@ -6003,8 +6003,8 @@ gemm512Narrowx14_st:
 	VZEROUPPER
 	RET
 
-// func gemm2x1(p *gemmArgs)
-TEXT ·gemm2x1(SB), NOSPLIT, $8-8
+// func gemm16x1(p *gemmArgs)
+TEXT ·gemm16x1(SB), NOSPLIT, $8-8
 	MOVQ p+0(FP), R15
 	MOVQ 16(R15), R8
 	MOVQ 24(R15), DX
@@ -6021,13 +6021,13 @@ TEXT ·gemm2x1(SB), NOSPLIT, $8-8
 	MOVQ 80(R15), BP
 	MOVQ 88(R15), CX
 	MOVQ 96(R15), R15
-gemm2x1_o:
+gemm16x1_o:
 	MOVQ p+0(FP), R14
 	MOVQ 0(R14), R14
 	SUBQ $2, R14
-	JLT gemm2x1_t
+	JLT gemm16x1_t
 	PCALIGN $32
-gemm2x1_l:
+gemm16x1_l:
 	VMOVUPS 0(BX), Y2
 	VMOVUPS 32(BX), Y3
 	VBROADCASTSS (R8), Y4
@@ -6045,11 +6045,11 @@ gemm2x1_l:
 	ADDQ R15, BP
 	ADDQ $128, BX
 	SUBQ $2, R14
-	JGE gemm2x1_l
-gemm2x1_t:
+	JGE gemm16x1_l
+gemm16x1_t:
 	ADDQ $2, R14
-	JZ gemm2x1_e
-gemm2x1_l1:
+	JZ gemm16x1_e
+gemm16x1_l1:
 	VMOVUPS 0(BX), Y2
 	VMOVUPS 32(BX), Y3
 	VBROADCASTSS (R8), Y4
@@ -6058,29 +6058,29 @@ gemm2x1_l1:
 	ADDQ SI, R8
 	ADDQ $64, BX
 	SUBQ $1, R14
-	JNZ gemm2x1_l1
-gemm2x1_e:
+	JNZ gemm16x1_l1
+gemm16x1_e:
 	MOVQ p+0(FP), R14
 	MOVQ 40(R14), R14
 	ADDQ R14, R8
 	SUBQ $1, R13
-	JNZ gemm2x1_o
+	JNZ gemm16x1_o
 	MOVQ p+0(FP), R14
 	CMPQ 72(R14), $0
-	JE gemm2x1_st
+	JE gemm16x1_st
 	MOVQ DI, R14
 	VADDPS 0(R14), Y0, Y0
 	VADDPS 32(R14), Y1, Y1
 	ADDQ AX, R14
-gemm2x1_st:
+gemm16x1_st:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	ADDQ AX, DI
 	VZEROUPPER
 	RET
 
-// func gemm2x2(p *gemmArgs)
-TEXT ·gemm2x2(SB), NOSPLIT, $8-8
+// func gemm16x2(p *gemmArgs)
+TEXT ·gemm16x2(SB), NOSPLIT, $8-8
 	MOVQ p+0(FP), R15
 	MOVQ 16(R15), R8
 	MOVQ 24(R15), DX
@@ -6101,13 +6101,13 @@ TEXT ·gemm2x2(SB), NOSPLIT, $8-8
 	MOVQ 80(R15), BP
 	MOVQ 88(R15), CX
 	MOVQ 96(R15), R15
-gemm2x2_o:
+gemm16x2_o:
 	MOVQ p+0(FP), R14
 	MOVQ 0(R14), R14
 	SUBQ $2, R14
-	JLT gemm2x2_t
+	JLT gemm16x2_t
 	PCALIGN $32
-gemm2x2_l:
+gemm16x2_l:
 	VMOVUPS 0(BX), Y4
 	VMOVUPS 32(BX), Y5
 	VBROADCASTSS (R8), Y6
@@ -6131,11 +6131,11 @@ gemm2x2_l:
 	ADDQ R15, BP
 	ADDQ $128, BX
 	SUBQ $2, R14
-	JGE gemm2x2_l
-gemm2x2_t:
+	JGE gemm16x2_l
+gemm16x2_t:
 	ADDQ $2, R14
-	JZ gemm2x2_e
-gemm2x2_l1:
+	JZ gemm16x2_e
+gemm16x2_l1:
 	VMOVUPS 0(BX), Y4
 	VMOVUPS 32(BX), Y5
 	VBROADCASTSS (R8), Y6
@@ -6147,16 +6147,16 @@ gemm2x2_l1:
 	ADDQ SI, R8
 	ADDQ $64, BX
 	SUBQ $1, R14
-	JNZ gemm2x2_l1
-gemm2x2_e:
+	JNZ gemm16x2_l1
+gemm16x2_e:
 	MOVQ p+0(FP), R14
 	MOVQ 40(R14), R14
 	ADDQ R14, R8
 	SUBQ $1, R13
-	JNZ gemm2x2_o
+	JNZ gemm16x2_o
 	MOVQ p+0(FP), R14
 	CMPQ 72(R14), $0
-	JE gemm2x2_st
+	JE gemm16x2_st
 	MOVQ DI, R14
 	VADDPS 0(R14), Y0, Y0
 	VADDPS 32(R14), Y1, Y1
@@ -6164,7 +6164,7 @@ gemm2x2_e:
 	VADDPS 0(R14), Y2, Y2
 	VADDPS 32(R14), Y3, Y3
 	ADDQ AX, R14
-gemm2x2_st:
+gemm16x2_st:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	ADDQ AX, DI
@@ -6174,8 +6174,8 @@ gemm2x2_st:
 	VZEROUPPER
 	RET
 
-// func gemm2x3(p *gemmArgs)
-TEXT ·gemm2x3(SB), NOSPLIT, $8-8
+// func gemm16x3(p *gemmArgs)
+TEXT ·gemm16x3(SB), NOSPLIT, $8-8
 	MOVQ p+0(FP), R15
 	MOVQ 16(R15), R8
 	MOVQ 24(R15), DX
@@ -6200,13 +6200,13 @@ TEXT ·gemm2x3(SB), NOSPLIT, $8-8
 	MOVQ 80(R15), BP
 	MOVQ 88(R15), CX
 	MOVQ 96(R15), R15
-gemm2x3_o:
+gemm16x3_o:
 	MOVQ p+0(FP), R14
 	MOVQ 0(R14), R14
 	SUBQ $2, R14
-	JLT gemm2x3_t
+	JLT gemm16x3_t
 	PCALIGN $32
-gemm2x3_l:
+gemm16x3_l:
 	VMOVUPS 0(BX), Y6
 	VMOVUPS 32(BX), Y7
 	VBROADCASTSS (R8), Y8
@@ -6236,11 +6236,11 @@ gemm2x3_l:
 	ADDQ R15, BP
 	ADDQ $128, BX
 	SUBQ $2, R14
-	JGE gemm2x3_l
-gemm2x3_t:
+	JGE gemm16x3_l
+gemm16x3_t:
 	ADDQ $2, R14
-	JZ gemm2x3_e
-gemm2x3_l1:
+	JZ gemm16x3_e
+gemm16x3_l1:
 	VMOVUPS 0(BX), Y6
 	VMOVUPS 32(BX), Y7
 	VBROADCASTSS (R8), Y8
@@ -6255,16 +6255,16 @@ gemm2x3_l1:
 	ADDQ SI, R8
 	ADDQ $64, BX
 	SUBQ $1, R14
-	JNZ gemm2x3_l1
-gemm2x3_e:
+	JNZ gemm16x3_l1
+gemm16x3_e:
 	MOVQ p+0(FP), R14
 	MOVQ 40(R14), R14
 	ADDQ R14, R8
 	SUBQ $1, R13
-	JNZ gemm2x3_o
+	JNZ gemm16x3_o
 	MOVQ p+0(FP), R14
 	CMPQ 72(R14), $0
-	JE gemm2x3_st
+	JE gemm16x3_st
 	MOVQ DI, R14
 	VADDPS 0(R14), Y0, Y0
 	VADDPS 32(R14), Y1, Y1
@@ -6275,7 +6275,7 @@ gemm2x3_e:
 	VADDPS 0(R14), Y4, Y4
 	VADDPS 32(R14), Y5, Y5
 	ADDQ AX, R14
-gemm2x3_st:
+gemm16x3_st:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	ADDQ AX, DI
@@ -6288,8 +6288,8 @@ gemm2x3_st:
 	VZEROUPPER
 	RET
 
-// func gemm2x4(p *gemmArgs)
-TEXT ·gemm2x4(SB), NOSPLIT, $8-8
+// func gemm16x4(p *gemmArgs)
+TEXT ·gemm16x4(SB), NOSPLIT, $8-8
 	MOVQ p+0(FP), R15
 	MOVQ 16(R15), R8
 	MOVQ 24(R15), DX
@@ -6320,13 +6320,13 @@ TEXT ·gemm2x4(SB), NOSPLIT, $8-8
 	MOVQ 80(R15), BP
 	MOVQ 88(R15), CX
 	MOVQ 96(R15), R15
-gemm2x4_o:
+gemm16x4_o:
 	MOVQ p+0(FP), R14
 	MOVQ 0(R14), R14
 	SUBQ $2, R14
-	JLT gemm2x4_t
+	JLT gemm16x4_t
 	PCALIGN $32
-gemm2x4_l:
+gemm16x4_l:
 	VMOVUPS 0(BX), Y8
 	VMOVUPS 32(BX), Y9
 	VBROADCASTSS (R8), Y10
@@ -6364,11 +6364,11 @@ gemm2x4_l:
 	ADDQ R15, BP
 	ADDQ $128, BX
 	SUBQ $2, R14
-	JGE gemm2x4_l
-gemm2x4_t:
+	JGE gemm16x4_l
+gemm16x4_t:
 	ADDQ $2, R14
-	JZ gemm2x4_e
-gemm2x4_l1:
+	JZ gemm16x4_e
+gemm16x4_l1:
 	VMOVUPS 0(BX), Y8
 	VMOVUPS 32(BX), Y9
 	VBROADCASTSS (R8), Y10
@@ -6387,17 +6387,17 @@ gemm2x4_l1:
 	ADDQ SI, R9
 	ADDQ $64, BX
 	SUBQ $1, R14
-	JNZ gemm2x4_l1
-gemm2x4_e:
+	JNZ gemm16x4_l1
+gemm16x4_e:
 	MOVQ p+0(FP), R14
 	MOVQ 40(R14), R14
 	ADDQ R14, R8
 	ADDQ R14, R9
 	SUBQ $1, R13
-	JNZ gemm2x4_o
+	JNZ gemm16x4_o
 	MOVQ p+0(FP), R14
 	CMPQ 72(R14), $0
-	JE gemm2x4_st
+	JE gemm16x4_st
 	MOVQ DI, R14
 	VADDPS 0(R14), Y0, Y0
 	VADDPS 32(R14), Y1, Y1
@@ -6411,7 +6411,7 @@ gemm2x4_e:
 	VADDPS 0(R14), Y6, Y6
 	VADDPS 32(R14), Y7, Y7
 	ADDQ AX, R14
-gemm2x4_st:
+gemm16x4_st:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	ADDQ AX, DI
@@ -6427,8 +6427,8 @@ gemm2x4_st:
 	VZEROUPPER
 	RET
 
-// func gemm2x5(p *gemmArgs)
-TEXT ·gemm2x5(SB), NOSPLIT, $8-8
+// func gemm16x5(p *gemmArgs)
+TEXT ·gemm16x5(SB), NOSPLIT, $8-8
 	MOVQ p+0(FP), R15
 	MOVQ 16(R15), R8
 	MOVQ 24(R15), DX
@@ -6463,13 +6463,13 @@ TEXT ·gemm2x5(SB), NOSPLIT, $8-8
 	MOVQ 80(R15), BP
 	MOVQ 88(R15), CX
 	MOVQ 96(R15), R15
-gemm2x5_o:
+gemm16x5_o:
 	MOVQ p+0(FP), R14
 	MOVQ 0(R14), R14
 	SUBQ $2, R14
-	JLT gemm2x5_t
+	JLT gemm16x5_t
 	PCALIGN $32
-gemm2x5_l:
+gemm16x5_l:
 	VMOVUPS 0(BX), Y10
 	VMOVUPS 32(BX), Y11
 	VBROADCASTSS (R8), Y12
@@ -6513,11 +6513,11 @@ gemm2x5_l:
 	ADDQ R15, BP
 	ADDQ $128, BX
 	SUBQ $2, R14
-	JGE gemm2x5_l
-gemm2x5_t:
+	JGE gemm16x5_l
+gemm16x5_t:
 	ADDQ $2, R14
-	JZ gemm2x5_e
-gemm2x5_l1:
+	JZ gemm16x5_e
+gemm16x5_l1:
 	VMOVUPS 0(BX), Y10
 	VMOVUPS 32(BX), Y11
 	VBROADCASTSS (R8), Y12
@@ -6539,17 +6539,17 @@ gemm2x5_l1:
 	ADDQ SI, R9
 	ADDQ $64, BX
 	SUBQ $1, R14
-	JNZ gemm2x5_l1
-gemm2x5_e:
+	JNZ gemm16x5_l1
+gemm16x5_e:
 	MOVQ p+0(FP), R14
 	MOVQ 40(R14), R14
 	ADDQ R14, R8
 	ADDQ R14, R9
 	SUBQ $1, R13
-	JNZ gemm2x5_o
+	JNZ gemm16x5_o
 	MOVQ p+0(FP), R14
 	CMPQ 72(R14), $0
-	JE gemm2x5_st
+	JE gemm16x5_st
 	MOVQ DI, R14
 	VADDPS 0(R14), Y0, Y0
 	VADDPS 32(R14), Y1, Y1
@@ -6566,7 +6566,7 @@ gemm2x5_e:
 	VADDPS 0(R14), Y8, Y8
 	VADDPS 32(R14), Y9, Y9
 	ADDQ AX, R14
-gemm2x5_st:
+gemm16x5_st:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	ADDQ AX, DI
@@ -6585,8 +6585,8 @@ gemm2x5_st:
 	VZEROUPPER
 	RET
 
-// func gemm2x6(p *gemmArgs)
-TEXT ·gemm2x6(SB), NOSPLIT, $8-8
+// func gemm16x6(p *gemmArgs)
+TEXT ·gemm16x6(SB), NOSPLIT, $8-8
 	MOVQ p+0(FP), R15
 	MOVQ 16(R15), R8
 	MOVQ 24(R15), DX
@@ -6625,13 +6625,13 @@ TEXT ·gemm2x6(SB), NOSPLIT, $8-8
 	MOVQ 80(R15), BP
 	MOVQ 88(R15), CX
 	MOVQ 96(R15), R15
-gemm2x6_o:
+gemm16x6_o:
 	MOVQ p+0(FP), R14
 	MOVQ 0(R14), R14
 	SUBQ $2, R14
-	JLT gemm2x6_t
+	JLT gemm16x6_t
 	PCALIGN $32
-gemm2x6_l:
+gemm16x6_l:
 	VMOVUPS 0(BX), Y12
 	VMOVUPS 32(BX), Y13
 	VBROADCASTSS (R8), Y14
@@ -6681,11 +6681,11 @@ gemm2x6_l:
 	ADDQ R15, BP
 	ADDQ $128, BX
 	SUBQ $2, R14
-	JGE gemm2x6_l
-gemm2x6_t:
+	JGE gemm16x6_l
+gemm16x6_t:
 	ADDQ $2, R14
-	JZ gemm2x6_e
-gemm2x6_l1:
+	JZ gemm16x6_e
+gemm16x6_l1:
 	VMOVUPS 0(BX), Y12
 	VMOVUPS 32(BX), Y13
 	VBROADCASTSS (R8), Y14
@@ -6710,17 +6710,17 @@ gemm2x6_l1:
 	ADDQ SI, R9
 	ADDQ $64, BX
 	SUBQ $1, R14
-	JNZ gemm2x6_l1
-gemm2x6_e:
+	JNZ gemm16x6_l1
+gemm16x6_e:
 	MOVQ p+0(FP), R14
 	MOVQ 40(R14), R14
 	ADDQ R14, R8
 	ADDQ R14, R9
 	SUBQ $1, R13
-	JNZ gemm2x6_o
+	JNZ gemm16x6_o
 	MOVQ p+0(FP), R14
 	CMPQ 72(R14), $0
-	JE gemm2x6_st
+	JE gemm16x6_st
 	MOVQ DI, R14
 	VADDPS 0(R14), Y0, Y0
 	VADDPS 32(R14), Y1, Y1
@@ -6740,7 +6740,7 @@ gemm2x6_e:
 	VADDPS 0(R14), Y10, Y10
 	VADDPS 32(R14), Y11, Y11
 	ADDQ AX, R14
-gemm2x6_st:
+gemm16x6_st:
 	VMOVUPS Y0, 0(DI)
 	VMOVUPS Y1, 32(DI)
 	ADDQ AX, DI
@@ -7470,8 +7470,8 @@ bnBackApply512_x:
 	VZEROUPPER
 	RET
 
-// func bnApply2(dst, src, res, coef, mask unsafe.Pointer, pixels, c int, low unsafe.Pointer)
-TEXT ·bnApply2(SB), NOSPLIT, $0-64
+// func bnApply8(dst, src, res, coef, mask unsafe.Pointer, pixels, c int, low unsafe.Pointer)
+TEXT ·bnApply8(SB), NOSPLIT, $0-64
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ res+16(FP), R8
@@ -7486,12 +7486,12 @@ TEXT ·bnApply2(SB), NOSPLIT, $0-64
 	LEAQ (R9)(DX*1), R10
 	LEAQ (R10)(DX*1), R11
 	TESTQ R12, R12
-	JNZ bnApply2_m
+	JNZ bnApply8_m
 	TESTQ R8, R8
-	JNZ bnApply2_r
-bnApply2_p:
+	JNZ bnApply8_r
+bnApply8_p:
 	XORQ BX, BX
-bnApply2_p_c:
+bnApply8_p_c:
 	VMOVUPS (SI)(BX*1), Y0
 	VSUBPS (R9)(BX*1), Y0, Y0
 	VMOVUPS (R11)(BX*1), Y1
@@ -7500,16 +7500,16 @@ bnApply2_p_c:
 	VMOVUPS Y0, (DI)(BX*1)
 	ADDQ $32, BX
 	CMPQ BX, DX
-	JLT bnApply2_p_c
+	JLT bnApply8_p_c
 	ADDQ DX, DI
 	ADDQ DX, SI
 	SUBQ $1, CX
-	JNZ bnApply2_p
+	JNZ bnApply8_p
 	VZEROUPPER
 	RET
-bnApply2_r:
+bnApply8_r:
 	XORQ BX, BX
-bnApply2_r_c:
+bnApply8_r_c:
 	VMOVUPS (SI)(BX*1), Y0
 	VSUBPS (R9)(BX*1), Y0, Y0
 	VMOVUPS (R11)(BX*1), Y1
@@ -7519,20 +7519,20 @@ bnApply2_r_c:
 	VMOVUPS Y0, (DI)(BX*1)
 	ADDQ $32, BX
 	CMPQ BX, DX
-	JLT bnApply2_r_c
+	JLT bnApply8_r_c
 	ADDQ DX, DI
 	ADDQ DX, SI
 	ADDQ DX, R8
 	SUBQ $1, CX
-	JNZ bnApply2_r
+	JNZ bnApply8_r
 	VZEROUPPER
 	RET
-bnApply2_m:
+bnApply8_m:
 	TESTQ R8, R8
-	JNZ bnApply2_q
-bnApply2_m2:
+	JNZ bnApply8_q
+bnApply8_m2:
 	XORQ BX, BX
-bnApply2_m2_c:
+bnApply8_m2_c:
 	VMOVUPS (SI)(BX*1), Y0
 	VSUBPS (R9)(BX*1), Y0, Y0
 	VMOVUPS (R11)(BX*1), Y1
@@ -7545,16 +7545,16 @@ bnApply2_m2_c:
 	ADDQ $1, R12
 	ADDQ $32, BX
 	CMPQ BX, DX
-	JLT bnApply2_m2_c
+	JLT bnApply8_m2_c
 	ADDQ DX, DI
 	ADDQ DX, SI
 	SUBQ $1, CX
-	JNZ bnApply2_m2
+	JNZ bnApply8_m2
 	VZEROUPPER
 	RET
-bnApply2_q:
+bnApply8_q:
 	XORQ BX, BX
-bnApply2_q_c:
+bnApply8_q_c:
 	VMOVUPS (SI)(BX*1), Y0
 	VSUBPS (R9)(BX*1), Y0, Y0
 	VMOVUPS (R11)(BX*1), Y1
@@ -7568,17 +7568,17 @@ bnApply2_q_c:
 	ADDQ $1, R12
 	ADDQ $32, BX
 	CMPQ BX, DX
-	JLT bnApply2_q_c
+	JLT bnApply8_q_c
 	ADDQ DX, DI
 	ADDQ DX, SI
 	ADDQ DX, R8
 	SUBQ $1, CX
-	JNZ bnApply2_q
+	JNZ bnApply8_q
 	VZEROUPPER
 	RET
 
-// func bnSums2(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr)
-TEXT ·bnSums2(SB), NOSPLIT, $0-56
+// func bnSums8(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr)
+TEXT ·bnSums8(SB), NOSPLIT, $0-56
 	MOVQ sum+0(FP), DI
 	MOVQ sq+8(FP), R8
 	MOVQ shift+24(FP), R9
@@ -7586,10 +7586,10 @@ TEXT ·bnSums2(SB), NOSPLIT, $0-56
 	SHLQ $2, DX
 	MOVQ stride+48(FP), R10
 	XORQ BX, BX
-bnSums2_b4:
+bnSums8_b4:
 	LEAQ 128(BX), AX
 	CMPQ AX, DX
-	JGT bnSums2_b4_end
+	JGT bnSums8_b4_end
 	MOVQ pixels+32(FP), CX
 	MOVQ x+16(FP), SI
 	ADDQ BX, SI
@@ -7605,7 +7605,7 @@ bnSums2_b4:
 	VXORPS Y3, Y3, Y3
 	VXORPS Y7, Y7, Y7
 	VMOVUPS 96(R9)(BX*1), Y11
-bnSums2_b4_p:
+bnSums8_b4_p:
 	VMOVUPS 0(SI), Y12
 	VSUBPS Y8, Y12, Y12
 	VADDPS Y12, Y0, Y0
@@ -7626,7 +7626,7 @@ bnSums2_b4_p:
 	PREFETCHT0 4160(SI)
 	ADDQ R10, SI
 	SUBQ $1, CX
-	JNZ bnSums2_b4_p
+	JNZ bnSums8_b4_p
 	VMOVUPS Y0, 0(DI)(BX*1)
 	VMOVUPS Y4, 0(R8)(BX*1)
 	VMOVUPS Y1, 32(DI)(BX*1)
@@ -7636,19 +7636,19 @@ bnSums2_b4_p:
 	VMOVUPS Y3, 96(DI)(BX*1)
 	VMOVUPS Y7, 96(R8)(BX*1)
 	ADDQ $128, BX
-	JMP bnSums2_b4
-bnSums2_b4_end:
-bnSums2_b1:
+	JMP bnSums8_b4
+bnSums8_b4_end:
+bnSums8_b1:
 	LEAQ 32(BX), AX
 	CMPQ AX, DX
-	JGT bnSums2_b1_end
+	JGT bnSums8_b1_end
 	MOVQ pixels+32(FP), CX
 	MOVQ x+16(FP), SI
 	ADDQ BX, SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y4, Y4, Y4
 	VMOVUPS 0(R9)(BX*1), Y8
-bnSums2_b1_p:
+bnSums8_b1_p:
 	VMOVUPS 0(SI), Y12
 	VSUBPS Y8, Y12, Y12
 	VADDPS Y12, Y0, Y0
@@ -7656,17 +7656,17 @@ bnSums2_b1_p:
 	PREFETCHT0 4096(SI)
 	ADDQ R10, SI
 	SUBQ $1, CX
-	JNZ bnSums2_b1_p
+	JNZ bnSums8_b1_p
 	VMOVUPS Y0, 0(DI)(BX*1)
 	VMOVUPS Y4, 0(R8)(BX*1)
 	ADDQ $32, BX
-	JMP bnSums2_b1
-bnSums2_b1_end:
+	JMP bnSums8_b1
+bnSums8_b1_end:
 	VZEROUPPER
 	RET
 
-// func bnBackSums2(sum, dot, dout, mask, x, mean unsafe.Pointer, pixels, c int)
-TEXT ·bnBackSums2(SB), NOSPLIT, $0-64
+// func bnBackSums8(sum, dot, dout, mask, x, mean unsafe.Pointer, pixels, c int)
+TEXT ·bnBackSums8(SB), NOSPLIT, $0-64
 	MOVQ sum+0(FP), DI
 	MOVQ dot+8(FP), R8
 	MOVQ mean+40(FP), R9
@@ -7676,10 +7676,10 @@ TEXT ·bnBackSums2(SB), NOSPLIT, $0-64
 	SHLQ $2, DX
 	VMOVUPS bits<>(SB), Y15
 	XORQ BX, BX
-bnBackSums2_b4:
+bnBackSums8_b4:
 	LEAQ 128(BX), AX
 	CMPQ AX, DX
-	JGT bnBackSums2_b4_end
+	JGT bnBackSums8_b4_end
 	MOVQ pixels+48(FP), CX
 	MOVQ dout+16(FP), R11
 	ADDQ BX, R11
@@ -7699,11 +7699,11 @@ bnBackSums2_b4:
 	VMOVUPS 96(R9)(BX*1), Y11
 	MOVQ mask+24(FP), R10
 	TESTQ R10, R10
-	JZ bnBackSums2_b4_n
+	JZ bnBackSums8_b4_n
 	MOVQ BX, AX
 	SHRQ $5, AX
 	ADDQ AX, R10
-bnBackSums2_b4_m:
+bnBackSums8_b4_m:
 	VPBROADCASTB 0(R10), Y12
 	VPAND Y15, Y12, Y12
 	VPCMPEQD Y15, Y12, Y12
@@ -7744,9 +7744,9 @@ bnBackSums2_b4_m:
 	ADDQ DX, SI
 	ADDQ R12, R10
 	SUBQ $1, CX
-	JNZ bnBackSums2_b4_m
-	JMP bnBackSums2_b4_s
-bnBackSums2_b4_n:
+	JNZ bnBackSums8_b4_m
+	JMP bnBackSums8_b4_s
+bnBackSums8_b4_n:
 	VMOVUPS 0(R11), Y12
 	VMOVUPS 0(SI), Y13
 	VSUBPS Y8, Y13, Y13
@@ -7774,8 +7774,8 @@ bnBackSums2_b4_n:
 	ADDQ DX, R11
 	ADDQ DX, SI
 	SUBQ $1, CX
-	JNZ bnBackSums2_b4_n
-bnBackSums2_b4_s:
+	JNZ bnBackSums8_b4_n
+bnBackSums8_b4_s:
 	VMOVUPS Y0, 0(DI)(BX*1)
 	VMOVUPS Y4, 0(R8)(BX*1)
 	VMOVUPS Y1, 32(DI)(BX*1)
@@ -7785,12 +7785,12 @@ bnBackSums2_b4_s:
 	VMOVUPS Y3, 96(DI)(BX*1)
 	VMOVUPS Y7, 96(R8)(BX*1)
 	ADDQ $128, BX
-	JMP bnBackSums2_b4
-bnBackSums2_b4_end:
-bnBackSums2_b1:
+	JMP bnBackSums8_b4
+bnBackSums8_b4_end:
+bnBackSums8_b1:
 	LEAQ 32(BX), AX
 	CMPQ AX, DX
-	JGT bnBackSums2_b1_end
+	JGT bnBackSums8_b1_end
 	MOVQ pixels+48(FP), CX
 	MOVQ dout+16(FP), R11
 	ADDQ BX, R11
@@ -7801,11 +7801,11 @@ bnBackSums2_b1:
 	VMOVUPS 0(R9)(BX*1), Y8
 	MOVQ mask+24(FP), R10
 	TESTQ R10, R10
-	JZ bnBackSums2_b1_n
+	JZ bnBackSums8_b1_n
 	MOVQ BX, AX
 	SHRQ $5, AX
 	ADDQ AX, R10
-bnBackSums2_b1_m:
+bnBackSums8_b1_m:
 	VPBROADCASTB 0(R10), Y12
 	VPAND Y15, Y12, Y12
 	VPCMPEQD Y15, Y12, Y12
@@ -7820,9 +7820,9 @@ bnBackSums2_b1_m:
 	ADDQ DX, SI
 	ADDQ R12, R10
 	SUBQ $1, CX
-	JNZ bnBackSums2_b1_m
-	JMP bnBackSums2_b1_s
-bnBackSums2_b1_n:
+	JNZ bnBackSums8_b1_m
+	JMP bnBackSums8_b1_s
+bnBackSums8_b1_n:
 	VMOVUPS 0(R11), Y12
 	VMOVUPS 0(SI), Y13
 	VSUBPS Y8, Y13, Y13
@@ -7833,18 +7833,18 @@ bnBackSums2_b1_n:
 	ADDQ DX, R11
 	ADDQ DX, SI
 	SUBQ $1, CX
-	JNZ bnBackSums2_b1_n
-bnBackSums2_b1_s:
+	JNZ bnBackSums8_b1_n
+bnBackSums8_b1_s:
 	VMOVUPS Y0, 0(DI)(BX*1)
 	VMOVUPS Y4, 0(R8)(BX*1)
 	ADDQ $32, BX
-	JMP bnBackSums2_b1
-bnBackSums2_b1_end:
+	JMP bnBackSums8_b1
+bnBackSums8_b1_end:
 	VZEROUPPER
 	RET
 
-// func bnBackApply2(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int)
-TEXT ·bnBackApply2(SB), NOSPLIT, $0-72
+// func bnBackApply8(dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int)
+TEXT ·bnBackApply8(SB), NOSPLIT, $0-72
 	MOVQ dx+0(FP), DI
 	MOVQ dres+8(FP), R8
 	MOVQ dout+16(FP), AX
@@ -7859,20 +7859,20 @@ TEXT ·bnBackApply2(SB), NOSPLIT, $0-72
 	LEAQ (R11)(DX*1), R12
 	LEAQ (R12)(DX*1), R14
 	VMOVUPS bits<>(SB), Y15
-bnBackApply2_p:
+bnBackApply8_p:
 	XORQ BX, BX
-bnBackApply2_c:
+bnBackApply8_c:
 	TESTQ R10, R10
-	JZ bnBackApply2_u
+	JZ bnBackApply8_u
 	VPBROADCASTB (R10), Y4
 	VPAND Y15, Y4, Y4
 	VPCMPEQD Y15, Y4, Y4
 	VANDPS (AX)(BX*1), Y4, Y4
 	ADDQ $1, R10
-	JMP bnBackApply2_m
-bnBackApply2_u:
+	JMP bnBackApply8_m
+bnBackApply8_u:
 	VMOVUPS (AX)(BX*1), Y4
-bnBackApply2_m:
+bnBackApply8_m:
 	VSUBPS (R11)(BX*1), Y4, Y0
 	VMULPS (R9)(BX*1), Y0, Y0
 	VMOVUPS (SI)(BX*1), Y1
@@ -7880,25 +7880,25 @@ bnBackApply2_m:
 	VFMADD231PS (R12)(BX*1), Y1, Y0
 	VMOVUPS Y0, (DI)(BX*1)
 	TESTQ R8, R8
-	JZ bnBackApply2_n
+	JZ bnBackApply8_n
 	TESTQ R13, R13
-	JZ bnBackApply2_s
+	JZ bnBackApply8_s
 	VADDPS (R8)(BX*1), Y4, Y4
-bnBackApply2_s:
+bnBackApply8_s:
 	VMOVUPS Y4, (R8)(BX*1)
-bnBackApply2_n:
+bnBackApply8_n:
 	ADDQ $32, BX
 	CMPQ BX, DX
-	JLT bnBackApply2_c
+	JLT bnBackApply8_c
 	ADDQ DX, DI
 	ADDQ DX, AX
 	ADDQ DX, SI
 	TESTQ R8, R8
-	JZ bnBackApply2_x
+	JZ bnBackApply8_x
 	ADDQ DX, R8
-bnBackApply2_x:
+bnBackApply8_x:
 	SUBQ $1, CX
-	JNZ bnBackApply2_p
+	JNZ bnBackApply8_p
 	VZEROUPPER
 	RET
 
@@ -8403,8 +8403,8 @@ winoInputx512_c:
 	VZEROUPPER
 	RET
 
-// func winoInputx2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-TEXT ·winoInputx2(SB), NOSPLIT, $0-72
+// func winoInputx8(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+TEXT ·winoInputx8(SB), NOSPLIT, $0-72
 	MOVQ k+64(FP), AX
 	VBROADCASTSS 0(AX), Y15
 	VBROADCASTSS 4(AX), Y14
@@ -8420,7 +8420,7 @@ TEXT ·winoInputx2(SB), NOSPLIT, $0-72
 	LEAQ (R12)(AX*1), R13
 	MOVQ rd+32(FP), AX
 	XORQ BX, BX
-winoInputx2_c:
+winoInputx8_c:
 	MOVQ BX, CX
 	VMOVUPS (R8)(CX*1), Y0
 	VMOVUPS (R9)(CX*1), Y1
@@ -8857,7 +8857,7 @@ winoInputx2_c:
 	MOVQ c+48(FP), CX
 	SHLQ $2, CX
 	CMPQ BX, CX
-	JLT winoInputx2_c
+	JLT winoInputx8_c
 	VZEROUPPER
 	RET
 
@@ -9129,8 +9129,8 @@ winoOutput4x512_c:
 	VZEROUPPER
 	RET
 
-// func winoOutput4x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-TEXT ·winoOutput4x2(SB), NOSPLIT, $0-72
+// func winoOutput4x8(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+TEXT ·winoOutput4x8(SB), NOSPLIT, $0-72
 	MOVQ k+64(FP), AX
 	VBROADCASTSS 0(AX), Y15
 	VBROADCASTSS 8(AX), Y14
@@ -9146,7 +9146,7 @@ TEXT ·winoOutput4x2(SB), NOSPLIT, $0-72
 	LEAQ (R12)(AX*1), R13
 	MOVQ rd+32(FP), AX
 	XORQ BX, BX
-winoOutput4x2_c:
+winoOutput4x8_c:
 	MOVQ BX, CX
 	VMOVUPS (R8)(CX*1), Y0
 	VMOVUPS (R9)(CX*1), Y1
@@ -9393,7 +9393,7 @@ winoOutput4x2_c:
 	MOVQ c+48(FP), CX
 	SHLQ $2, CX
 	CMPQ BX, CX
-	JLT winoOutput4x2_c
+	JLT winoOutput4x8_c
 	VZEROUPPER
 	RET
 
@@ -9573,8 +9573,8 @@ winoOutput2x512_c:
 	VZEROUPPER
 	RET
 
-// func winoOutput2x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-TEXT ·winoOutput2x2(SB), NOSPLIT, $0-72
+// func winoOutput2x8(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+TEXT ·winoOutput2x8(SB), NOSPLIT, $0-72
 	MOVQ k+64(FP), AX
 	MOVQ tmp+56(FP), R14
 	MOVQ src+8(FP), R8
@@ -9588,7 +9588,7 @@ TEXT ·winoOutput2x2(SB), NOSPLIT, $0-72
 	LEAQ (R12)(AX*1), R13
 	MOVQ rd+32(FP), AX
 	XORQ BX, BX
-winoOutput2x2_c:
+winoOutput2x8_c:
 	MOVQ BX, CX
 	VMOVUPS (R8)(CX*1), Y0
 	VMOVUPS (R9)(CX*1), Y1
@@ -9745,7 +9745,7 @@ winoOutput2x2_c:
 	MOVQ c+48(FP), CX
 	SHLQ $2, CX
 	CMPQ BX, CX
-	JLT winoOutput2x2_c
+	JLT winoOutput2x8_c
 	VZEROUPPER
 	RET
 
@@ -10047,8 +10047,8 @@ winoGrad4x512_c:
 	VZEROUPPER
 	RET
 
-// func winoGrad4x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-TEXT ·winoGrad4x2(SB), NOSPLIT, $0-72
+// func winoGrad4x8(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+TEXT ·winoGrad4x8(SB), NOSPLIT, $0-72
 	MOVQ k+64(FP), AX
 	VBROADCASTSS 0(AX), Y15
 	VBROADCASTSS 8(AX), Y14
@@ -10062,7 +10062,7 @@ TEXT ·winoGrad4x2(SB), NOSPLIT, $0-72
 	LEAQ (R10)(AX*1), R11
 	MOVQ rd+32(FP), AX
 	XORQ BX, BX
-winoGrad4x2_c:
+winoGrad4x8_c:
 	MOVQ BX, CX
 	LEAQ (CX)(DX*4), R15
 	VMOVUPS (R8)(CX*1), Y0
@@ -10341,7 +10341,7 @@ winoGrad4x2_c:
 	MOVQ c+48(FP), CX
 	SHLQ $2, CX
 	CMPQ BX, CX
-	JLT winoGrad4x2_c
+	JLT winoGrad4x8_c
 	VZEROUPPER
 	RET
 
@@ -10527,8 +10527,8 @@ winoGrad2x512_c:
 	VZEROUPPER
 	RET
 
-// func winoGrad2x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-TEXT ·winoGrad2x2(SB), NOSPLIT, $0-72
+// func winoGrad2x8(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+TEXT ·winoGrad2x8(SB), NOSPLIT, $0-72
 	MOVQ k+64(FP), AX
 	MOVQ tmp+56(FP), R14
 	MOVQ src+8(FP), R8
@@ -10538,7 +10538,7 @@ TEXT ·winoGrad2x2(SB), NOSPLIT, $0-72
 	LEAQ (R8)(AX*1), R9
 	MOVQ rd+32(FP), AX
 	XORQ BX, BX
-winoGrad2x2_c:
+winoGrad2x8_c:
 	MOVQ BX, CX
 	LEAQ (CX)(DX*2), R15
 	VMOVUPS (R8)(CX*1), Y0
@@ -10705,7 +10705,7 @@ winoGrad2x2_c:
 	MOVQ c+48(FP), CX
 	SHLQ $2, CX
 	CMPQ BX, CX
-	JLT winoGrad2x2_c
+	JLT winoGrad2x8_c
 	VZEROUPPER
 	RET
 
@@ -10985,8 +10985,8 @@ winoWeight3x512_c:
 	VZEROUPPER
 	RET
 
-// func winoWeight3x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-TEXT ·winoWeight3x2(SB), NOSPLIT, $0-72
+// func winoWeight3x8(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+TEXT ·winoWeight3x8(SB), NOSPLIT, $0-72
 	MOVQ k+64(FP), AX
 	VBROADCASTSS 12(AX), Y15
 	VBROADCASTSS 16(AX), Y14
@@ -11001,7 +11001,7 @@ TEXT ·winoWeight3x2(SB), NOSPLIT, $0-72
 	LEAQ (R9)(AX*1), R10
 	MOVQ rd+32(FP), AX
 	XORQ BX, BX
-winoWeight3x2_c:
+winoWeight3x8_c:
 	MOVQ BX, CX
 	VMOVUPS (R8)(CX*1), Y0
 	VMOVUPS (R9)(CX*1), Y1
@@ -11257,7 +11257,7 @@ winoWeight3x2_c:
 	MOVQ c+48(FP), CX
 	SHLQ $2, CX
 	CMPQ BX, CX
-	JLT winoWeight3x2_c
+	JLT winoWeight3x8_c
 	VZEROUPPER
 	RET
 
@@ -11685,8 +11685,8 @@ winoWeight5x512_c:
 	VZEROUPPER
 	RET
 
-// func winoWeight5x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-TEXT ·winoWeight5x2(SB), NOSPLIT, $0-72
+// func winoWeight5x8(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+TEXT ·winoWeight5x8(SB), NOSPLIT, $0-72
 	MOVQ k+64(FP), AX
 	VBROADCASTSS 12(AX), Y15
 	VBROADCASTSS 0(AX), Y14
@@ -11704,7 +11704,7 @@ TEXT ·winoWeight5x2(SB), NOSPLIT, $0-72
 	LEAQ (R11)(AX*1), R12
 	MOVQ rd+32(FP), AX
 	XORQ BX, BX
-winoWeight5x2_c:
+winoWeight5x8_c:
 	MOVQ BX, CX
 	VMOVUPS (R8)(CX*1), Y0
 	VMOVUPS (R9)(CX*1), Y1
@@ -12105,7 +12105,7 @@ winoWeight5x2_c:
 	MOVQ c+48(FP), CX
 	SHLQ $2, CX
 	CMPQ BX, CX
-	JLT winoWeight5x2_c
+	JLT winoWeight5x8_c
 	VZEROUPPER
 	RET
 
@@ -12358,8 +12358,8 @@ winoWeightGrad3x512_c:
 	VZEROUPPER
 	RET
 
-// func winoWeightGrad3x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-TEXT ·winoWeightGrad3x2(SB), NOSPLIT, $0-72
+// func winoWeightGrad3x8(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+TEXT ·winoWeightGrad3x8(SB), NOSPLIT, $0-72
 	MOVQ k+64(FP), AX
 	VBROADCASTSS 12(AX), Y15
 	VBROADCASTSS 16(AX), Y14
@@ -12377,7 +12377,7 @@ TEXT ·winoWeightGrad3x2(SB), NOSPLIT, $0-72
 	LEAQ (R12)(AX*1), R13
 	MOVQ rd+32(FP), AX
 	XORQ BX, BX
-winoWeightGrad3x2_c:
+winoWeightGrad3x8_c:
 	MOVQ BX, CX
 	VMOVUPS (R8)(CX*1), Y0
 	VMOVUPS (R9)(CX*1), Y1
@@ -12603,7 +12603,7 @@ winoWeightGrad3x2_c:
 	MOVQ c+48(FP), CX
 	SHLQ $2, CX
 	CMPQ BX, CX
-	JLT winoWeightGrad3x2_c
+	JLT winoWeightGrad3x8_c
 	VZEROUPPER
 	RET
 
@@ -12847,8 +12847,8 @@ winoWeightFresh3x512_c:
 	VZEROUPPER
 	RET
 
-// func winoWeightFresh3x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-TEXT ·winoWeightFresh3x2(SB), NOSPLIT, $0-72
+// func winoWeightFresh3x8(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+TEXT ·winoWeightFresh3x8(SB), NOSPLIT, $0-72
 	MOVQ k+64(FP), AX
 	VBROADCASTSS 12(AX), Y15
 	VBROADCASTSS 16(AX), Y14
@@ -12866,7 +12866,7 @@ TEXT ·winoWeightFresh3x2(SB), NOSPLIT, $0-72
 	LEAQ (R12)(AX*1), R13
 	MOVQ rd+32(FP), AX
 	XORQ BX, BX
-winoWeightFresh3x2_c:
+winoWeightFresh3x8_c:
 	MOVQ BX, CX
 	VMOVUPS (R8)(CX*1), Y0
 	VMOVUPS (R9)(CX*1), Y1
@@ -13083,7 +13083,7 @@ winoWeightFresh3x2_c:
 	MOVQ c+48(FP), CX
 	SHLQ $2, CX
 	CMPQ BX, CX
-	JLT winoWeightFresh3x2_c
+	JLT winoWeightFresh3x8_c
 	VZEROUPPER
 	RET
 
@@ -13503,8 +13503,8 @@ winoWeightGrad5x512_c:
 	VZEROUPPER
 	RET
 
-// func winoWeightGrad5x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-TEXT ·winoWeightGrad5x2(SB), NOSPLIT, $0-72
+// func winoWeightGrad5x8(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+TEXT ·winoWeightGrad5x8(SB), NOSPLIT, $0-72
 	MOVQ k+64(FP), AX
 	VBROADCASTSS 12(AX), Y15
 	VBROADCASTSS 0(AX), Y14
@@ -13523,7 +13523,7 @@ TEXT ·winoWeightGrad5x2(SB), NOSPLIT, $0-72
 	LEAQ (R12)(AX*1), R13
 	MOVQ rd+32(FP), AX
 	XORQ BX, BX
-winoWeightGrad5x2_c:
+winoWeightGrad5x8_c:
 	MOVQ BX, CX
 	VMOVUPS (R8)(CX*1), Y0
 	VMOVUPS (R9)(CX*1), Y1
@@ -13915,7 +13915,7 @@ winoWeightGrad5x2_c:
 	MOVQ c+48(FP), CX
 	SHLQ $2, CX
 	CMPQ BX, CX
-	JLT winoWeightGrad5x2_c
+	JLT winoWeightGrad5x8_c
 	VZEROUPPER
 	RET
 
@@ -14310,8 +14310,8 @@ winoWeightFresh5x512_c:
 	VZEROUPPER
 	RET
 
-// func winoWeightFresh5x2(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
-TEXT ·winoWeightFresh5x2(SB), NOSPLIT, $0-72
+// func winoWeightFresh5x8(dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer)
+TEXT ·winoWeightFresh5x8(SB), NOSPLIT, $0-72
 	MOVQ k+64(FP), AX
 	VBROADCASTSS 12(AX), Y15
 	VBROADCASTSS 0(AX), Y14
@@ -14330,7 +14330,7 @@ TEXT ·winoWeightFresh5x2(SB), NOSPLIT, $0-72
 	LEAQ (R12)(AX*1), R13
 	MOVQ rd+32(FP), AX
 	XORQ BX, BX
-winoWeightFresh5x2_c:
+winoWeightFresh5x8_c:
 	MOVQ BX, CX
 	VMOVUPS (R8)(CX*1), Y0
 	VMOVUPS (R9)(CX*1), Y1
@@ -14697,7 +14697,7 @@ winoWeightFresh5x2_c:
 	MOVQ c+48(FP), CX
 	SHLQ $2, CX
 	CMPQ BX, CX
-	JLT winoWeightFresh5x2_c
+	JLT winoWeightFresh5x8_c
 	VZEROUPPER
 	RET
 
@@ -14804,8 +14804,8 @@ gatherSum512_j:
 	VZEROUPPER
 	RET
 
-// func gatherDot2(out, x, rows, index unsafe.Pointer, n, indices, c int)
-TEXT ·gatherDot2(SB), NOSPLIT, $0-56
+// func gatherDot8(out, x, rows, index unsafe.Pointer, n, indices, c int)
+TEXT ·gatherDot8(SB), NOSPLIT, $0-56
 	MOVQ out+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ rows+16(FP), R8
@@ -14814,23 +14814,23 @@ TEXT ·gatherDot2(SB), NOSPLIT, $0-56
 	MOVQ indices+40(FP), R12
 	MOVQ c+48(FP), DX
 	SHLQ $2, DX
-gatherDot2_j:
+gatherDot8_j:
 	MOVLQSX (R9), R10
 	IMULQ DX, R10
 	ADDQ R8, R10
 	MOVQ R10, R11
 	CMPQ R12, $32
-	JLE gatherDot2_s
+	JLE gatherDot8_s
 	MOVLQSX 128(R9), R11
 	IMULQ DX, R11
 	ADDQ R8, R11
-gatherDot2_s:
+gatherDot8_s:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	XORQ BX, BX
-gatherDot2_k:
+gatherDot8_k:
 	PREFETCHT1 (R11)(BX*1)
 	PREFETCHT1 64(R11)(BX*1)
 	VMOVUPS 0(SI)(BX*1), Y4
@@ -14843,7 +14843,7 @@ gatherDot2_k:
 	VFMADD231PS 96(R10)(BX*1), Y4, Y3
 	ADDQ $128, BX
 	CMPQ BX, DX
-	JLT gatherDot2_k
+	JLT gatherDot8_k
 	VADDPS Y1, Y0, Y0
 	VADDPS Y3, Y2, Y2
 	VADDPS Y2, Y0, Y0
@@ -14858,17 +14858,17 @@ gatherDot2_k:
 	ADDQ $4, R9
 	SUBQ $1, R12
 	SUBQ $1, CX
-	JNZ gatherDot2_j
+	JNZ gatherDot8_j
 	VZEROUPPER
 	RET
 
-// func gatherSum2(sum, coef, rows, index unsafe.Pointer, n, c int)
-TEXT ·gatherSum2(SB), NOSPLIT, $0-48
+// func gatherSum8(sum, coef, rows, index unsafe.Pointer, n, c int)
+TEXT ·gatherSum8(SB), NOSPLIT, $0-48
 	MOVQ sum+0(FP), DI
 	MOVQ c+40(FP), DX
 	SHLQ $2, DX
 	XORQ BX, BX
-gatherSum2_b:
+gatherSum8_b:
 	MOVQ coef+8(FP), SI
 	MOVQ rows+16(FP), R8
 	ADDQ BX, R8
@@ -14882,7 +14882,7 @@ gatherSum2_b:
 	VMOVUPS 160(DI)(BX*1), Y5
 	VMOVUPS 192(DI)(BX*1), Y6
 	VMOVUPS 224(DI)(BX*1), Y7
-gatherSum2_j:
+gatherSum8_j:
 	MOVLQSX (R9), R10
 	IMULQ DX, R10
 	ADDQ R8, R10
@@ -14898,7 +14898,7 @@ gatherSum2_j:
 	ADDQ $4, SI
 	ADDQ $4, R9
 	SUBQ $1, CX
-	JNZ gatherSum2_j
+	JNZ gatherSum8_j
 	VMOVUPS Y0, 0(DI)(BX*1)
 	VMOVUPS Y1, 32(DI)(BX*1)
 	VMOVUPS Y2, 64(DI)(BX*1)
@@ -14909,7 +14909,7 @@ gatherSum2_j:
 	VMOVUPS Y7, 224(DI)(BX*1)
 	ADDQ $256, BX
 	CMPQ BX, DX
-	JLT gatherSum2_b
+	JLT gatherSum8_b
 	VZEROUPPER
 	RET
 
@@ -14998,8 +14998,8 @@ maxPoolBack512_q:
 	VZEROUPPER
 	RET
 
-// func maxPool2(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
-TEXT ·maxPool2(SB), NOSPLIT, $0-72
+// func maxPool8(out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
+TEXT ·maxPool8(SB), NOSPLIT, $0-72
 	MOVQ out+0(FP), DI
 	MOVQ where+8(FP), SI
 	MOVQ x+16(FP), R15
@@ -15007,18 +15007,18 @@ TEXT ·maxPool2(SB), NOSPLIT, $0-72
 	MOVQ c+48(FP), DX
 	SHLQ $2, DX
 	XORQ BX, BX
-maxPool2_c:
+maxPool8_c:
 	LEAQ (R15)(BX*1), R9
 	MOVQ at+56(FP), R12
 	MOVQ rows+32(FP), R10
 	VMOVUPS (R9), Y0
 	MOVQ R12, X1
 	VPBROADCASTD X1, Y1
-maxPool2_r:
+maxPool8_r:
 	MOVQ R9, R13
 	MOVQ R12, R14
 	MOVQ cols+40(FP), R11
-maxPool2_q:
+maxPool8_q:
 	VMOVUPS (R13), Y2
 	MOVQ R14, X3
 	VPBROADCASTD X3, Y3
@@ -15030,24 +15030,24 @@ maxPool2_q:
 	ADDQ DX, R13
 	ADDQ $1, R14
 	SUBQ $1, R11
-	JNZ maxPool2_q
+	JNZ maxPool8_q
 	ADDQ R8, R9
 	ADDQ w+64(FP), R12
 	SUBQ $1, R10
-	JNZ maxPool2_r
+	JNZ maxPool8_r
 	VMOVUPS Y0, (DI)(BX*1)
 	TESTQ SI, SI
-	JZ maxPool2_n
+	JZ maxPool8_n
 	VMOVUPS Y1, (SI)(BX*1)
-maxPool2_n:
+maxPool8_n:
 	ADDQ $32, BX
 	CMPQ BX, DX
-	JLT maxPool2_c
+	JLT maxPool8_c
 	VZEROUPPER
 	RET
 
-// func maxPoolBack2(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
-TEXT ·maxPoolBack2(SB), NOSPLIT, $0-72
+// func maxPoolBack8(dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
+TEXT ·maxPoolBack8(SB), NOSPLIT, $0-72
 	MOVQ dy+0(FP), DI
 	MOVQ where+8(FP), SI
 	MOVQ dx+16(FP), R15
@@ -15055,17 +15055,17 @@ TEXT ·maxPoolBack2(SB), NOSPLIT, $0-72
 	MOVQ c+48(FP), DX
 	SHLQ $2, DX
 	XORQ BX, BX
-maxPoolBack2_c:
+maxPoolBack8_c:
 	LEAQ (R15)(BX*1), R9
 	MOVQ at+56(FP), R12
 	MOVQ rows+32(FP), R10
 	VMOVUPS (DI)(BX*1), Y0
 	VMOVUPS (SI)(BX*1), Y1
-maxPoolBack2_r:
+maxPoolBack8_r:
 	MOVQ R9, R13
 	MOVQ R12, R14
 	MOVQ cols+40(FP), R11
-maxPoolBack2_q:
+maxPoolBack8_q:
 	MOVQ R14, X3
 	VPBROADCASTD X3, Y3
 	VPCMPEQD Y1, Y3, Y3
@@ -15075,15 +15075,14 @@ maxPoolBack2_q:
 	ADDQ DX, R13
 	ADDQ $1, R14
 	SUBQ $1, R11
-	JNZ maxPoolBack2_q
+	JNZ maxPoolBack8_q
 	ADDQ R8, R9
 	ADDQ w+64(FP), R12
 	SUBQ $1, R10
-	JNZ maxPoolBack2_r
+	JNZ maxPoolBack8_r
 
 	ADDQ $32, BX
 	CMPQ BX, DX
-	JLT maxPoolBack2_c
+	JLT maxPoolBack8_c
 	VZEROUPPER
 	RET
-

@@ -33,7 +33,7 @@ func (d *Device) sumPixels(sum, sq, x, shift []float32, pixels, stride int) {
 	case 16:
 		bnSums512(ptr(sum, 0), ptr(sq, 0), ptr(x, 0), ptr(shift, 0), pixels, c, uintptr(4*stride))
 	case 8:
-		bnSums2(ptr(sum, 0), ptr(sq, 0), ptr(x, 0), ptr(shift, 0), pixels, c, uintptr(4*stride))
+		bnSums8(ptr(sum, 0), ptr(sq, 0), ptr(x, 0), ptr(shift, 0), pixels, c, uintptr(4*stride))
 	default:
 		clear(sum)
 		clear(sq)
@@ -55,7 +55,7 @@ func (d *Device) applyPixels(dst, src, res, coef []float32, mask []byte, low flo
 		bnApply512(ptr(dst, 0), ptr(src, 0), maybe(res), ptr(coef, 0), maybe(mask), len(src)/c, c, unsafe.Pointer(&low))
 		return
 	case 8:
-		bnApply2(ptr(dst, 0), ptr(src, 0), maybe(res), ptr(coef, 0), maybe(mask), len(src)/c, c, unsafe.Pointer(&low))
+		bnApply8(ptr(dst, 0), ptr(src, 0), maybe(res), ptr(coef, 0), maybe(mask), len(src)/c, c, unsafe.Pointer(&low))
 		return
 	}
 	clear(mask)
@@ -85,7 +85,7 @@ func (d *Device) backSumPixels(sum, dot, dout []float32, mask []byte, x, mean []
 		bnBackSums512(ptr(sum, 0), ptr(dot, 0), ptr(dout, 0), maybe(mask), ptr(x, 0), ptr(mean, 0), len(x)/c, c)
 		return
 	case 8:
-		bnBackSums2(ptr(sum, 0), ptr(dot, 0), ptr(dout, 0), maybe(mask), ptr(x, 0), ptr(mean, 0), len(x)/c, c)
+		bnBackSums8(ptr(sum, 0), ptr(dot, 0), ptr(dout, 0), maybe(mask), ptr(x, 0), ptr(mean, 0), len(x)/c, c)
 		return
 	}
 	clear(sum)
@@ -119,7 +119,7 @@ func (d *Device) backPixels(dx, dres, dout []float32, mask []byte, x, coef []flo
 		bnBackApply512(ptr(dx, 0), maybe(dres), ptr(dout, 0), maybe(mask), ptr(x, 0), ptr(coef, 0), len(x)/c, c, plus)
 		return
 	case 8:
-		bnBackApply2(ptr(dx, 0), maybe(dres), ptr(dout, 0), maybe(mask), ptr(x, 0), ptr(coef, 0), len(x)/c, c, plus)
+		bnBackApply8(ptr(dx, 0), maybe(dres), ptr(dout, 0), maybe(mask), ptr(x, 0), ptr(coef, 0), len(x)/c, c, plus)
 		return
 	}
 	for p := range len(x) / c {

@@ -112,7 +112,7 @@ type poolKernel struct {
 	forward, back func(y, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int)
 }
 
-var pooling512, pooling2 = poolKernel{maxPool512, maxPoolBack512}, poolKernel{maxPool2, maxPoolBack2}
+var pooling512, pooling8 = poolKernel{maxPool512, maxPoolBack512}, poolKernel{maxPool8, maxPoolBack8}
 
 // pooling is the kernels for c channels, nil where the Go loops do it.
 func (d *Device) pooling(c int) *poolKernel {
@@ -120,7 +120,7 @@ func (d *Device) pooling(c int) *poolKernel {
 	case 16:
 		return &pooling512
 	case 8:
-		return &pooling2
+		return &pooling8
 	}
 	return nil
 }

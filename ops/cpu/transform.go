@@ -93,22 +93,22 @@ type algorithm struct {
 }
 
 var (
-	winoInput = transform{matrix: winoB, avx512: winoInputx512, av: winoInputx2}
+	winoInput = transform{matrix: winoB, avx512: winoInputx512, av: winoInputx8}
 
 	wino3 = algorithm{
 		m: 4, kernel: 3, input: winoInput,
-		output: transform{matrix: winoA4, avx512: winoOutput4x512, av: winoOutput4x2},
-		grad:   transform{matrix: transposed(winoA4), avx512: winoGrad4x512, av: winoGrad4x2},
-		weight: transform{matrix: winoG3, avx512: winoWeight3x512, av: winoWeight3x2},
-		write:  transform{matrix: transposed(winoG3), avx512: winoWeightFresh3x512, av: winoWeightFresh3x2},
-		accum:  transform{matrix: transposed(winoG3), add: true, avx512: winoWeightGrad3x512, av: winoWeightGrad3x2},
+		output: transform{matrix: winoA4, avx512: winoOutput4x512, av: winoOutput4x8},
+		grad:   transform{matrix: transposed(winoA4), avx512: winoGrad4x512, av: winoGrad4x8},
+		weight: transform{matrix: winoG3, avx512: winoWeight3x512, av: winoWeight3x8},
+		write:  transform{matrix: transposed(winoG3), avx512: winoWeightFresh3x512, av: winoWeightFresh3x8},
+		accum:  transform{matrix: transposed(winoG3), add: true, avx512: winoWeightGrad3x512, av: winoWeightGrad3x8},
 	}
 	wino5 = algorithm{
 		m: 2, kernel: 5, input: winoInput,
-		output: transform{matrix: winoA2, avx512: winoOutput2x512, av: winoOutput2x2},
-		grad:   transform{matrix: transposed(winoA2), avx512: winoGrad2x512, av: winoGrad2x2},
-		weight: transform{matrix: winoG5, avx512: winoWeight5x512, av: winoWeight5x2},
-		write:  transform{matrix: transposed(winoG5), avx512: winoWeightFresh5x512, av: winoWeightFresh5x2},
-		accum:  transform{matrix: transposed(winoG5), add: true, avx512: winoWeightGrad5x512, av: winoWeightGrad5x2},
+		output: transform{matrix: winoA2, avx512: winoOutput2x512, av: winoOutput2x8},
+		grad:   transform{matrix: transposed(winoA2), avx512: winoGrad2x512, av: winoGrad2x8},
+		weight: transform{matrix: winoG5, avx512: winoWeight5x512, av: winoWeight5x8},
+		write:  transform{matrix: transposed(winoG5), avx512: winoWeightFresh5x512, av: winoWeightFresh5x8},
+		accum:  transform{matrix: transposed(winoG5), add: true, avx512: winoWeightGrad5x512, av: winoWeightGrad5x8},
 	}
 )

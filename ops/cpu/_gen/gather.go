@@ -4,8 +4,8 @@ import "fmt"
 
 // gathers writes the kernels of the memory bank: dot products with, and weighted sums of, rows that lie anywhere. Rows are
 // fetched well ahead, into the second-level cache: their addresses are random, so that only this hides the latency of memory.
-func gathers(a, d *asm) {
-	for _, v := range []stream{{avx512, "512"}, {avx2, "2"}} {
+func gathers(a *asm, d *declarations) {
+	for _, v := range []stream{{avx512, "512"}, {avx2, "8"}} {
 		v.gatherDot(a, d)
 		v.gatherSum(a, d)
 	}
@@ -14,7 +14,7 @@ func gathers(a, d *asm) {
 const ahead = 32 // rows
 
 // gatherDot: for every index, sums of as many lanes as 32 columns have, added at the end.
-func (v stream) gatherDot(a, d *asm) {
+func (v stream) gatherDot(a *asm, d *declarations) {
 	n := v.head(a, d, "gatherDot", "out[j] = Σ_k x[k]·rows[index[j]·c+k] for the first n indices, c a multiple of 32; the rows of the others are fetched.", "out, x, rows, index unsafe.Pointer, n, indices, c int", 56)
 	a.p("\tMOVQ out+0(FP), DI\n\tMOVQ x+8(FP), SI\n\tMOVQ rows+16(FP), R8\n\tMOVQ index+24(FP), R9\n\tMOVQ n+32(FP), CX\n\tMOVQ indices+40(FP), R12\n\tMOVQ c+48(FP), DX\n\tSHLQ $2, DX")
 	a.p("%s_j:\n\tMOVLQSX (R9), R10\n\tIMULQ DX, R10\n\tADDQ R8, R10", n)
@@ -39,7 +39,7 @@ func (v stream) gatherDot(a, d *asm) {
 }
 
 // gatherSum: eight vectors of the sum stay in registers while all rows go by.
-func (v stream) gatherSum(a, d *asm) {
+func (v stream) gatherSum(a *asm, d *declarations) {
 	n := v.head(a, d, "gatherSum", fmt.Sprintf("sum[k] += Σ_j coef[j]·rows[index[j]·c+k] for n indices, c a multiple of %d.", 2*v.bytes), "sum, coef, rows, index unsafe.Pointer, n, c int", 48)
 	a.p("\tMOVQ sum+0(FP), DI\n\tMOVQ c+40(FP), DX\n\tSHLQ $2, DX\n\tXORQ BX, BX")
 	a.p("%s_b:\n\tMOVQ coef+8(FP), SI\n\tMOVQ rows+16(FP), R8\n\tADDQ BX, R8\n\tMOVQ index+24(FP), R9\n\tMOVQ n+32(FP), CX", n)

@@ -1,15 +1,15 @@
 package main
 
 // packs writes the strided copies that fill packed panels, and a 16×16 transpose, for AVX-512.
-func packs(a, d *asm) {
-	d.p("// pack32 copies rows of 32 floats that are ss bytes apart: dst[r][:32] = src[r][:32].\n//\n//go:noescape\nfunc pack32(dst, src unsafe.Pointer, ss uintptr, rows int)\n")
+func packs(a *asm, d *declarations) {
+	d.wide.p("// pack32 copies rows of 32 floats that are ss bytes apart: dst[r][:32] = src[r][:32].\n//\n//go:noescape\nfunc pack32(dst, src unsafe.Pointer, ss uintptr, rows int)\n")
 	a.p("// func pack32(dst, src unsafe.Pointer, ss uintptr, rows int)\nTEXT ·pack32(SB), NOSPLIT, $0-32")
 	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ ss+16(FP), R9\n\tMOVQ rows+24(FP), CX\npack32_l:")
 	a.p("\tVMOVUPS (SI), Z0\n\tVMOVUPS 64(SI), Z1\n\tVMOVUPS Z0, (DI)\n\tVMOVUPS Z1, 64(DI)")
 	a.p("\tADDQ $128, DI\n\tADDQ R9, SI\n\tSUBQ $1, CX\n\tJNZ pack32_l\n\tVZEROUPPER\n\tRET\n")
-	pack14(a, d)
-	transpose8(a, d)
-	d.p("// transpose16 transposes a 16×16 block: dst[k][r] = src[r][k], rows ds and ss bytes apart, and fetches the\n// block next bytes after src.\n//\n//go:noescape\nfunc transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr)\n")
+	pack14(a, &d.wide)
+	transpose8(a, &d.eight)
+	d.wide.p("// transpose16 transposes a 16×16 block: dst[k][r] = src[r][k], rows ds and ss bytes apart, and fetches the\n// block next bytes after src.\n//\n//go:noescape\nfunc transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr)\n")
 	a.p("// func transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr)\nTEXT ·transpose16(SB), NOSPLIT, $0-40")
 	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ ds+16(FP), R8\n\tMOVQ ss+24(FP), R9\n\tMOVQ next+32(FP), R10")
 	for r := range 16 {

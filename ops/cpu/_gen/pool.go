@@ -1,8 +1,8 @@
 package main
 
 // pools writes max pooling over one window.
-func pools(a, d *asm) {
-	for _, v := range []stream{{avx512, "512"}, {avx2, "2"}} {
+func pools(a *asm, d *declarations) {
+	for _, v := range []stream{{avx512, "512"}, {avx2, "8"}} {
 		v.maxPool(a, d)
 		v.maxPoolBack(a, d)
 	}
@@ -20,7 +20,7 @@ func (v stream) window(a *asm, name, begin, body, end string) {
 }
 
 // maxPool: the maximum and its place.
-func (v stream) maxPool(a, d *asm) {
+func (v stream) maxPool(a *asm, d *declarations) {
 	n := v.head(a, d, "maxPool", "the maximum over rows×cols pixels rs and 4·c bytes apart, and the place of the first: at + row·w + col. A NaN wins\n// over every number.", "out, where, x unsafe.Pointer, rs uintptr, rows, cols, c, at, w int", 72)
 	a.p("\tMOVQ out+0(FP), DI\n\tMOVQ where+8(FP), SI\n\tMOVQ x+16(FP), R15\n\tMOVQ rs+24(FP), R8\n\tMOVQ c+48(FP), DX")
 	begin, body := "\tVMOVUPS (R9), Z0\n\tVPBROADCASTD R12, Z1", "\tVMOVUPS (R13), Z2\n\tVCMPPS $30, Z0, Z2, K1\n\tVCMPPS $3, Z2, Z2, K2\n\tKORW K1, K2, K1\n\tVMOVAPS Z2, K1, Z0\n\tVPBROADCASTD R14, K1, Z1"
@@ -32,7 +32,7 @@ func (v stream) maxPool(a, d *asm) {
 }
 
 // maxPoolBack: the gradient goes where the maximum was.
-func (v stream) maxPoolBack(a, d *asm) {
+func (v stream) maxPoolBack(a *asm, d *declarations) {
 	n := v.head(a, d, "maxPoolBack", "dx += dy where the pixel, numbered as for maxPool"+v.suffix+", is the one in where.", "dy, where, dx unsafe.Pointer, rs uintptr, rows, cols, c, at, w int", 72)
 	a.p("\tMOVQ dy+0(FP), DI\n\tMOVQ where+8(FP), SI\n\tMOVQ dx+16(FP), R15\n\tMOVQ rs+24(FP), R8\n\tMOVQ c+48(FP), DX")
 	body := "\tVPBROADCASTD R14, Z3\n\tVPCMPEQD Z3, Z1, K1\n\tVMOVUPS (R13), Z2\n\tVADDPS Z0, Z2, K1, Z2\n\tVMOVUPS Z2, (R13)"

@@ -4,16 +4,16 @@ import "fmt"
 
 // streams writes the kernels that go once over memory. All take channel counts that are multiples of the vector's length; the
 // Go caller does the rest. ReLU's gradient goes by a mask of one bit a value, lowest bit first.
-func streams(a, d *asm) {
+func streams(a *asm, d *declarations) {
 	a.p("DATA bits<>+0(SB)/8, $0x0000000200000001\nDATA bits<>+8(SB)/8, $0x0000000800000004\nDATA bits<>+16(SB)/8, $0x0000002000000010\nDATA bits<>+24(SB)/8, $0x0000008000000040\nGLOBL bits<>(SB), RODATA, $32\n")
-	for _, v := range []stream{{avx512, "512"}, {avx2, "2"}} {
+	for _, v := range []stream{{avx512, "512"}, {avx2, "8"}} {
 		v.apply(a, d)
 		v.sums(a, d)
 		v.backSums(a, d)
 		v.backApply(a, d)
 	}
-	sgd(a, d)
-	add(a, d)
+	sgd(a, &d.eight)
+	add(a, &d.eight)
 }
 
 // stream is one extension's kernels.
@@ -29,9 +29,9 @@ func (v stream) r(i int) string { return fmt.Sprintf("%s%d", v.reg, i) }
 func (v stream) clear(a *asm, i int) { a.p("\tVXORPS %[1]s, %[1]s, %[1]s", v.r(i)) }
 
 // head writes a kernel's declaration.
-func (v stream) head(a, d *asm, name, doc, args string, size int) string {
+func (v stream) head(a *asm, d *declarations, name, doc, args string, size int) string {
 	name += v.suffix
-	d.p("// %s is %s\n//\n//go:noescape\nfunc %s(%s)\n", name, doc, name, args)
+	d.of(v.isa).p("// %s is %s\n//\n//go:noescape\nfunc %s(%s)\n", name, doc, name, args)
 	a.p("// func %s(%s)\nTEXT ·%s(SB), NOSPLIT, $0-%d", name, args, name, size)
 	return name
 }
@@ -47,7 +47,7 @@ func (v stream) masked(a *asm, at, mask string, i int) {
 
 // apply: dst = (src-mean)·scale + beta (+ res), then max 0, over pixels × c. The difference comes first: folded into one
 // multiply-add the rounding would grow with the mean.
-func (v stream) apply(a, d *asm) {
+func (v stream) apply(a *asm, d *declarations) {
 	n := v.head(a, d, "bnApply", "dst[p][k] = max((src[p][k]-coef[k])·coef[c+k] + coef[2c+k] + res[p][k], low[0]), res nil counting as\n// zeros; unless mask is nil it receives where the result is positive.", "dst, src, res, coef, mask unsafe.Pointer, pixels, c int, low unsafe.Pointer", 64)
 	a.p("\tMOVQ dst+0(FP), DI\n\tMOVQ src+8(FP), SI\n\tMOVQ res+16(FP), R8\n\tMOVQ coef+24(FP), R9\n\tMOVQ mask+32(FP), R12\n\tMOVQ pixels+40(FP), CX\n\tMOVQ c+48(FP), DX\n\tMOVQ low+56(FP), AX\n\tVBROADCASTSS (AX), %s", v.r(3))
 	v.clear(a, 4)
@@ -107,7 +107,7 @@ func (v stream) ahead(a *asm, n int, places ...string) {
 }
 
 // sums: sum and sum of squares of x - shift over pixels.
-func (v stream) sums(a, d *asm) {
+func (v stream) sums(a *asm, d *declarations) {
 	n := v.head(a, d, "bnSums", "sum[k] = Σ (x[p][k]-shift[k]), sq[k] = Σ (x[p][k]-shift[k])², pixels being stride bytes apart.", "sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr", 56)
 	a.p("\tMOVQ sum+0(FP), DI\n\tMOVQ sq+8(FP), R8\n\tMOVQ shift+24(FP), R9\n\tMOVQ c+40(FP), DX\n\tSHLQ $2, DX\n\tMOVQ stride+48(FP), R10")
 	v.blocks(a, n, func(l string, nv int) {
@@ -131,7 +131,7 @@ func (v stream) sums(a, d *asm) {
 }
 
 // backSums: Σ dz and Σ dz·(x-mean), dz = dout where the mask is set.
-func (v stream) backSums(a, d *asm) {
+func (v stream) backSums(a *asm, d *declarations) {
 	n := v.head(a, d, "bnBackSums", "sum[k] = Σ dz, dot[k] = Σ dz·(x[p][k]-mean[k]), dz being dout[p][k] where mask's bit is set, or everywhere\n// when mask is nil.", "sum, dot, dout, mask, x, mean unsafe.Pointer, pixels, c int", 64)
 	a.p("\tMOVQ sum+0(FP), DI\n\tMOVQ dot+8(FP), R8\n\tMOVQ mean+40(FP), R9\n\tMOVQ c+56(FP), DX\n\tMOVQ DX, R12\n\tSHRQ $3, R12\n\tSHLQ $2, DX\n\tVMOVUPS bits<>(SB), Y15")
 	v.blocks(a, n, func(l string, nv int) {
@@ -176,7 +176,7 @@ func (v stream) backSums(a, d *asm) {
 
 // backApply: dx = a·(dz-m) + b·(x-mean): differences first, for what is left of them is small when few samples share a
 // statistic.
-func (v stream) backApply(a, d *asm) {
+func (v stream) backApply(a *asm, d *declarations) {
 	n := v.head(a, d, "bnBackApply", "dx[p][k] = coef[k]·(dz-coef[c+k]) + coef[2c+k]·(x[p][k]-coef[3c+k]), dz as in bnBackSums; unless dres is nil\n// dres[p][k] = dz, added to it when add is 1.", "dx, dres, dout, mask, x, coef unsafe.Pointer, pixels, c, add int", 72)
 	a.p("\tMOVQ dx+0(FP), DI\n\tMOVQ dres+8(FP), R8\n\tMOVQ dout+16(FP), AX\n\tMOVQ mask+24(FP), R10\n\tMOVQ x+32(FP), SI\n\tMOVQ coef+40(FP), R9\n\tMOVQ pixels+48(FP), CX\n\tMOVQ c+56(FP), DX\n\tMOVQ add+64(FP), R13\n\tSHLQ $2, DX\n\tLEAQ (R9)(DX*1), R11\n\tLEAQ (R11)(DX*1), R12\n\tLEAQ (R12)(DX*1), R14\n\tVMOVUPS bits<>(SB), Y15")
 	a.p("%s_p:\n\tXORQ BX, BX", n)

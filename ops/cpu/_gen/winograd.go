@@ -8,10 +8,10 @@ import "strings"
 //
 // Arguments: src is n×n points rs and cs bytes apart; dst is m×m points rd and cd bytes apart; c channels, a multiple of a
 // vector's length, lie together at each point; tmp holds 36 vectors.
-func winograd(a, d *asm) {
+func winograd(a *asm, d *declarations) {
 	for _, t := range transforms {
 		t.write(a, d, "512", avx512)
-		t.write(a, d, "2", avx2)
+		t.write(a, d, "8", avx2)
 	}
 }
 
@@ -20,6 +20,7 @@ type transform struct {
 	name, doc string
 	in, out   int
 	add       bool // add to dst
+	spare     int  // with add, a vector that is free whenever an output is ready
 	ahead     int  // how many points on the next tile begins, whose new points are prefetched; 0 for none
 	consts    []string
 	// emit computes from registers Y0… and calls put with the register of every output, in order. Constants are kept in Y15
@@ -116,9 +117,9 @@ var transforms = []transform{
 		put("Y8")
 		put("Y4")
 	}},
-	{name: "winoWeightGrad3", doc: "Gᵀ·U·G, added to 3×3 taps", in: 6, out: 3, add: true, consts: []string{"sixth", "twelfth", "twentyfourth", "quarter"}, emit: weightGrad3},
+	{name: "winoWeightGrad3", doc: "Gᵀ·U·G, added to 3×3 taps", in: 6, out: 3, add: true, spare: 10, consts: []string{"sixth", "twelfth", "twentyfourth", "quarter"}, emit: weightGrad3},
 	{name: "winoWeightFresh3", doc: "Gᵀ·U·G, 3×3 taps", in: 6, out: 3, consts: []string{"sixth", "twelfth", "twentyfourth", "quarter"}, emit: weightGrad3},
-	{name: "winoWeightGrad5", doc: "Gᵀ·U·G, added to 5×5 taps", in: 6, out: 5, add: true, consts: []string{"sixth", "4", "twentyfourth", "quarter", "16"}, emit: weightGrad5},
+	{name: "winoWeightGrad5", doc: "Gᵀ·U·G, added to 5×5 taps", in: 6, out: 5, add: true, spare: 1, consts: []string{"sixth", "4", "twentyfourth", "quarter", "16"}, emit: weightGrad5},
 	{name: "winoWeightFresh5", doc: "Gᵀ·U·G, 5×5 taps", in: 6, out: 5, consts: []string{"sixth", "4", "twentyfourth", "quarter", "16"}, emit: weightGrad5},
 }
 
@@ -148,10 +149,10 @@ func weightGrad5(p, put func(string)) {
 	put("Y10")
 }
 
-func (t transform) write(a, d *asm, suffix string, v isa) {
+func (t transform) write(a *asm, d *declarations, suffix string, v isa) {
 	const args = "dst, src unsafe.Pointer, rs, cs, rd, cd uintptr, c int, tmp, k unsafe.Pointer"
 	name := t.name + "x" + suffix
-	d.p("// %s is %s; k are the constants of winoConstants.\n//\n//go:noescape\nfunc %s(%s)\n", name, t.doc, name, args)
+	d.of(v).p("// %s is %s; k are the constants of winoConstants.\n//\n//go:noescape\nfunc %s(%s)\n", name, t.doc, name, args)
 	a.p("// func %s(%s)\nTEXT ·%s(SB), NOSPLIT, $0-72", name, args, name)
 	named := func(s string) string { return strings.ReplaceAll(s, "Y", v.reg) }
 	line := func(s string) { a.p("\t%s", named(s)) }
