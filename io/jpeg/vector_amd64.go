@@ -2,53 +2,7 @@
 
 package jpeg
 
-import (
-	"os"
-	"unsafe"
+import "golang.org/x/sys/cpu"
 
-	"golang.org/x/sys/cpu"
-)
-
-// avx2 says that the kernels are assembly: the machine has it, and CONTRAFLOW_ISA does not ask for the generic ones.
-var avx2 = cpu.X86.HasAVX2 && os.Getenv("CONTRAFLOW_ISA") != "generic"
-
-func vector() bool { return avx2 }
-
-// The assembly reads and writes whole vectors; the planes and rows that it is given have room for that.
-
-func idct(dst []byte, pitch int, coef *[64]int16, quant *[64]uint16) {
-	if !avx2 {
-		idctGo(dst, pitch, coef, quant)
-		return
-	}
-	_ = dst[7*pitch+7]
-	idctAsm(unsafe.Pointer(&dst[0]), pitch, unsafe.Pointer(coef), unsafe.Pointer(quant))
-}
-
-func doubleBoth(dst, cur, near []byte, n int) {
-	if !avx2 {
-		doubleBothGo(dst, cur, near, n)
-		return
-	}
-	_, _, _ = dst[(n+15)&^15*2-1], cur[(n+15)&^15+1], near[(n+15)&^15+1]
-	doubleBothAsm(unsafe.Pointer(&dst[0]), unsafe.Pointer(&cur[0]), unsafe.Pointer(&near[0]), n)
-}
-
-func double(dst, cur []byte, n int) {
-	if !avx2 {
-		doubleGo(dst, cur, n)
-		return
-	}
-	_, _ = dst[(n+15)&^15*2-1], cur[(n+15)&^15+1]
-	doubleAsm(unsafe.Pointer(&dst[0]), unsafe.Pointer(&cur[0]), n)
-}
-
-func convert(r, g, b, y, cb, cr []byte, n int) {
-	if !avx2 {
-		convertGo(r, g, b, y, cb, cr, n)
-		return
-	}
-	last := (n+15)&^15 - 1
-	_, _, _, _, _, _ = r[last], g[last], b[last], y[last], cb[last], cr[last]
-	convertAsm(unsafe.Pointer(&r[0]), unsafe.Pointer(&g[0]), unsafe.Pointer(&b[0]), unsafe.Pointer(&y[0]), unsafe.Pointer(&cb[0]), unsafe.Pointer(&cr[0]), n)
-}
+// capable says that the machine has the vectors of the kernels.
+var capable = cpu.X86.HasAVX2
