@@ -47,7 +47,7 @@ func (p *Planes) Resize(dst *Planes, box Box, w, h int) {
 func (t *taps) sum(o int, values []float32, stride int) float32 {
 	var sum float32
 	for i, k := range t.weight[o*t.width:][:t.count[o]] {
-		sum += float32(k) * (1.0 / (1 << precision)) * values[(t.first[o]+i)*stride]
+		sum += float32(float32(k) * (1.0 / (1 << precision)) * values[(t.first[o]+i)*stride])
 	}
 	return sum
 }

@@ -96,7 +96,7 @@ var (
 
 func mul(m matrix, v [3]float64) (o [3]float64) {
 	for i := range o {
-		o[i] = m[i][0]*v[0] + m[i][1]*v[1] + m[i][2]*v[2]
+		o[i] = float64(m[i][0]*v[0]) + float64(m[i][1]*v[1]) + float64(m[i][2]*v[2])
 	}
 	return o
 }
@@ -118,7 +118,7 @@ func product(a, b matrix) (o matrix) {
 	for i := range o {
 		for j := range o[i] {
 			for k := range 3 {
-				o[i][j] += a[i][k] * b[k][j]
+				o[i][j] += float64(a[i][k] * b[k][j])
 			}
 		}
 	}
@@ -128,9 +128,9 @@ func product(a, b matrix) (o matrix) {
 func inverse(m matrix) (o matrix) {
 	cof := func(r, c int) float64 {
 		r1, r2, c1, c2 := (r+1)%3, (r+2)%3, (c+1)%3, (c+2)%3
-		return m[r1][c1]*m[r2][c2] - m[r1][c2]*m[r2][c1]
+		return float64(m[r1][c1]*m[r2][c2]) - float64(m[r1][c2]*m[r2][c1])
 	}
-	det := m[0][0]*cof(0, 0) + m[0][1]*cof(0, 1) + m[0][2]*cof(0, 2)
+	det := float64(m[0][0]*cof(0, 0)) + float64(m[0][1]*cof(0, 1)) + float64(m[0][2]*cof(0, 2))
 	for i := range o {
 		for j := range o[i] {
 			o[i][j] = cof(j, i) / det
@@ -158,19 +158,19 @@ func lab(v [3]float64) [3]float64 {
 		if c[i] > 0.008856 {
 			c[i] = math.Cbrt(c[i])
 		} else {
-			c[i] = 7.787*c[i] + 16.0/116
+			c[i] = float64(7.787*c[i]) + 16.0/116
 		}
 	}
-	return [3]float64{116*c[1] - 16, 500 * (c[0] - c[1]), 200 * (c[1] - c[2])}
+	return [3]float64{float64(116*c[1]) - 16, 500 * (c[0] - c[1]), 200 * (c[1] - c[2])}
 }
 
 func luv(v [3]float64) [3]float64 {
 	c := xyz(v)
 	l := 903.3 * c[1]
 	if c[1] > 0.008856 {
-		l = 116*math.Cbrt(c[1]) - 16
+		l = float64(116*math.Cbrt(c[1])) - 16
 	}
-	d := c[0] + 15*c[1] + 3*c[2] + 0x1p-52
+	d := c[0] + float64(15*c[1]) + float64(3*c[2]) + 0x1p-52
 	return [3]float64{l, 13 * l * (4*c[0]/d - 0.19783982482140777), 13 * l * (9*c[1]/d - 0.4683363029324097)}
 }
 
@@ -203,7 +203,7 @@ func hed(v [3]float64) (o [3]float64) {
 		v[i] = math.Log(max(c, 1e-6)) / low
 	}
 	for j := range o {
-		o[j] = max(0, v[0]*stains[0][j]+v[1]*stains[1][j]+v[2]*stains[2][j])
+		o[j] = max(0, float64(v[0]*stains[0][j])+float64(v[1]*stains[1][j])+float64(v[2]*stains[2][j]))
 	}
 	return o
 }

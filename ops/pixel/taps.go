@@ -57,6 +57,7 @@ func tapsOf(key tapsKey) *taps {
 	return t
 }
 
+// newTaps rounds every product, so that no machine fuses it with a sum and all have the same weights.
 func newTaps(in, out int) *taps {
 	scale := float64(in) / float64(out)
 	support := max(scale, 1)
@@ -64,7 +65,7 @@ func newTaps(in, out int) *taps {
 	t.weight = make([]int32, out*t.width)
 	w := make([]float64, t.width)
 	for o := range out {
-		centre := (float64(o) + 0.5) * scale
+		centre := float64((float64(o) + 0.5) * scale)
 		lo := max(int(centre-support+0.5), 0)
 		hi := min(int(centre+support+0.5), in)
 		var sum float64
@@ -77,7 +78,7 @@ func newTaps(in, out int) *taps {
 			sum += w[i-lo]
 		}
 		for i := range hi - lo {
-			t.weight[o*t.width+i] = int32(w[i]/sum*(1<<precision) + 0.5)
+			t.weight[o*t.width+i] = int32(float64(w[i]/sum*(1<<precision)) + 0.5)
 		}
 		t.first, t.count = append(t.first, lo), append(t.count, hi-lo)
 		t.most = max(t.most, hi-lo)
