@@ -32,7 +32,7 @@ var instructions = map[string]instruction{
 	"VFMAX": {0x0e20f400, float}, "VFCMGT": {0x2ea0e400, float}, "VSCVTF": {0x0e21d800, float}, "VFCVTZS": {0x0ea1b800, float},
 	"VFCVTAS": {0x0e21c800, float}, "VFRINTM": {0x0e219800, float}, "VFCVTL": {0x0e617800, fixed}, "VFCVTN": {0x0e616800, fixed},
 	"VSSHR": {0x0f000400, right}, "VSRSRA": {0x0f003400, right}, "VSHRN": {0x0f008400, right}, "VRSHRN": {0x0f008c00, right},
-	"VSQSHRN": {0x0f009400, right}, "VSQSHRUN": {0x2f008400, right}, "VUQSHRN": {0x2f009400, right}, "VSSHLL": {0x0f00a400, left},
+	"VSQSHRN": {0x0f009400, right}, "VSQSHRUN": {0x2f008400, right}, "VUQSHRN": {0x2f009400, right}, "VSSHLL": {0x0f00a400, left}, "VSXTL": {0x0f00a400, left},
 }
 
 // byElement are those with a single element as the first operand.
