@@ -30,8 +30,8 @@ type work struct {
 }
 
 // Open chooses the decoder of JPEG files: "turbo" is libjpeg-turbo and an error without it, "go" is this package's own, "auto" is
-// the faster one: ours where it has vector kernels, for it decodes no more than the region that is asked for, else turbo
-// where the machine has it. All give the same pixels.
+// the faster one, as far as it was measured (on amd64): ours where it has vector kernels, for it decodes no more than the region
+// that is asked for, else turbo where the machine has it. All give the same pixels.
 func Open(mode string) (*Decoder, error) {
 	d := &Decoder{name: "go"}
 	d.pool.New = func() any { return new(work) }
