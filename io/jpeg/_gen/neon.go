@@ -1,6 +1,6 @@
 package main
 
-import "github.com/contraflow/contraflow/ops/pixel/_gen/neon"
+import "github.com/contraflow/contraflow/ops/_gen/neon"
 
 // neonTransform writes the inverse transform of a block, a row of eight 16-bit values a register. A pass goes down the columns and
 // ends with the block transposed, so that two of them are the transform.

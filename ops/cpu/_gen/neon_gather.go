@@ -1,7 +1,7 @@
 package main
 
 // gatherDot: see stream.gatherDot; lanes are added in the same order.
-func (a neon) gatherDot() {
+func (a arm) gatherDot() {
 	const name = "gatherDot8"
 	a.text(name, 56)
 	a.args("out", 0, "R0", "x", 8, "R1", "rows", 16, "R2", "index", 24, "R3", "n", 32, "R4", "indices", 40, "R5", "c", 48, "R6")
@@ -27,7 +27,7 @@ func (a neon) gatherDot() {
 }
 
 // gatherSum: see stream.gatherSum.
-func (a neon) gatherSum() {
+func (a arm) gatherSum() {
 	const name = "gatherSum8"
 	a.text(name, 48)
 	a.args("sum", 0, "R0", "c", 40, "R1")

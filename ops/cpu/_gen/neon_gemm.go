@@ -2,7 +2,7 @@ package main
 
 // gemm keeps four registers of C a row, four of B and the last four rows' floats of A, which a multiplication takes from a lane: a
 // broadcasting load would cost the unit that multiplies. R8 … R13 are the rows of A, R14 how far all of them are.
-func (a neon) gemm(name string, rows int) {
+func (a arm) gemm(name string, rows int) {
 	const nv, b, lanes = 4, 24, 28
 	row := func(i int) string { return "R" + itoa(8+i) }
 	a.p("// func %s(p *gemmArgs)", name)

@@ -1,7 +1,7 @@
 package main
 
 // transpose8: see packs; four transposes of 4×4.
-func (a neon) transpose8() {
+func (a arm) transpose8() {
 	a.text("transpose8", 40)
 	a.args("dst", 0, "R0", "src", 8, "R1", "ds", 16, "R2", "ss", 24, "R3", "next", 32, "R4")
 	for r := range 8 {

@@ -2,7 +2,7 @@ package main
 
 // window writes body for every pixel of a window of the argument x and vector of channels: R9 to the pixel, R10 its number, y0 and y1 what begin left
 // there. R0 and R1 are the first two arguments, at the vector's channels when begin and end are written.
-func (a neon) window(name, x string, begin, body, end func()) {
+func (a arm) window(name, x string, begin, body, end func()) {
 	a.args(x, 16, "R2", "rs", 24, "R3", "c", 48, "R4")
 	a.p("\tLSL $2, R4\n\tADD R4, R2, R5\n%s_c:\n\tMOVD R2, R6", name)
 	a.args("rows", 32, "R7", "at", 56, "R8")
@@ -17,12 +17,12 @@ func (a neon) window(name, x string, begin, body, end func()) {
 }
 
 // number fills y i with what is in a register.
-func (a neon) number(i int, reg string) {
+func (a arm) number(i int, reg string) {
 	a.p("\tVDUP %s, V%d.S4\n\tVDUP %s, V%d.S4", reg, i, reg, 16+i)
 }
 
 // maxPool: see stream.maxPool.
-func (a neon) maxPool() {
+func (a arm) maxPool() {
 	const name = "maxPool8"
 	a.text(name, 72)
 	a.args("out", 0, "R0", "where", 8, "R1")
@@ -46,7 +46,7 @@ func (a neon) maxPool() {
 }
 
 // maxPoolBack: see stream.maxPoolBack.
-func (a neon) maxPoolBack() {
+func (a arm) maxPoolBack() {
 	const name = "maxPoolBack8"
 	a.text(name, 72)
 	a.args("dy", 0, "R0", "where", 8, "R1")

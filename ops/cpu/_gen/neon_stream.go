@@ -3,17 +3,17 @@ package main
 import "fmt"
 
 // bits are the bits of eight lanes in a mask's byte, kept in y15.
-func (a neon) bits() {
+func (a arm) bits() {
 	a.p("DATA bits<>+0(SB)/8, $0x0000000200000001\nDATA bits<>+8(SB)/8, $0x0000000800000004\nDATA bits<>+16(SB)/8, $0x0000002000000010\nDATA bits<>+24(SB)/8, $0x0000008000000040\nGLOBL bits<>(SB), RODATA, $32\n")
 }
 
-func (a neon) loadBits(reg string) {
+func (a arm) loadBits(reg string) {
 	a.p("\tMOVD $bits<>(SB), %s", reg)
 	a.load(15, 0, reg)
 }
 
 // masked loads y i from base where the bits of the byte at mask are set, and moves both. y i+1 is lost.
-func (a neon) masked(i int, base, mask string) {
+func (a arm) masked(i int, base, mask string) {
 	a.p("\tVLD1R.P 1(%s), [V%d.B16]", mask, i+1)
 	a.v(cmtst, 16+i+1, i+1, 31)
 	a.v(cmtst, i+1, i+1, 15)
@@ -22,7 +22,7 @@ func (a neon) masked(i int, base, mask string) {
 }
 
 // apply: see stream.apply.
-func (a neon) apply() {
+func (a arm) apply() {
 	a.text("bnApply8", 64)
 	a.args("dst", 0, "R0", "src", 8, "R1", "res", 16, "R2", "coef", 24, "R3", "mask", 32, "R4", "pixels", 40, "R5", "c", 48, "R6", "low", 56, "R7")
 	a.broadcast(3, 0, "R7")
@@ -52,7 +52,7 @@ func (a neon) apply() {
 
 // blocks writes body for blocks of 4 vectors of channels while there are as many, then for single ones. R0 is the byte of the
 // block's first channel, R1 the end.
-func (a neon) blocks(name string, body func(label string, vectors int)) {
+func (a arm) blocks(name string, body func(label string, vectors int)) {
 	a.p("\tMOVD $0, R0")
 	for _, n := range []int{4, 1} {
 		l := fmt.Sprintf("%s_b%d", name, n)
@@ -64,7 +64,7 @@ func (a neon) blocks(name string, body func(label string, vectors int)) {
 }
 
 // begin clears the two sums of a block and loads what is subtracted, which is at R5.
-func (a neon) begin(vectors int) {
+func (a arm) begin(vectors int) {
 	a.p("\tADD R0, R5, R9")
 	for i := range vectors {
 		a.clear(i)
@@ -74,7 +74,7 @@ func (a neon) begin(vectors int) {
 }
 
 // end stores the two sums of a block, at R3 and R4.
-func (a neon) end(vectors int) {
+func (a arm) end(vectors int) {
 	a.p("\tADD R0, R3, R9\n\tADD R0, R4, R10")
 	for i := range vectors {
 		a.store(i, 32*i, "R9")
@@ -83,7 +83,7 @@ func (a neon) end(vectors int) {
 }
 
 // sums: see stream.sums.
-func (a neon) sums() {
+func (a arm) sums() {
 	const name = "bnSums8"
 	a.text(name, 56)
 	a.args("sum", 0, "R3", "sq", 8, "R4", "shift", 24, "R5", "c", 40, "R1", "stride", 48, "R6")
@@ -107,7 +107,7 @@ func (a neon) sums() {
 }
 
 // backSums: see stream.backSums.
-func (a neon) backSums() {
+func (a arm) backSums() {
 	const name = "bnBackSums8"
 	a.text(name, 64)
 	a.args("sum", 0, "R3", "dot", 8, "R4", "mean", 40, "R5", "c", 56, "R1")
@@ -152,7 +152,7 @@ func (a neon) backSums() {
 }
 
 // backApply: see stream.backApply.
-func (a neon) backApply() {
+func (a arm) backApply() {
 	const name = "bnBackApply8"
 	a.text(name, 72)
 	a.args("dx", 0, "R0", "dres", 8, "R1", "dout", 16, "R2", "mask", 24, "R3", "x", 32, "R4", "coef", 40, "R5", "pixels", 48, "R6", "c", 56, "R7", "add", 64, "R8")
@@ -183,7 +183,7 @@ func (a neon) backApply() {
 }
 
 // sgd: v = m·v + g + wd·p; p -= lr·v.
-func (a neon) sgd() {
+func (a arm) sgd() {
 	a.text("sgdAsm", 40)
 	a.args("p", 0, "R0", "grad", 8, "R1", "v", 16, "R2", "h", 24, "R3", "n", 32, "R4")
 	for i := range 3 {
@@ -202,7 +202,7 @@ func (a neon) sgd() {
 }
 
 // add: dst += src.
-func (a neon) add() {
+func (a arm) add() {
 	a.text("addAsm", 24)
 	a.args("dst", 0, "R0", "src", 8, "R1", "n", 16, "R2")
 	a.p("add_l:")

@@ -6,7 +6,7 @@ import (
 )
 
 // line writes lines of a transform, which are AVX2's and name registers alone.
-func (a neon) line(text string) {
+func (a arm) line(text string) {
 	for _, l := range strings.Split(text, "\n") {
 		var r [3]int
 		op, list, _ := strings.Cut(strings.TrimSpace(l), " ")
@@ -42,7 +42,7 @@ func register(name string) (i int) {
 }
 
 // transform: see winograd. R8 … R13 are the rows of src, R1 the byte of the point's first channel.
-func (a neon) transform(t transform) {
+func (a arm) transform(t transform) {
 	name := t.name + "x8"
 	a.text(name, 72)
 	a.args("k", 64, "R0")

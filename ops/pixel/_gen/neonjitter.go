@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/contraflow/contraflow/ops/pixel/_gen/neon"
+	"github.com/contraflow/contraflow/ops/_gen/neon"
 )
 
 // neonJitters writes colour jitter with the types and the order of Pillow's operations.

@@ -3,7 +3,7 @@ package main
 import (
 	"math"
 
-	"github.com/contraflow/contraflow/ops/pixel/_gen/neon"
+	"github.com/contraflow/contraflow/ops/_gen/neon"
 )
 
 // neonLabs writes RGB planes to normalised Lab, four pixels at a time, with every product and sum rounded as labGo's are. See

@@ -1,6 +1,6 @@
 package main
 
-import "github.com/contraflow/contraflow/ops/pixel/_gen/neon"
+import "github.com/contraflow/contraflow/ops/_gen/neon"
 
 // neonAcross: eight outputs at a time, as across does it.
 func neonAcross(a *neon.Asm) {

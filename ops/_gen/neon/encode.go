@@ -24,12 +24,12 @@ type instruction struct {
 
 // What is widened or narrowed is encoded by its narrow side. Instructions that take the upper half of it end in 2.
 var instructions = map[string]instruction{
-	"VMUL": {0x0e209c00, integer}, "VMLA": {0x0e209400, integer}, "VBIC": {0x0e601c00, fixed}, "VUADALP": {0x2e206800, integer},
+	"VMUL": {0x0e209c00, integer}, "VMLA": {0x0e209400, integer}, "VBIC": {0x0e601c00, fixed}, "VORN": {0x0ee01c00, fixed}, "VUADALP": {0x2e206800, integer},
 	"VSMULL": {0x0e20c000, integer}, "VUMULL": {0x2e20c000, integer}, "VSMLAL": {0x0e208000, integer}, "VUMLAL": {0x2e208000, integer},
 	"VUSUBL": {0x2e202000, integer}, "VADDHN": {0x0e204000, integer}, "VSUBHN": {0x0e206000, integer},
 	"VXTN": {0x0e212800, integer}, "VSQXTUN": {0x2e212800, integer}, "VUQXTN": {0x2e214800, integer},
 	"VFADD": {0x0e20d400, float}, "VFSUB": {0x0ea0d400, float}, "VFMUL": {0x2e20dc00, float}, "VFDIV": {0x2e20fc00, float},
-	"VFMAX": {0x0e20f400, float}, "VFCMGT": {0x2ea0e400, float}, "VSCVTF": {0x0e21d800, float}, "VFCVTZS": {0x0ea1b800, float},
+	"VFMAX": {0x0e20f400, float}, "VFCMGT": {0x2ea0e400, float}, "VFCMEQ": {0x0e20e400, float}, "VSCVTF": {0x0e21d800, float}, "VFCVTZS": {0x0ea1b800, float},
 	"VFCVTAS": {0x0e21c800, float}, "VFRINTM": {0x0e219800, float}, "VFCVTL": {0x0e617800, fixed}, "VFCVTN": {0x0e616800, fixed},
 	"VSSHR": {0x0f000400, right}, "VSRSRA": {0x0f003400, right}, "VSHRN": {0x0f008400, right}, "VRSHRN": {0x0f008c00, right},
 	"VSQSHRN": {0x0f009400, right}, "VSQSHRUN": {0x2f008400, right}, "VUQSHRN": {0x2f009400, right}, "VSSHLL": {0x0f00a400, left}, "VSXTL": {0x0f00a400, left},
@@ -38,7 +38,7 @@ var instructions = map[string]instruction{
 // byElement are those with a single element as the first operand.
 var byElement = map[string]instruction{
 	"VSMULL": {0x0f00a000, integer}, "VUMULL": {0x2f00a000, integer}, "VSMLAL": {0x0f002000, integer}, "VUMLAL": {0x2f002000, integer},
-	"VSQDMULH": {0x0f00c000, integer}, "VFMUL": {0x0f809000, float},
+	"VSQDMULH": {0x0f00c000, integer}, "VFMUL": {0x0f809000, float}, "VFMLA": {0x0f801000, float},
 }
 
 // Line is a line of assembly that Go understands.

@@ -18,7 +18,7 @@ func TestWords(t *testing.T) {
 	if err != nil {
 		t.Skip("Debian: apt-get install binutils-aarch64-linux-gnu")
 	}
-	for _, file := range []string{"../../kernels_arm64.s", "../../../../io/jpeg/kernels_arm64.s"} {
+	for _, file := range []string{"../../cpu/kernels_arm64.s", "../../pixel/kernels_arm64.s", "../../../io/jpeg/kernels_arm64.s"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
