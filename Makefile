@@ -57,7 +57,7 @@ cross: ## builds without cgo, without assembly, for arm64, macOS and Windows
 QEMU_ARM64 ?= qemu-aarch64-static
 
 test-arm64: ## what is assembly on arm64, and the reference's numbers, in an emulator (Debian: qemu-user-static)
-	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) test -count=1 -tags static -exec $(QEMU_ARM64) ./ops/pixel ./io/jpeg
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) test -count=1 -tags static -exec $(QEMU_ARM64) ./ops/pixel ./io/jpeg ./stages
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) test -count=1 -tags static -exec $(QEMU_ARM64) ./ops/cpu -run 'Kernel|Conform$$|ConformThreads'
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) test -count=1 -tags static -exec $(QEMU_ARM64) ./flows -run 'Golden(Blocks|Conv|BatchNorm|Misc|NCE|Optim|Colour|Mixture)'
 

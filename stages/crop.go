@@ -18,8 +18,8 @@ var CropRules = map[string]CropRule{"torchvision-0.3": cropLog, "torchvision-0.2
 func cropLog(r *rand.Rand, w, h int, low, high float64) pixel.Box {
 	area := float64(w) * float64(h)
 	for range 10 {
-		a := area * (low + (high-low)*r.Float64())
-		ratio := math.Exp(math.Log(3.0/4) + (math.Log(4.0/3)-math.Log(3.0/4))*r.Float64())
+		a := area * between(r, low, high)
+		ratio := math.Exp(between(r, math.Log(3.0/4), math.Log(4.0/3)))
 		cw, ch := int(math.RoundToEven(math.Sqrt(a*ratio))), int(math.RoundToEven(math.Sqrt(a/ratio)))
 		if 0 < cw && cw <= w && 0 < ch && ch <= h {
 			top := r.IntN(h - ch + 1)
@@ -40,8 +40,8 @@ func cropLog(r *rand.Rand, w, h int, low, high float64) pixel.Box {
 func cropUniform(r *rand.Rand, w, h int, low, high float64) pixel.Box {
 	area := float64(w) * float64(h)
 	for range 10 {
-		a := area * (low + (high-low)*r.Float64())
-		ratio := 3.0/4 + (4.0/3-3.0/4)*r.Float64()
+		a := area * between(r, low, high)
+		ratio := between(r, 3.0/4, 4.0/3)
 		cw, ch := int(math.RoundToEven(math.Sqrt(a*ratio))), int(math.RoundToEven(math.Sqrt(a/ratio)))
 		if r.Float64() < 0.5 {
 			cw, ch = ch, cw

@@ -44,7 +44,10 @@ func mix(z uint64) uint64 {
 type Rand struct{ *rand.Rand }
 
 // Between is uniform in [low, high).
-func (r *Rand) Between(low, high float64) float64 { return low + (high-low)*r.Float64() }
+func (r *Rand) Between(low, high float64) float64 { return between(r.Rand, low, high) }
+
+// between rounds the product by itself: machines that fuse it with the sum would draw other numbers.
+func between(r *rand.Rand, low, high float64) float64 { return low + float64((high-low)*r.Float64()) }
 
 // Int is uniform in [low, high).
 func (r *Rand) Int(low, high int) int { return low + r.IntN(high-low) }
