@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ebitengine/purego"
+
 	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/ops/cuda"
@@ -150,6 +152,41 @@ func TestFullBankOnFake(t *testing.T) {
 	if err := d.Close(); !errors.As(err, &full) {
 		t.Errorf("Close: %v", err)
 	}
+}
+
+// A bank for which an event is missing leaves nothing behind, no pinned memory either.
+func TestNoEventOnFake(t *testing.T) {
+	if !onFake(t, "FAKECUDA_EVENTS=3") {
+		return
+	}
+	d, err := cuda.Open(cuda.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.(ops.Banker).NewBank(4, 8); err == nil {
+		t.Error("a bank of three events was made")
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := pinned(t); n != 0 {
+		t.Errorf("%d bytes of pinned memory are left", n)
+	}
+}
+
+// pinned is how many bytes of pinned memory the fake driver holds.
+func pinned(t *testing.T) uintptr {
+	t.Helper()
+	lib, err := purego.Dlopen(os.Getenv("CUDA_DRIVER_LIB"), purego.RTLD_NOW)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := purego.Dlsym(lib, "fake_pinned")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, _, _ := purego.SyscallN(f)
+	return n
 }
 
 // noEngines is a cache that knows compiled kernels, which take long, and no engine.

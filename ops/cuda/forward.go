@@ -24,6 +24,9 @@ func (pr *program) Forward(x []float32, n int) (ops.Tape, error) {
 	return pr.start(n, func(t *tape) error {
 		s := pr.ring[pr.turn]
 		pr.turn ^= 1
+		if err := pr.d.fit(s, pr.inputSize(), inputOfBatch); err != nil {
+			return err
+		}
 		done, err := pr.d.send(s, 4*len(x), func(host []byte) { copy(host, asBytes(x)) })
 		if err != nil {
 			return err
@@ -47,6 +50,9 @@ func (pr *program) Hold(x []float32, n int) (forward func() (ops.Tape, error), e
 	size := int64(pr.d.actSize()) * elements(in, n)
 	err = pr.d.do(func() (err error) {
 		if held, err = pr.own.alloc(size, "a batch that stays on the device", lowerBatch); err != nil {
+			return err
+		}
+		if err := pr.d.fit(pr.ring[0], pr.inputSize(), inputOfBatch); err != nil {
 			return err
 		}
 		done, err := pr.d.send(pr.ring[0], 4*len(x), func(host []byte) { copy(host, asBytes(x)) })

@@ -231,3 +231,34 @@ func TestSend(t *testing.T) {
 		check(i)
 	}
 }
+
+// A program that is shown pictures only has no room for floats, of which a batch has four times as many bytes.
+func TestRenderHoldsNoFloats(t *testing.T) {
+	d := open(t, cuda.Options{}).(*cuda.Device)
+	const n, side = 4, 320
+	pr := renderer(t, d, n, 3, side, side)
+	space, err := pixel.LookupSpace("RGB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _ := space.Rendering([]int{0, 1, 2})
+	held := func(forward func() (ops.Tape, error)) int64 {
+		for range 2 { // uploads take turns
+			tape, err := forward()
+			if err != nil {
+				t.Fatal(err)
+			}
+			tape.Output(0)
+			tape.Release()
+		}
+		now, _, _ := d.Memory()
+		return now
+	}
+	pictures := held(func() (ops.Tape, error) {
+		return pr.ForwardPixels(ops.Pictures{RGB: make([]byte, n*3*side*side), N: n}, r)
+	})
+	floats := held(func() (ops.Tape, error) { return pr.(ops.Program).Forward(make([]float32, n*3*side*side), n) })
+	if floats-pictures < 4*n*3*side*side {
+		t.Errorf("%d bytes are held for pictures, %d for floats", pictures, floats)
+	}
+}

@@ -212,7 +212,7 @@ func (pr *program) placeGradients() {
 
 // prepare allocates what the program needs and chooses engines for its full batch.
 func (pr *program) prepare() (err error) {
-	d, nodes := pr.d, pr.Graph.Nodes
+	d := pr.d
 	scratch := int64(256)
 	for i := range pr.steps {
 		s := &pr.steps[i]
@@ -247,9 +247,8 @@ func (pr *program) prepare() (err error) {
 	if err = d.grow(&d.space, blasWorkspace, "the workspace of products"); err != nil {
 		return err
 	}
-	input := 4 * pr.Options.Batch * nodes[0].Out.Len()
-	for i := range pr.ring {
-		if pr.ring[i], err = pr.own.slot(input, "the input of a batch"); err != nil {
+	for i := range pr.ring { // room for what is done to pictures; floats, or pictures themselves, take more when they come: see fit
+		if pr.ring[i], err = pr.own.slot(256*pr.Options.Batch, inputOfBatch); err != nil {
 			return err
 		}
 	}
@@ -259,16 +258,22 @@ func (pr *program) prepare() (err error) {
 	if pr.gradAt, err = pr.own.alloc(pr.gradSize, fmt.Sprintf("the gradients of a batch of %d", pr.Options.Batch), lowerBatch); err != nil {
 		return err
 	}
+	size := int(pr.outSize)
 	if pr.Options.InputGrad {
-		if pr.inGrad, err = pr.own.pin(input); err != nil {
+		if pr.inGrad, err = pr.own.pin(pr.inputSize()); err != nil {
 			return err
 		}
+		size = max(size, pr.inputSize())
 	}
-	pr.gradIn, err = pr.own.slot(int(max(pr.outSize, int64(input))), "the gradients of outputs")
+	pr.gradIn, err = pr.own.slot(size, "the gradients of outputs")
 	return err
 }
 
+// inputSize is how many bytes a full batch of floats has.
+func (pr *program) inputSize() int { return 4 * pr.Options.Batch * pr.Graph.Nodes[0].Out.Len() }
+
 const (
+	inputOfBatch  = "the input of a batch"
 	lowerBatch    = "lower --batch_size or --image_size, or use --amp"
 	blasWorkspace = 32 << 20
 )

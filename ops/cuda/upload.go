@@ -19,14 +19,14 @@ type slot struct {
 }
 
 func (d *Device) newSlot(n int, what string) (s slot, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.freeSlot(&s))
+		}
+	}()
 	if s.dev, err = d.alloc(int64(n), what, lowerBatch); err != nil {
 		return s, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.free(s.dev))
-		}
-	}()
 	if s.host, err = d.pin(n); err != nil {
 		return s, err
 	}
@@ -35,6 +35,23 @@ func (d *Device) newSlot(n int, what string) (s slot, err error) {
 	}
 	s.used, err = cu.MakeEvent(cu.DisableTiming)
 	return s, err
+}
+
+// fit makes a slot n bytes at least; what it held is gone.
+func (d *Device) fit(s *slot, n int, what string) error {
+	if s.host.n >= n {
+		return nil
+	}
+	if err := cu.Synchronize(); err != nil {
+		return err
+	}
+	fresh, err := d.newSlot(n, what)
+	if err != nil {
+		return err
+	}
+	err = d.freeSlot(s)
+	*s = fresh
+	return err
 }
 
 // sender is send or hand.
@@ -106,18 +123,8 @@ func (p *parcel) add(b []byte) int64 {
 
 // deliver sends a parcel; the slot grows when it is too small.
 func (d *Device) deliver(s *slot, p *parcel, send sender, what string) (func() error, error) {
-	if int64(s.host.n) < p.size {
-		if err := cu.Synchronize(); err != nil {
-			return nil, err
-		}
-		fresh, err := d.newSlot(int(p.size), what)
-		if err != nil {
-			return nil, err
-		}
-		if err := d.freeSlot(s); err != nil {
-			return nil, err
-		}
-		*s = fresh
+	if err := d.fit(s, int(p.size), what); err != nil {
+		return nil, err
 	}
 	return send(s, int(p.size), func(host []byte) {
 		at := int64(0)
@@ -144,16 +151,16 @@ func asBytes(x []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x))
 }
 
-// freeSlot gives a slot's memory back; nothing may be using it.
+// freeSlot gives back what there is of a slot; nothing may be using it.
 func (d *Device) freeSlot(s *slot) error {
-	if err := d.free(s.dev); err != nil {
-		return err
+	errs := []error{d.free(s.dev)}
+	if s.host.p != nil {
+		errs = append(errs, cu.MemFreeHost(s.host.p))
 	}
-	if err := cu.MemFreeHost(s.host.p); err != nil {
-		return err
+	for _, e := range []*cu.Event{&s.uploaded, &s.used} {
+		if *e != (cu.Event{}) {
+			errs = append(errs, cu.DestroyEvent(e))
+		}
 	}
-	if err := cu.DestroyEvent(&s.uploaded); err != nil {
-		return err
-	}
-	return cu.DestroyEvent(&s.used)
+	return errors.Join(errs...)
 }

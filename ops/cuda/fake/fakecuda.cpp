@@ -9,8 +9,10 @@
 //   FAKECUDA_MEMORY=n   bytes of device memory, 16 GiB unless set
 //   FAKECUDA_INIT=n     what cuInit returns
 //   FAKECUDA_FAIL=name  launches of that kernel fail when they run
+//   FAKECUDA_EVENTS=n   so many events can be made
 #include <dlfcn.h>
 #include <elf.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -143,6 +145,8 @@ extern "C" {
 // for the mock libraries
 int fake_enqueue(void *stream, std::function<int()> *f) { auto own = std::shared_ptr<std::function<int()>>(f); ENTER; return push(stream, [own] { return (*own)(); }); }
 int fake_inside(P p, size_t n) { std::lock_guard<std::recursive_mutex> lock(mu); return inside(p, n); }
+// for tests: bytes of pinned memory
+size_t fake_pinned(void) { std::lock_guard<std::recursive_mutex> lock(mu); size_t n = 0; for (auto &p : pinned) n += p.second; return n; }
 
 R cuInit(unsigned) { const char *e = getenv("FAKECUDA_INIT"); return e ? atoi(e) : OK; }
 R cuDriverGetVersion(int *v) { *v = 13000; return OK; }
@@ -226,7 +230,14 @@ R cuStreamSynchronize(void *s) { NOT_CAPTURING; return drain(s ? (Stream *)s : &
 R cuStreamQuery(void *s) { ENTER; return ((Stream *)s)->ops.empty() ? OK : NOT_READY; }
 #define EVENT(x, e) Held x = event(e); if (!x) return refuse("there is no such event", INVALID_HANDLE)
 R cuStreamWaitEvent(void *s, void *e, unsigned) { NOT_CAPTURING; EVENT(x, e); uint64_t v = x->recorded; return push(s, Work{[] { return (R)OK; }, x, v}); }
-R cuEventCreate(void **e, unsigned flags) { ENTER; auto x = std::make_shared<Event>(); x->flags = flags; events[*e = x.get()] = x; return OK; }
+R cuEventCreate(void **e, unsigned flags) {
+  ENTER;
+  static long left = getenv("FAKECUDA_EVENTS") ? atol(getenv("FAKECUDA_EVENTS")) : LONG_MAX;
+  if (left-- <= 0) return OUT_OF_MEMORY;
+  auto x = std::make_shared<Event>(); x->flags = flags;
+  events[*e = x.get()] = x;
+  return OK;
+}
 R cuEventDestroy_v2(void *e) { NOT_CAPTURING; EVENT(x, e); events.erase(e); return OK; } // what is on a stream keeps it
 R cuEventRecord(void *e, void *s) { NOT_CAPTURING; EVENT(x, e); uint64_t v = ++x->recorded; x->where = s ? (Stream *)s : &legacy; return push(s, [=] { x->done = v; clock_gettime(CLOCK_MONOTONIC, &x->at); return OK; }); }
 R cuEventSynchronize(void *e) { NOT_CAPTURING; EVENT(x, e); reach(x, x->recorded); return broken; }
