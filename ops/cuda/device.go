@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -179,7 +180,7 @@ func (d *Device) explain(err error) error {
 func (d *Device) Close() error {
 	d.OnSpan(nil)
 	err := d.call(func() error {
-		err := errors.Join(d.failed, cu.Synchronize())
+		err := cmp.Or(d.failed, d.explain(cu.Synchronize()))
 		for _, p := range d.convs {
 			if p != nil {
 				p.Close()
@@ -190,6 +191,9 @@ func (d *Device) Close() error {
 		}
 		d.dnn.Close()
 		d.blas.Close()
+		if fault := (*Fault)(nil); errors.As(err, &fault) { // every call would fail of it
+			return err
+		}
 		for e := range d.estates {
 			err = errors.Join(err, e.release())
 		}

@@ -38,12 +38,17 @@ func onFake(t *testing.T, env string) bool {
 	return false
 }
 
-// A kernel that faults behind the host's back ends what comes next with an error, once explained; nobody waits for ever, and Close
-// tells of it too.
+// A kernel that faults behind the host's back, late or while its pass is still being put on the stream, ends what comes next with an
+// error, once explained; nobody waits for ever, and Close tells of it too, once.
 func TestFaultOnFake(t *testing.T) {
-	if !onFake(t, "FAKECUDA_FAIL=relu") {
-		return
+	for _, env := range []string{"FAKECUDA_FAIL=relu FAKECUDA_ORDER=", "FAKECUDA_FAIL=relu FAKECUDA_ORDER=3"} {
+		if onFake(t, env) {
+			faults(t)
+		}
 	}
+}
+
+func faults(t *testing.T) {
 	d, err := cuda.Open(cuda.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -62,20 +67,25 @@ func TestFaultOnFake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tape, err := pr.Forward(noise(2*128, 1, 1), 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := ops.Scoring{Queries: tape.Output(0), K: 4, IDs: []int32{0, 1}, Mode: ops.ScoreSoftmax, T: 1, Factor: 1}
-	_, err = bank.Score(s, make([]float32, 32))()
 	var fault *cuda.Fault
+	queries := make([]float32, 32)
+	tape, err := pr.Forward(noise(2*128, 1, 1), 2)
+	if err == nil {
+		queries = tape.Output(0)
+	} else if !errors.As(err, &fault) {
+		t.Errorf("the forward: %v", err)
+	}
+	s := ops.Scoring{Queries: queries, K: 4, IDs: []int32{0, 1}, Mode: ops.ScoreSoftmax, T: 1, Factor: 1}
+	_, err = bank.Score(s, make([]float32, 32))()
 	if !errors.As(err, &fault) || strings.Count(err.Error(), "dmesg") != 1 {
 		t.Errorf("the score: %v", err)
 	}
-	if _, err := tape.Backward(make([]float32, 32)); !errors.As(err, &fault) {
-		t.Errorf("the backward: %v", err)
+	if tape != nil {
+		if _, err := tape.Backward(make([]float32, 32)); !errors.As(err, &fault) {
+			t.Errorf("the backward: %v", err)
+		}
 	}
-	if err := d.Close(); !errors.As(err, &fault) {
+	if err := d.Close(); !errors.As(err, &fault) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("Close: %v", err)
 	}
 }
