@@ -29,7 +29,7 @@ $python - "$work" "$runs" <<'END'
 import json, sys
 runs = [json.load(open(f"{sys.argv[1]}/{i + 1}.json")) for i in range(int(sys.argv[2]))]
 busy = sorted(100 * r["device_busy"]["busy_share"] for r in runs)
-hidden = min(100 * r["device_busy"]["hidden_share"] for r in runs)
+hidden = min(100 * r["device_busy"]["hidden_share"] if r["device_busy"]["upload_ms"] else 0 for r in runs)
 step = min(1e3 * r["batch_size"] / r["compute"]["images_per_s"] for r in runs)
 print(f"busy {busy[-1]:.1f} % ({', '.join(f'{b:.1f}' for b in busy)}), {hidden:.0f} % of the uploads beside compute, {step:.1f} ms a step")
 sys.exit(busy[-1] < 92 or hidden < 90)

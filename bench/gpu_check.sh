@@ -123,9 +123,11 @@ profile() { # NAME FLAG…
   [ $rehearse = 0 ] || small=(--model resnet18v1 --batch_size 4 --image_size 32 --nce_k 8)
   if within 300 "$bin/contraflow" profile cmc --data_folder "$data/images" --device cuda "${@:2}" "${small[@]}" --seconds $([ $rehearse = 1 ] && echo 2 || echo 12) \
     --quiet --json >"$log" 2>"$log.log"; then
-    of() { $python -c 'import json,sys; print("%.2f" % (100 * json.load(open(sys.argv[1]))["device_busy"][sys.argv[2]]))' "$log" "$1"; }
+    of() { $python -c 'import json,sys
+b = json.load(open(sys.argv[1]))["device_busy"]
+if b["upload_ms"] > 0 or sys.argv[2] != "hidden_share": print("%.2f" % (100 * b[sys.argv[2]]))' "$log" "$1"; } # of no uploads no share is hidden
     busy=$(of busy_share) hidden=$(of hidden_share)
-    judge "profile cmc$1, cached batches: device busy ≥ 97 %" "$busy" 97 "$busy %, $(of seam_share) of it seams of its own events"
+    judge "profile cmc$1, cached batches: device busy ≥ 97 %" "$busy" 97 "$busy %, $(of seam_share) % of the time seams of its own events"
     judge "its uploads beside compute ≥ 90 %" "$hidden" 90 "$hidden %"
   else
     row "profile cmc$1" "DOES NOT HOLD" "$(tail -1 "$log.log" | cut -c1-160)"
@@ -133,7 +135,7 @@ profile() { # NAME FLAG…
 }
 part_profile() {
   data=$(mktemp -d)
-  "$bin/contraflow" data synth --out "$data/images" --per_class $([ $rehearse = 1 ] && echo 3 || echo 100) --val_per_class 1 --size $([ $rehearse = 1 ] && echo 32 || echo 224) >"$out/gpu_profile.log" 2>&1
+  within 120 "$bin/contraflow" data synth --out "$data/images" --per_class $([ $rehearse = 1 ] && echo 3 || echo 100) --val_per_class 1 --size $([ $rehearse = 1 ] && echo 32 || echo 224) >"$out/gpu_profile.log" 2>&1
   profile ""
   profile ", resnet50v1, batch 256, bfloat16" --model resnet50v1 --batch_size 256 --amp
   rm -rf "$data"
@@ -155,7 +157,11 @@ compare() { # NAME FLOW MODEL BATCH SIZE K N STEPS WANT eager|best
   e=$(number "$theirs" step_ms eager); c=$(number "$theirs" step_ms compile)
   $python -c 'import torch' 2>/dev/null || { row "$1" "not run" "ours $a ms; there is no PyTorch"; return; }
   [ -n "$e" ] || { row "$1" "DOES NOT HOLD" "ours $a ms; PyTorch: $(tail -1 "$theirs.log" | cut -c1-120)"; return; }
-  best=$e; [ "${10}" = eager ] || best=$(awk -v e="$e" -v c="${c:-$e}" 'BEGIN {print (e < c) ? e : c}')
+  best=$e
+  if [ "${10}" = best ]; then # which nobody knows without both
+    [ -n "$c" ] || { row "$1" "DOES NOT HOLD" "ours $a ms, PyTorch eager $e ms, no compiled step: $(tail -1 "$theirs.log" | cut -c1-120)"; return; }
+    best=$(awk -v e="$e" -v c="$c" 'BEGIN {print (e < c) ? e : c}')
+  fi
   judge "$1" "$(awk -v a="$a" -v b="$best" 'BEGIN {printf "%.2f", (a > 0) ? b/a : 0}')" "$9" "ours $a ms, PyTorch eager $e ms, compile ${c:-failed} ms"
 }
 part_steps() {
@@ -171,14 +177,14 @@ part_steps() {
 graphs() { # NAME FLOW MODEL BATCH SIZE K N STEPS
   local a b; a=$(ours "$out/gpu_plain.json" "${@:2}") && b=$(ours "$out/gpu_graph.json" "${@:2}" --cuda_graph) ||
     { row "$1" "DOES NOT HOLD" "$(tail -qn 1 "$out"/gpu_{plain,graph}.json.log 2>/dev/null | cut -c1-160 | tail -1)"; return; }
-  judge "$1" "$(awk -v a="$a" -v b="$b" 'BEGIN {printf "%.2f", (b > 0) ? a/b : 0}')" 0 "$(awk -v a="$a" -v b="$b" 'BEGIN {printf "%.2f", (b > 0) ? a/b : 0}')×: $a ms without, $b ms with"
+  judge "$1" "$(awk -v a="$a" -v b="$b" 'BEGIN {printf "%.2f", (b > 0) ? a/b : 0}')" 0.98 "$(awk -v a="$a" -v b="$b" 'BEGIN {printf "%.2f", (b > 0) ? a/b : 0}')×: $a ms without, $b ms with"
 }
 part_graphs() {
   if [ $rehearse = 1 ]; then
     graphs "--cuda_graph" moco resnet18 4 32 32 100 4
   else
-    graphs "--cuda_graph: MoCo ResNet-50, batch 256" moco resnet50 256 224 16384 1281167 30
-    graphs "--cuda_graph: CMC AlexNet, batch 32" cmc alexnet 32 224 4096 1281167 100
+    graphs "--cuda_graph is no slower: MoCo ResNet-50, batch 256" moco resnet50 256 224 16384 1281167 30
+    graphs "--cuda_graph is no slower: CMC AlexNet, batch 32" cmc alexnet 32 224 4096 1281167 100
   fi
 }
 
