@@ -262,3 +262,20 @@ func TestRenderHoldsNoFloats(t *testing.T) {
 		t.Errorf("%d bytes are held for pictures, %d for floats", pictures, floats)
 	}
 }
+
+// Batches of ever more pictures, as a mixture draws them, take the places of those before, not new ones beside them.
+func TestSendAgain(t *testing.T) {
+	d := open(t, cuda.Options{}).(*cuda.Device)
+	const most = 8 << 20
+	before, _, _ := d.Memory()
+	for n := 2 << 20; n <= most; n += 1 << 20 {
+		s, err := d.Send(make([]byte, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Release()
+	}
+	if held, _, _ := d.Memory(); held-before != most {
+		t.Errorf("%d bytes are held for the pictures of one batch, of %d at most", held-before, most)
+	}
+}

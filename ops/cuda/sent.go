@@ -70,27 +70,32 @@ func (p *sent) arrive() error {
 	return p.d.compute.Wait(p.s.uploaded, 0)
 }
 
-// slotFor is an idle slot of n bytes or more.
+// slotFor is an idle slot of n bytes or more. Without one another idle slot grows: mixtures make batches of many sizes.
 func (d *Device) slotFor(n int) (*slot, error) {
-	d.waiting.Lock()
-	defer d.waiting.Unlock()
-	for i, s := range d.waiting.idle {
-		if s.host.n >= n {
-			d.waiting.idle = slices.Delete(d.waiting.idle, i, i+1)
-			return s, nil
-		}
+	w := &d.waiting
+	w.Lock()
+	defer w.Unlock()
+	i := slices.IndexFunc(w.idle, func(s *slot) bool { return s.host.n >= n })
+	if i < 0 && len(w.idle) > 0 {
+		i = 0
 	}
-	d.waiting.Unlock() // the owner may be about to dispatch
-	fresh := &slot{}
-	err := d.do(func() (err error) {
-		*fresh, err = d.newSlot(n, "pictures that wait for their turn")
-		return err
-	})
-	d.waiting.Lock()
-	if err == nil {
-		d.waiting.all = append(d.waiting.all, fresh)
+	s := &slot{}
+	if i >= 0 {
+		s = w.idle[i]
+		w.idle = slices.Delete(w.idle, i, i+1)
+	} else {
+		w.all = append(w.all, s)
 	}
-	return fresh, err
+	if s.host.n >= n {
+		return s, nil
+	}
+	w.Unlock() // the owner may be about to dispatch
+	err := d.do(func() error { return d.fit(s, n, "pictures that wait for their turn") })
+	w.Lock()
+	if err != nil {
+		w.idle = append(w.idle, s)
+	}
+	return s, err
 }
 
 // Release implements ops.Sent.
