@@ -96,9 +96,9 @@ func TestCUDABits(t *testing.T) {
 func TestCUDAMistakes(t *testing.T) {
 	onCUDA(t)
 	o := small(t, "moco", images(t))
-	o.Net.Device = "cuda:7"
+	o.Net.Device = "cuda:999"
 	if _, err := flows.Prepare(o); err == nil {
-		t.Error("cuda:7 is there")
+		t.Error("cuda:999 is there")
 	} else {
 		t.Log(err)
 	}
