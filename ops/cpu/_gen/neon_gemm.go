@@ -23,13 +23,20 @@ func (a arm) gemm(name string, rows int) {
 		a.v(eor, r, r, r)
 	}
 	body := func() {
-		a.p("\tFLDPQ.P 32(R6), (F%d, F%d)\n\tFLDPQ.P 32(R6), (F%d, F%d)", b, b+1, b+2, b+3)
-		for i := range rows {
-			lane := lanes + i%4
-			a.p("\tFMOVS (%s)(R14), F%d", row(i), lane)
-			for j := range nv {
-				a.byLane(i*nv+j, b+j, lane)
+		lane := func(i int) {
+			if i < rows {
+				a.p("\tFMOVS (%s)(R14), F%d", row(i), lanes+i%4)
 			}
+		}
+		a.p("\tFLDPQ.P 32(R6), (F%d, F%d)\n\tFLDPQ.P 32(R6), (F%d, F%d)", b, b+1, b+2, b+3)
+		for i := range 4 {
+			lane(i)
+		}
+		for i := range rows {
+			for j := range nv {
+				a.byLane(i*nv+j, b+j, lanes+i%4)
+			}
+			lane(i + 4)
 		}
 		a.p("\tADD R4, R14")
 	}
