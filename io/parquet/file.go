@@ -23,7 +23,8 @@ type file struct {
 	groups []pq.RowGroup
 	starts []int // index of the first row of every group
 	n      int
-	image  int // leaf column of the bytes
+	image  *pq.Column // the leaf of the bytes
+	pages  [][]page   // of the image column, of every group
 
 	labels []int32 // of every row; nil without a column of them, -1 for null
 	names  []string
@@ -63,10 +64,11 @@ func openFile(path string) (f *file, err error) {
 		return nil, err
 	}
 	for g := range f.groups {
-		nulls, err := indexPages(r, size, p, g, f.image)
+		pages, nulls, err := indexPages(r, size, p, g, f.image.Index())
 		if err != nil {
 			return nil, err
 		}
+		f.pages = append(f.pages, pages)
 		if n := f.groups[g].NumRows(); n > 0 && nulls == n {
 			return nil, fmt.Errorf("row group %d: none of its %d rows has image bytes: only images that are embedded can be read", g, n)
 		}
@@ -125,24 +127,24 @@ var (
 )
 
 // imageColumn finds the leaf of the image bytes: NAME.bytes of a struct, or a column of bytes with such a name.
-func imageColumn(p *pq.File, features map[string]feature) (int, error) {
-	found := map[string]int{}
+func imageColumn(p *pq.File, features map[string]feature) (*pq.Column, error) {
+	found := map[string]*pq.Column{}
 	var have []string
 	for _, c := range p.Root().Columns() {
 		have = append(have, c.Name())
 		if c.Leaf() {
 			if c.Type().Kind() == pq.ByteArray && slices.Contains(imageNames, c.Name()) && c.MaxRepetitionLevel() == 0 {
-				found[c.Name()] = c.Index()
+				found[c.Name()] = c
 			}
 			continue
 		}
 		if b := c.Column("bytes"); b != nil && b.Leaf() && b.Type().Kind() == pq.ByteArray && b.MaxRepetitionLevel() == 0 {
-			found[c.Name()] = b.Index()
+			found[c.Name()] = b
 		}
 	}
 	for _, n := range imageNames {
-		if i, ok := found[n]; ok {
-			return i, nil
+		if c, ok := found[n]; ok {
+			return c, nil
 		}
 	}
 	var names []string
@@ -152,7 +154,7 @@ func imageColumn(p *pq.File, features map[string]feature) (int, error) {
 		}
 	}
 	if len(names) == 0 {
-		return 0, fmt.Errorf("no column of images among %v: want a struct with bytes, named image or img", have)
+		return nil, fmt.Errorf("no column of images among %v: want a struct with bytes, named image or img", have)
 	}
 	return found[slices.Min(names)], nil
 }
@@ -183,10 +185,16 @@ func (f *file) readLabels(p *pq.File, size int64, features map[string]feature) e
 	f.labels, f.names = make([]int32, 0, f.n), features[column.Name()].Names
 	number := map[string]int32{}
 	for i, g := range f.groups {
-		if _, err := indexPages(f.os, size, p, i, column.Index()); err != nil {
+		pages, _, err := indexPages(f.os, size, p, i, column.Index())
+		for k := 0; err == nil && k < len(pages); k++ {
+			if err = pages[k].guard(f.os, column); err != nil {
+				err = fmt.Errorf("row group %d, column %q: %w", i, column.Name(), err)
+			}
+		}
+		if err != nil {
 			return err
 		}
-		err := values(g.ColumnChunks()[column.Index()], func(v pq.Value) error {
+		err = values(g.ColumnChunks()[column.Index()], func(v pq.Value) error {
 			switch {
 			case v.IsNull():
 				f.labels = append(f.labels, -1)
@@ -258,7 +266,7 @@ const maxPage, freePage, maxGrowth = 1 << 30, 16 << 20, 100
 
 // indexPages walks the page headers of a column chunk and gives it an index of them: without one, which few writers leave, each read would
 // start at the head of the row group. Pages that leave the chunk, or promise too much, are refused. It counts the nulls that headers tell of.
-func indexPages(r io.ReaderAt, size int64, p *pq.File, group, column int) (nulls int64, err error) {
+func indexPages(r io.ReaderAt, size int64, p *pq.File, group, column int) (pages []page, nulls int64, err error) {
 	meta := &p.Metadata().RowGroups[group]
 	c := &meta.Columns[column]
 	defer func() {
@@ -268,38 +276,41 @@ func indexPages(r io.ReaderAt, size int64, p *pq.File, group, column int) (nulls
 	}()
 	chunk, ok := p.RowGroups()[group].ColumnChunks()[column].(*pq.FileColumnChunk)
 	if !ok {
-		return 0, errors.New("it cannot be read at a place")
+		return nil, 0, errors.New("it cannot be read at a place")
 	}
 	if c.MetaData.Codec == format.Lz4Raw { // on damage its decoder doubles what it reserves until the process ends
-		return 0, errors.New("it is compressed with LZ4: write the file with snappy, gzip, zstd, brotli or without compression")
+		return nil, 0, errors.New("it is compressed with LZ4: write the file with snappy, gzip, zstd, brotli or without compression")
 	}
 	meta.Ordinal = int16(group) // optional in the file, and the reader goes by it
 	at := c.MetaData.DataPageOffset
-	if d := c.MetaData.DictionaryPageOffset; d > 0 {
-		at = min(at, d)
+	if d := c.MetaData.DictionaryPageOffset; d > at {
+		return nil, 0, fmt.Errorf("its dictionary at byte %d lies behind its pages at %d: damaged", d, at)
+	} else if d > 0 {
+		at = d
 	}
 	end := at + c.MetaData.TotalCompressedSize
 	if at < 4 || end < at || end > size {
-		return 0, fmt.Errorf("it lies at bytes %d to %d of %d: truncated or damaged", at, end, size)
+		return nil, 0, fmt.Errorf("it lies at bytes %d to %d of %d: truncated or damaged", at, end, size)
 	}
 	index := format.OffsetIndex{}
 	rows := int64(0)
 	for at < end {
 		h, n, err := pageHeader(r, at, end)
 		if err != nil {
-			return 0, fmt.Errorf("page at byte %d: %w", at, err)
+			return nil, 0, fmt.Errorf("page at byte %d: %w", at, err)
 		}
 		next := at + int64(n) + int64(h.CompressedPageSize)
 		if h.CompressedPageSize < 0 || next > end {
-			return 0, fmt.Errorf("page at byte %d: its %d bytes leave the column", at, h.CompressedPageSize)
+			return nil, 0, fmt.Errorf("page at byte %d: its %d bytes leave the column", at, h.CompressedPageSize)
 		}
 		if n := h.UncompressedPageSize; n < 0 || n > maxPage || n > freePage && n/maxGrowth > h.CompressedPageSize {
-			return 0, fmt.Errorf("page at byte %d: %d bytes decompressed: taken for a decompression bomb", at, h.UncompressedPageSize)
+			return nil, 0, fmt.Errorf("page at byte %d: %d bytes decompressed: taken for a decompression bomb", at, h.UncompressedPageSize)
 		}
 		count, null, ok := valuesOf(h)
 		if !ok || count > meta.NumRows-rows {
-			return 0, fmt.Errorf("page at byte %d: it has more values than there are rows, or bytes: damaged", at)
+			return nil, 0, fmt.Errorf("page at byte %d: it has more values than there are rows, or bytes: damaged", at)
 		}
+		pages = append(pages, page{at: at, end: next, row: rows})
 		if count > 0 {
 			index.PageLocations = append(index.PageLocations, format.PageLocation{Offset: at, CompressedPageSize: int32(next - at), FirstRowIndex: rows})
 			rows, nulls = rows+count, nulls+null
@@ -307,20 +318,23 @@ func indexPages(r io.ReaderAt, size int64, p *pq.File, group, column int) (nulls
 		at = next
 	}
 	if rows != meta.NumRows {
-		return 0, fmt.Errorf("its pages have %d rows, want %d", rows, meta.NumRows)
+		return nil, 0, fmt.Errorf("its pages have %d rows, want %d", rows, meta.NumRows)
 	}
 	text, err := thrift.Marshal(new(thrift.CompactProtocol), &index)
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	c.OffsetIndexOffset, c.OffsetIndexLength = 1, int32(len(text))
 	_, err = chunk.OffsetIndexFrom(bytes.NewReader(append([]byte{0}, text...)))
-	return nulls, err
+	return pages, nulls, err
 }
 
 // valuesOf is the number of rows of a data page, and how many of them are null if the header says so. The reader reserves room for as many
 // values as any header promises: those of a dictionary lie in its bytes, and a row of our columns has one.
 func valuesOf(h *format.PageHeader) (count, nulls int64, ok bool) {
+	if h.DictionaryPageHeader.Valid != (h.Type == format.DictionaryPage) { // the reader takes a page for a dictionary by its header
+		return 0, 0, false
+	}
 	switch h.Type {
 	case format.DataPage:
 		v := &h.DataPageHeader.V

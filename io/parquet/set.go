@@ -195,9 +195,13 @@ func (f *file) read(row int, buf []byte) (out []byte, err error) {
 	for f.starts[g]+int(f.groups[g].NumRows()) <= row {
 		g++
 	}
-	pages := f.groups[g].ColumnChunks()[f.image].Pages()
+	at := int64(row - f.starts[g])
+	if err := f.guard(g, at); err != nil {
+		return nil, err
+	}
+	pages := f.groups[g].ColumnChunks()[f.image.Index()].Pages()
 	defer pages.Close()
-	if err := pages.SeekToRow(int64(row - f.starts[g])); err != nil {
+	if err := pages.SeekToRow(at); err != nil {
 		return nil, err
 	}
 	page, err := pages.ReadPage()

@@ -103,7 +103,8 @@ func same(t *testing.T, s *parquet.Set, n, from int, label func(i int) int) {
 func TestRows(t *testing.T) {
 	for name, options := range map[string][]pq.WriterOption{
 		"plain": {pq.DataPageVersion(1)}, "snappy": {pq.Compression(&pq.Snappy), pq.DataPageVersion(1)},
-		"zstd v2": {pq.Compression(&pq.Zstd), pq.DataPageVersion(2)},
+		"zstd v2": {pq.Compression(&pq.Zstd), pq.DataPageVersion(2)}, "gzip": {pq.Compression(&pq.Gzip), pq.DataPageVersion(1)},
+		"brotli v2": {pq.Compression(&pq.Brotli), pq.DataPageVersion(2)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
