@@ -139,6 +139,8 @@ func TestRefusedAlike(t *testing.T) {
 		"another frame behind the scan": insert(sequential, last, "\xff\xc0\x00\x0b\x08\x00\x08\x00\x08\x01\x01\x11\x00"),
 		"a marker and no segment":       insert(sequential, last, "\xff\x30\xff\xff"),
 		"another scan":                  insert(sequential, last, scan),
+		"a bad table that is cut off":   insert(sequential, last, "\xff\xdb\x10\x00\x05"),
+		"a scan that is cut off":        insert(sequential, last, "\xff\xda\x10\x00\x03"),
 	} {
 		for _, d := range decoders(t) {
 			if err := d.Decode(new(pixel.Picture), bad); err == nil || strings.Contains(err.Error(), "\n") {

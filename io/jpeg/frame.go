@@ -132,6 +132,17 @@ func (r *reader) marker() (m byte, body []byte, err error) {
 	return m, body, nil
 }
 
+// filled is the payload of the last segment, which is cut off, as libjpeg-turbo reads it: behind the data it finds end markers.
+func (r *reader) filled() []byte {
+	body := append(bytes.Clone(r.data[r.pos:]), endMarker...)
+	r.pos = len(r.data)
+	n := int(binary.BigEndian.Uint16(body))
+	for len(body) < n {
+		body = append(body, endMarker...)
+	}
+	return body[2:n]
+}
+
 // table takes a segment that sets something for the scans to come.
 func (r *reader) tables(m byte, body []byte) error {
 	switch m {

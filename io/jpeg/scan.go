@@ -106,7 +106,10 @@ func (r *reader) decode(box pixel.Box) error {
 		if m >= markSOF0 && m <= 0xcf && m != markDHT && m != markDAC {
 			return errors.New("broken jpeg: two frames")
 		}
-		if m == markEOI || done && errors.Is(err, errTruncated) { // for libjpeg the data end in an end marker
+		if done && m != 0 && errors.Is(err, errTruncated) {
+			body, err = r.filled(), nil
+		}
+		if m == markEOI || done && m == 0 { // for libjpeg the data end in an end marker
 			break
 		}
 		if err != nil {
