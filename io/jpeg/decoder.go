@@ -144,7 +144,10 @@ func (d *Decoder) fast(w *work, dst *pixel.Picture, data []byte) error {
 	case err != nil:
 		return err
 	case len(r.comps) == 4 || r.endless:
-		if err = w.decode(&w.planes, data, nil); err == nil {
+		if err = w.decode(&w.planes, data, nil); errors.Is(err, errForeign) {
+			return d.foreign(w, dst, data)
+		}
+		if err == nil {
 			w.planes.Join(dst)
 		}
 		return err
@@ -154,17 +157,21 @@ func (d *Decoder) fast(w *work, dst *pixel.Picture, data []byte) error {
 
 // foreign decodes the kinds of JPEG that are not ours, arithmetic coding and the like, by what else the machine has.
 func (d *Decoder) foreign(w *work, dst *pixel.Picture, data []byte) error {
-	t, err := loadTurbo()
-	if err != nil {
-		return errors.New("arithmetic, lossless, 12-bit or unfinished progressive jpeg: libjpeg-turbo would be needed")
-	}
 	r := &w.reader
 	r.reset(data)
 	defer func() { r.data = nil }()
-	for m := byte(markSOI); m != markSOS; {
-		if m, _, err = r.marker(); err != nil {
+	for m, body := byte(markSOI), []byte(nil); m != markSOS; {
+		var err error
+		if m, body, err = r.marker(); err != nil {
 			return err
 		}
+		if m >= markSOF0 && m <= 0xcf && m != markDHT && m != markDAC && len(body) > 5 && body[5] == 4 {
+			return errors.New("a CMYK jpeg with arithmetic coding, more than 8 bits or unfinished scans: want a baseline or finished progressive one")
+		}
+	}
+	t, err := loadTurbo()
+	if err != nil {
+		return errors.New("arithmetic, lossless, 12-bit or unfinished progressive jpeg: libjpeg-turbo would be needed")
 	}
 	if !r.endAhead() {
 		return errTruncated

@@ -155,6 +155,24 @@ func TestUnfinishedScans(t *testing.T) {
 	}
 }
 
+// Of CMYK libjpeg-turbo's interface makes no RGB: what only it could decode is refused, with the same line by every decoder.
+func TestForeignCMYK(t *testing.T) {
+	data := read(t, "formats/cmyk.jpg")
+	i, _ := segment(data, 0xc0)
+	for _, sof := range []byte{0xc9, 0xc2} { // arithmetic, and progressive: its one scan is broken as such, behind its frame
+		data[i+1] = sof
+		if sof == 0xc2 {
+			j, _ := segment(data, 0xda)
+			data[j+14] = 0 // DC alone
+		}
+		for _, d := range decoders(t) {
+			if err := d.Decode(new(pixel.Picture), data); err == nil || !strings.Contains(err.Error(), "a CMYK jpeg with") {
+				t.Errorf("%s, SOF %#x: %v", d.Name(), sof, err)
+			}
+		}
+	}
+}
+
 // The end marker of a thumbnail does not end the picture, wherever its segment is.
 func TestThumbnail(t *testing.T) {
 	thumb := read(t, "formats/420_3x5.jpg")
