@@ -140,6 +140,8 @@ func TestRefusedAlike(t *testing.T) {
 		"a marker and no segment":       insert(sequential, last, "\xff\x30\xff\xff"),
 		"another scan":                  insert(sequential, last, scan),
 		"a bad table that is cut off":   insert(sequential, last, "\xff\xdb\x10\x00\x05"),
+		"bad arithmetic conditions":     insert(sequential, last, "\xff\xcc\x00\x04\x03\x12"),
+		"half an arithmetic condition":  insert(sequential, last, "\xff\xcc\x00\x05\x03\x21\x04"),
 		"a scan that is cut off":        insert(sequential, last, "\xff\xda\x10\x00\x03"),
 	} {
 		for _, d := range decoders(t) {

@@ -161,6 +161,12 @@ func (r *reader) tables(m byte, body []byte) error {
 		if bytes.HasPrefix(body, []byte("Adobe")) && len(body) >= 12 {
 			r.adobe, r.transform = true, body[11]
 		}
+	case markDAC: // of arithmetic coding: we have no use for it, but libjpeg reads it
+		for ; len(body) > 0; body = body[2:] {
+			if len(body) < 2 || body[0] > 31 || body[0] < 16 && body[1]&15 > body[1]>>4 {
+				return errors.New("broken jpeg: wrong conditions of arithmetic coding")
+			}
+		}
 	case markSOI:
 		return errors.New("broken jpeg: it starts twice")
 	}
