@@ -283,3 +283,44 @@ func TestOddPNG(t *testing.T) {
 		}
 	}
 }
+
+// As in Pillow, a colour that a PNG's palette lacks is a grey, and values between the steps of a short scale go to the even one.
+func TestOddColours(t *testing.T) {
+	data := read(t, "formats/p8.png")
+	i, j := bytes.Index(data, []byte("PLTE"))-4, bytes.Index(data, []byte("IDAT"))-4
+	plte := []byte("PLTE\x01\x02\x03")
+	short := join(data[:i], []byte{0, 0, 0, 3}, plte, binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(plte)), data[j:])
+	d := decoders(t)[0]
+	var p pixel.Picture
+	if err := d.Decode(&p, short); err != nil {
+		t.Fatal(err)
+	}
+	greys := 0
+	for k := 0; k < len(p.Pix); k += 3 {
+		switch c := [3]byte(p.Pix[k:]); {
+		case c[0] == c[1] && c[1] == c[2] && c[0] > 0:
+			greys++
+		case c != [3]byte{1, 2, 3}:
+			t.Fatalf("the colour %d", c)
+		}
+	}
+	if greys == 0 {
+		t.Error("no colour beyond the palette")
+	}
+	if err := d.Decode(&p, []byte("P5 4 1 100\n\x0a\x1e\x32\x64")); err != nil || !bytes.Equal(p.Pix, []byte{26, 26, 26, 76, 76, 76, 128, 128, 128, 255, 255, 255}) {
+		t.Errorf("%v, %d", err, p.Pix)
+	}
+}
+
+// Kinds that are not decoded are told from damage.
+func TestUnknownKinds(t *testing.T) {
+	animated := read(t, "formats/lossy.webp")
+	animated = join(animated[:12], []byte("VP8X\x0a\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00"), animated[12:])
+	bmp := read(t, "formats/rgb.bmp")
+	bmp[28] = 16
+	for want, data := range map[string][]byte{"an animated webp: want a single picture": animated, "bmp: unsupported BMP image": bmp} {
+		if err := decoders(t)[0].Decode(new(pixel.Picture), data); err == nil || err.Error() != want {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}

@@ -31,7 +31,7 @@ func decodeOther(dst *pixel.Picture, data []byte) error {
 		if errors.Is(err, image.ErrFormat) {
 			return errors.New("not an image of a known format")
 		}
-		return fmt.Errorf("broken header: %w", err)
+		return broken("header", err)
 	}
 	if err := checkSize(cfg.Width, cfg.Height, len(data)); err != nil {
 		return err
@@ -63,18 +63,41 @@ func decodeImage(data []byte, format string, model color.Model) (image.Image, ti
 			return nil, nil, err
 		}
 	}
+	if format == "webp" && len(data) > 20 && string(data[12:16]) == "VP8X" && data[20]&2 != 0 {
+		return nil, nil, errors.New("an animated webp: want a single picture")
+	}
 	img, _, err := image.Decode(bytes.NewReader(data))
 	if format == "png" && errors.Is(err, io.ErrUnexpectedEOF) { // as Pillow does, do without the last chunk
 		img, _, err = image.Decode(io.MultiReader(bytes.NewReader(data), strings.NewReader(pngEnd)))
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("broken %s: %w", format, err)
+		return nil, nil, broken(format, err)
+	}
+	if p, ok := img.(*image.Paletted); ok {
+		fillPalette(p.Palette, model)
 	}
 	if g, ok := img.(*image.NRGBA64); ok && model == color.Gray16Model { // one grey is transparent
 		img = opaqueGrey(g)
 	}
 	tags.correct(img)
 	return img, tags, nil
+}
+
+// broken tells a file that is damaged from one of a kind that its package does not know.
+func broken(what string, err error) error {
+	if strings.Contains(err.Error(), "unsupported") {
+		return err
+	}
+	return fmt.Errorf("broken %s: %w", what, err)
+}
+
+// fillPalette gives the colours that a picture uses beyond the palette of its header a grey each, as Pillow does.
+func fillPalette(p color.Palette, header color.Model) {
+	if stored, ok := header.(color.Palette); ok {
+		for i := len(stored); i < len(p); i++ {
+			p[i] = color.RGBA{uint8(i), uint8(i), uint8(i), 255}
+		}
+	}
 }
 
 // opaqueGrey is grey of 16 bits without its transparency.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/contraflow/contraflow/ops/pixel"
 )
@@ -48,7 +49,7 @@ func decodePNM(dst *pixel.Picture, data []byte) error {
 	}
 	if most < 255 {
 		for i, v := range dst.Pix {
-			dst.Pix[i] = byte(min((int(v)*255*2+most)/(2*most), 255))
+			dst.Pix[i] = byte(min(math.RoundToEven(float64(v)/float64(most)*255), 255)) // as Python's round
 		}
 	}
 	return nil
