@@ -1,8 +1,10 @@
 package cifar
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -98,19 +100,28 @@ func (s *Set) readClasses(path string) error {
 }
 
 func (s *Set) add(path string) error {
-	raw, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	size := s.kind.record()
-	if len(raw) == 0 || len(raw)%size != 0 {
-		return fmt.Errorf("%s: %d bytes are not a whole number of records of %d bytes: truncated, or not %s", path, len(raw), size, s.kind.Name)
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	n, size := info.Size(), int64(s.kind.record())
+	if n == 0 || n%size != 0 {
+		return fmt.Errorf("%s: %d bytes are not a whole number of records of %d bytes: truncated, or not %s", path, n, size, s.kind.Name)
 	}
 	s.paths, s.starts = append(s.paths, path), append(s.starts, len(s.labels))
-	for at := 0; at < len(raw); at += size {
-		label := raw[at+s.kind.header-1]
+	r, record := bufio.NewReaderSize(f, 1<<18), make([]byte, size)
+	for i := range n / size {
+		if _, err := io.ReadFull(r, record); err != nil {
+			return fmt.Errorf("%s: image %d: %w", path, i, err)
+		}
+		label := record[s.kind.header-1]
 		if int(label) >= s.kind.count {
-			return fmt.Errorf("%s: label %d of image %d: labels run from 0 to %d", path, label, at/size, s.kind.count-1)
+			return fmt.Errorf("%s: label %d of image %d: labels run from 0 to %d", path, label, i, s.kind.count-1)
 		}
 		s.labels = append(s.labels, label)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -126,6 +127,18 @@ func TestMistakes(t *testing.T) {
 	if _, err := cifar.Open(dir, k, "train"); err == nil || !strings.Contains(err.Error(), "data_batch_3.bin") {
 		t.Errorf("a missing batch: got %v", err)
 	}
+	large := filepath.Join(dir, "test_batch.bin")
+	if err := os.Truncate(large, 100_000*3073+1); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := cifar.Open(dir, k, "test") // other programs have a train.bin, of any size
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; err == nil || !strings.Contains(err.Error(), "not a whole number of records") || n > 16<<20 {
+		t.Errorf("a large file: %v, and %d bytes were reserved", err, n)
+	}
+	write(t, dir, k, 1)
 	names := ""
 	for i := range 10 {
 		names += fmt.Sprintf("name%d\n", i)
