@@ -13,6 +13,9 @@ import (
 // maxRatio is how many bytes one compressed byte can stand for in the deflate format, rounded up.
 const maxRatio = 1040
 
+// An archive of more than freeGrowth bytes is at most maxGrowth times as large inside as outside: zeros are a part of real states, not all.
+const freeGrowth, maxGrowth = 256 << 20, 100
+
 // File is an open .npz. Its arrays may be read concurrently.
 type File struct {
 	Names []string // arrays in file order, without ".npy"
@@ -48,6 +51,7 @@ func NewFile(r io.ReaderAt, size int64) (*File, error) {
 		return nil, fmt.Errorf("not an npz archive, or a truncated one: %w", err)
 	}
 	f := &File{records: make(map[string]*zip.File), close: func() error { return nil }}
+	inside := uint64(0)
 	for _, record := range z.File {
 		name, ok := strings.CutSuffix(record.Name, ".npy")
 		if !ok {
@@ -58,6 +62,9 @@ func NewFile(r io.ReaderAt, size int64) (*File, error) {
 		}
 		if record.UncompressedSize64/maxRatio > record.CompressedSize64 || record.CompressedSize64 > uint64(size) {
 			return nil, fmt.Errorf("npz array %.100q claims %d bytes out of %d: damaged", name, record.UncompressedSize64, record.CompressedSize64)
+		}
+		if inside += record.UncompressedSize64; inside > freeGrowth && inside/maxGrowth > uint64(size) {
+			return nil, fmt.Errorf("npz arrays of %d bytes and more in a file of %d: taken for a decompression bomb", inside, size)
 		}
 		f.records[name] = record
 		f.Names = append(f.Names, name)

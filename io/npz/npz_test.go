@@ -149,6 +149,19 @@ func TestRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
+	var bomb bytes.Buffer
+	z := zip.NewWriter(&bomb)
+	for _, name := range []string{"a.npy", "b.npy"} { // each of them would be let pass
+		w, err := z.CreateRaw(&zip.FileHeader{Name: name, Method: zip.Deflate, CompressedSize64: 200_000, UncompressedSize64: 200_000_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(make([]byte, 200_000))
+	}
+	z.Close()
+	if _, err := NewFile(bytes.NewReader(bomb.Bytes()), int64(bomb.Len())); err == nil || !strings.Contains(err.Error(), "taken for a decompression bomb") {
+		t.Errorf("a bomb: %v", err)
+	}
 	// A flipped byte of data is found by the archive's checksum.
 	b := archive(t, sample())
 	at := bytes.Index(b, []byte{1, 2, 3, 4})

@@ -180,7 +180,7 @@ func stateDict(name string, v Value) (StateDict, error) {
 		key, ok := k.(string)
 		t, ok2 := v.(*Tensor)
 		if !ok || !ok2 {
-			return nil, fmt.Errorf("%s has an entry %.100v that is a %T, expected a tensor", name, k, v)
+			return nil, fmt.Errorf("%s has an entry %.100q that is a %T, expected a tensor", name, fmt.Sprint(k), v)
 		}
 		s = append(s, Named{key, t})
 	}
@@ -295,7 +295,7 @@ func steps(v Value) (int, error) {
 		n, ok = r.At(0), true
 	}
 	if !ok || !(n >= 0 && n < 1<<31) {
-		return 0, fmt.Errorf("optimizer: step is %.100v, expected a count", v)
+		return 0, fmt.Errorf("optimizer: step is %.100q, expected a count", fmt.Sprint(v))
 	}
 	return int(n), nil
 }
