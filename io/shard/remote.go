@@ -82,7 +82,9 @@ func (r *remote) size(ctx context.Context) (int64, error) {
 		return total, nil
 	}
 	var one [1]byte
-	if err := r.readAt(ctx, one[:], 0); err != nil {
+	if err := r.readAt(ctx, one[:], 0); errors.Is(err, io.ErrUnexpectedEOF) {
+		return 0, fmt.Errorf("%s: the file on the server is empty: upload it again", r.name())
+	} else if err != nil {
 		return 0, err
 	}
 	r.mu.Lock()
@@ -186,6 +188,9 @@ func (r *remote) ask(ctx context.Context, p []byte, at int64) error {
 	switch resp.StatusCode {
 	case http.StatusPartialContent:
 	case http.StatusOK:
+		if resp.ContentLength == 0 && at == 0 { // of an empty file there is no part; no sample lies at its head
+			return refused("%w", io.ErrUnexpectedEOF)
+		}
 		return refused("the server sends the whole file when asked for a part: shards need a server that answers range requests")
 	case http.StatusRequestedRangeNotSatisfiable:
 		return refused("%w", io.ErrUnexpectedEOF)

@@ -177,6 +177,13 @@ func TestRemoteMistakes(t *testing.T) {
 	check("a file that shrinks", "changed since it was opened", err)
 	_, err = open(t, url+"/data", "train").Read(ctx, 3, nil)
 	check("a truncated shard", "truncated", err)
+	os.WriteFile(filepath.Join(dir, "empty.tar"), nil, 0o644)
+	_, err = shard.Open(ctx, url+"/empty.tar", "train")
+	check("an empty shard", "/empty.tar: the file on the server is empty", err)
+	h.status.Store(http.StatusRequestedRangeNotSatisfiable)
+	_, err = shard.Open(ctx, url+"/train-000001.tar", "train")
+	check("not a byte", "/train-000001.tar: the file on the server is empty", err)
+	h.status.Store(0)
 	h.whole = true
 	_, err = shard.Open(ctx, url+"/train-000001.tar", "train")
 	check("no ranges", "shards need a server that answers range requests", err)
