@@ -180,7 +180,9 @@ func runs(b []byte, width, count int) bool {
 		if n <= 0 {
 			return true // an error for whoever decodes
 		}
-		b = b[n:]
+		if b = b[n:]; u>>1 == 0 { // the reader goes on at once
+			continue
+		}
 		values, size := u>>1, uint64(width+7)/8
 		if u&1 == 1 {
 			values, size = u>>1*8, u>>1*uint64(width)

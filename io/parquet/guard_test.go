@@ -74,15 +74,16 @@ func TestPagesThatGrow(t *testing.T) {
 			want: "damaged, or a bomb"},
 		"zstd of one byte": {codec: format.Zstd, promised: 8, body: "\x28\xb5\x2f\xfd\x00\x88" + strings.Repeat("\x02\x00\x10a", 2000) + "\x03\x00\x10a",
 			want: "damaged, or a bomb"}, // 2001 blocks of 128 KiB
-		"gzip":              {codec: format.Gzip, promised: 8, body: zipped.String(), want: "more than the 8 bytes"},
-		"a run of levels":   {nullable: true, promised: 18, body: "\x06\x00\x00\x00" + string(binary.AppendUvarint(nil, 1<<32-2)) + "\x01" + one, want: "more comes of it"},
-		"a run of indices":  {encoding: format.RLEDictionary, promised: 7, body: "\x01" + string(binary.AppendUvarint(nil, 1<<32-2)) + "\x00", want: "more comes of it"},
-		"packed in no bits": {encoding: format.RLEDictionary, promised: 7, body: "\x00" + string(binary.AppendUvarint(nil, 1<<32-1)), want: "more comes of it"},
-		"lengths":           {encoding: format.DeltaLengthByteArray, promised: 9, body: numbers("\x08", huge), want: "more comes of it"},
-		"prefixes":          {encoding: format.DeltaByteArray, promised: 9, body: numbers("\x00", huge), want: "more comes of it"},
-		"suffixes":          {encoding: format.DeltaByteArray, promised: 14, body: numbers("\x00", "\x01") + numbers("\x08", huge), want: "more comes of it"},
-		"a prefix":          {encoding: format.DeltaByteArray, promised: 14, body: numbers("\xfe\xff\xff\xff\x0f", "\x01") + numbers("\x08", "\x01") + "abcd", want: "more comes of it"},
-		"an odd encoding":   {encoding: format.RLE, promised: 6, body: "\x02\x00\x00\x00\x02\x01", want: "encoding RLE"},
+		"gzip":               {codec: format.Gzip, promised: 8, body: zipped.String(), want: "more than the 8 bytes"},
+		"a run of levels":    {nullable: true, promised: 18, body: "\x06\x00\x00\x00" + string(binary.AppendUvarint(nil, 1<<32-2)) + "\x01" + one, want: "more comes of it"},
+		"an empty run first": {nullable: true, promised: 16, body: "\x04\x00\x00\x00\x00\xfe\x01\x01" + one, want: "more comes of it"},
+		"a run of indices":   {encoding: format.RLEDictionary, promised: 7, body: "\x01" + string(binary.AppendUvarint(nil, 1<<32-2)) + "\x00", want: "more comes of it"},
+		"packed in no bits":  {encoding: format.RLEDictionary, promised: 7, body: "\x00" + string(binary.AppendUvarint(nil, 1<<32-1)), want: "more comes of it"},
+		"lengths":            {encoding: format.DeltaLengthByteArray, promised: 9, body: numbers("\x08", huge), want: "more comes of it"},
+		"prefixes":           {encoding: format.DeltaByteArray, promised: 9, body: numbers("\x00", huge), want: "more comes of it"},
+		"suffixes":           {encoding: format.DeltaByteArray, promised: 14, body: numbers("\x00", "\x01") + numbers("\x08", huge), want: "more comes of it"},
+		"a prefix":           {encoding: format.DeltaByteArray, promised: 14, body: numbers("\xfe\xff\xff\xff\x0f", "\x01") + numbers("\x08", "\x01") + "abcd", want: "more comes of it"},
+		"an odd encoding":    {encoding: format.RLE, promised: 6, body: "\x02\x00\x00\x00\x02\x01", want: "encoding RLE"},
 	} {
 		craft(t, path, c.codec, c.nullable, c.encoding, c.promised, []byte(c.body))
 		var before, after runtime.MemStats
