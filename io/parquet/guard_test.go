@@ -52,7 +52,7 @@ func craft(t testing.TB, path string, codec format.CompressionCodec, nullable bo
 func TestPagesThatGrow(t *testing.T) {
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
-	z.Write(make([]byte, 128<<20))
+	z.Write(make([]byte, 32<<20))
 	z.Close()
 	one := "\x04\x00\x00\x00abcd"
 	numbers := func(first, many string) string { return "\x80\x01\x04" + many + first } // in blocks of 128: how many, the first
