@@ -3,6 +3,7 @@ package flows
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/io/checkpoint"
@@ -85,8 +86,11 @@ func readParams(s *checkpoint.State, prefix string, p ops.Params, velocity bool)
 			}
 			return fmt.Errorf("the checkpoint has no tensor %s: it was saved with another --model or --views", prefix+spec.Name)
 		}
-		if t.Len() != spec.Len() {
+		if t.Len() != spec.Len() || spec.Role != ops.Batches && !slices.Equal(t.Shape, spec.Shape) {
 			return fmt.Errorf("tensor %s has shape %v, this model wants %v: it was saved with another --model or --image_size", t.Name, t.Shape, spec.Shape)
+		}
+		if spec.Role != ops.Batches && !t.DType.Float() {
+			return fmt.Errorf("tensor %s holds %v, this model wants floating-point numbers: whatever wrote the file gave the wrong type", t.Name, t.DType)
 		}
 		if err := p.Write(spec.Name, t.Float32s()); err != nil {
 			return err
