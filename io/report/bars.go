@@ -43,11 +43,11 @@ func (c Bars) SVG() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui,sans-serif" font-size="13" fill="#333">`, w, h, w, h)
 	fmt.Fprintf(&out, `<rect width="%d" height="%d" fill="#fff"/><text x="%d" y="24" font-size="15" font-weight="600">%s</text>`, w, h, l, html.EscapeString(c.Title))
-	for _, v := range ticks(y0, y1) {
-		fmt.Fprintf(&out, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`, l, w-r, py(v), py(v), l-8, py(v)+4, label(v))
+	for _, t := range ticks(y0, y1, 0) {
+		fmt.Fprintf(&out, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`, l, w-r, py(t.at), py(t.at), l-8, py(t.at)+4, t.label)
 	}
 	for v := math.Ceil(x0); v <= x1; v++ {
-		fmt.Fprintf(&out, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`, px(v), h-b+20, label(v))
+		fmt.Fprintf(&out, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`, px(v), h-b+20, label(v, 1))
 	}
 	fmt.Fprintf(&out, `<text x="%d" y="%d" text-anchor="middle">%s</text>`, (l+w-r)/2, h-12, html.EscapeString(c.XLabel))
 	fmt.Fprintf(&out, `<text transform="translate(18 %d) rotate(-90)" text-anchor="middle">%s</text>`, (t+h-b)/2, html.EscapeString(c.YLabel))

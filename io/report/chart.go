@@ -38,7 +38,7 @@ func colour(i int) string { return fmt.Sprintf("var(--c%d)", i%10) }
 
 const (
 	width, height                  = 560, 300
-	left, right, top, bottomMargin = 58, 14, 14, 44
+	left, right, top, bottomMargin = 72, 14, 14, 44
 )
 
 // SVG draws the chart.
@@ -48,12 +48,12 @@ func (c Chart) SVG() template.HTML {
 	py := func(y float64) float64 { return height - bottomMargin - (y-y0)/(y1-y0)*(height-top-bottomMargin) }
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" role="img" aria-label="%s">`, width, height, template.HTMLEscapeString(c.Title))
-	for _, t := range ticks(y0, y1) {
+	for _, t := range ticks(y0, y1, 0) {
 		fmt.Fprintf(&b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`,
-			left, width-right, py(t), py(t), left-6, py(t)+4, label(t))
+			left, width-right, py(t.at), py(t.at), left-6, py(t.at)+4, t.label)
 	}
-	for _, t := range ticks(x0, x1) {
-		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`, px(t), height-bottomMargin+18, label(t))
+	for _, t := range ticks(x0, x1, c.leastStep()) {
+		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`, px(t.at), height-bottomMargin+18, t.label)
 	}
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`, (left+width-right)/2, height-6, template.HTMLEscapeString(c.XLabel))
 	fmt.Fprintf(&b, `<text transform="translate(13 %d) rotate(-90)" text-anchor="middle">%s</text>`, (top+height-bottomMargin)/2, template.HTMLEscapeString(c.YLabel))
@@ -94,7 +94,7 @@ func (c Chart) legend() string {
 		fmt.Fprintf(&b, `<span><i style="background:%s"></i>%s</span> `, colour(i), template.HTMLEscapeString(s.Name))
 	}
 	for i, l := range c.Lines {
-		fmt.Fprintf(&b, `<span><i class="dash" style="border-color:%s"></i>%s %s</span> `, colour(len(c.Series)+i), template.HTMLEscapeString(l.Name), label(l.Y))
+		fmt.Fprintf(&b, `<span><i class="dash" style="border-color:%s"></i>%s %s</span> `, colour(len(c.Series)+i), template.HTMLEscapeString(l.Name), strconv.FormatFloat(l.Y, 'g', 4, 64))
 	}
 	b.WriteString("</p>")
 	return b.String()
@@ -124,14 +124,35 @@ func (c Chart) bounds() (x0, x1, y0, y1 float64) {
 		x1 = x0 + 1
 	}
 	pad := (y1 - y0) * 0.06
-	if pad == 0 {
-		pad = max(math.Abs(y0)*0.1, 0.1)
+	if y1-y0 <= 1e-9*max(math.Abs(y0), math.Abs(y1)) { // a constant: means of equal values may differ in their last bits
+		if pad = math.Abs(y0) * 0.1; pad == 0 {
+			pad = 0.1
+		}
 	}
 	return x0, x1, y0 - pad, y1 + pad
 }
 
-// ticks are four to eight round values in [a,b].
-func ticks(a, b float64) []float64 {
+// leastStep is the smallest distance of ticks below: 1 where every point has a whole number, such as a step.
+func (c Chart) leastStep() float64 {
+	for _, s := range c.Series {
+		for _, p := range s.Points {
+			if p.X != math.Trunc(p.X) {
+				return 0
+			}
+		}
+	}
+	return 1
+}
+
+// tick is a round value on an axis.
+type tick struct {
+	at    float64
+	label string
+}
+
+// ticks are four to eight round values in [a,b], fewer where they would be nearer than least. The two ends must differ by more
+// than rounding.
+func ticks(a, b, least float64) (out []tick) {
 	step := math.Pow(10, math.Floor(math.Log10((b-a)/4)))
 	for _, k := range []float64{1, 2, 5, 10} {
 		if (b-a)/(step*k) <= 7 {
@@ -139,14 +160,25 @@ func ticks(a, b float64) []float64 {
 			break
 		}
 	}
-	var out []float64
-	for v := math.Ceil(a/step) * step; v <= b+step*1e-9; v += step {
-		out = append(out, math.Round(v/step)*step)
+	step = max(step, least)
+	for n := math.Ceil(a / step); n*step <= b+step*1e-9; n++ {
+		out = append(out, tick{n * step, label(n*step, step)})
 	}
 	return out
 }
 
-func label(v float64) string { return strconv.FormatFloat(v+0, 'g', 4, 64) } // +0 turns -0 into 0
+// label writes a value with the digits that tell it from its neighbours, a step away.
+func label(v, step float64) string {
+	v += 0 // turns -0 into 0
+	digits := math.Floor(math.Log10(step) + 1e-9)
+	if v != 0 && (math.Abs(v) >= 1e7 || step < 1e-5) {
+		return strconv.FormatFloat(v, 'g', int(math.Floor(math.Log10(math.Abs(v))+1e-9)-digits)+1, 64)
+	}
+	if digits >= 0 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strings.TrimSuffix(strings.TrimRight(strconv.FormatFloat(v, 'f', int(-digits), 64), "0"), ".")
+}
 
 // Scatter is a two-dimensional map of rows coloured by class.
 type Scatter struct {

@@ -42,3 +42,65 @@ func TestSmallConfusion(t *testing.T) {
 		t.Errorf("the label has %v pixels, needs %v (%v)", ends, need, err)
 	}
 }
+
+// A constant that differs in its last bit, as means of a learning rate do, is a constant: its ticks come to an end and can be
+// told apart, and a rate has none below zero.
+func TestChartOfAConstant(t *testing.T) {
+	for name, y := range map[string][]float64{
+		"one bit apart": {0.03, 0.030000000000000002, 0.029999999999999995},
+		"the same":      {0.03, 0.03},
+		"large":         {1e17, 1e17 + 16},
+		"zero":          {0, 0},
+	} {
+		var s report.Series
+		for i, v := range y {
+			s.Points = append(s.Points, report.Point{X: float64(i), Y: v})
+		}
+		labels := tickLabels(report.Chart{Series: []report.Series{s}}, "end")
+		if len(labels) < 2 || len(labels) > 9 || len(distinct(labels)) != len(labels) {
+			t.Errorf("%s: ticks %q", name, labels)
+		}
+		if y[0] > 0 && strings.HasPrefix(labels[0], "-") {
+			t.Errorf("%s: ticks %q below zero", name, labels)
+		}
+	}
+}
+
+// Labels of ticks are different for different ticks and short enough for the room beside the axis; few steps have whole ones.
+func TestChartLabels(t *testing.T) {
+	chart := func(x0, x1, y0, y1 float64) report.Chart {
+		return report.Chart{Series: []report.Series{{Points: []report.Point{{X: x0, Y: y0}, {X: x1, Y: y1}}}}}
+	}
+	for _, c := range []struct {
+		chart  report.Chart
+		anchor string
+		want   string
+	}{
+		{chart(0, 2, 0, 1), "middle", "0 1 2"},
+		{chart(0, 60000, 0, 1), "middle", "0 10000 20000 30000 40000 50000 60000"},
+		{chart(1000000, 1000300, 0, 1), "middle", "1000000 1000050 1000100 1000150 1000200 1000250 1000300"},
+		{chart(0, 2, 0.0021, 0.0042), "end", "0.002 0.0025 0.003 0.0035 0.004"},
+		{chart(0, 2, 2e8, 9e8), "end", "2e+08 4e+08 6e+08 8e+08"},
+		{chart(0, 2, 2e-7, 9e-7), "end", "2e-07 4e-07 6e-07 8e-07"},
+	} {
+		if got := strings.Join(tickLabels(c.chart, c.anchor), " "); got != c.want {
+			t.Errorf("ticks %s, want %s", got, c.want)
+		}
+	}
+}
+
+// tickLabels are the numbers beside an axis: those of the left one end there, those below stand in the middle.
+func tickLabels(c report.Chart, anchor string) (out []string) {
+	for _, m := range regexp.MustCompile(`text-anchor="`+anchor+`">([^<]+)</text>`).FindAllStringSubmatch(string(c.SVG()), -1) {
+		out = append(out, m[1])
+	}
+	return out
+}
+
+func distinct(labels []string) map[string]bool {
+	out := map[string]bool{}
+	for _, l := range labels {
+		out[l] = true
+	}
+	return out
+}

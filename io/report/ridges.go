@@ -30,8 +30,8 @@ func (r Ridges) SVG() template.HTML {
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" role="img" aria-label="histograms of similarities over time">`, w, height)
 	px := func(v float64) float64 { return x0 + (v-r.Low)/(r.High-r.Low)*(x1-x0) }
 	bottom := y0 + step*float64(max(len(r.Rows)-1, 0))
-	for _, t := range ticks(r.Low, r.High) {
-		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="8" y2="%.1f"/><text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`, px(t), px(t), bottom, px(t), bottom+17, label(t))
+	for _, t := range ticks(r.Low, r.High, 0) {
+		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="8" y2="%.1f"/><text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`, px(t.at), px(t.at), bottom, px(t.at), bottom+17, t.label)
 	}
 	for i, row := range r.Rows {
 		base := y0 + step*float64(i)
