@@ -128,10 +128,11 @@ func (r *Run) timed(ctx context.Context, g *contraflow.Graph, while time.Duratio
 	return c.rate(), nil
 }
 
-// Headspace is how many times faster the flow could get at most when loading, or when compute, took no time.
+// Headspace is how many times faster the flow could get at most when loading, or when compute, took no time. A half that ran
+// slower alone than in the flow, on a machine that others use too, or while it warmed up, says 1: there is nothing to gain.
 func (p *Profile) Headspace() (loading, compute float64) {
 	flow := max(p.Flow.PerSecond(), 1e-9)
-	return p.Compute.PerSecond() / flow, p.Loading.PerSecond() / flow
+	return max(1, p.Compute.PerSecond()/flow), max(1, p.Loading.PerSecond()/flow)
 }
 
 // WriteText prints tables, verdict and headspace.

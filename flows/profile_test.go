@@ -79,6 +79,14 @@ func TestVerdictFindsTheSlowStage(t *testing.T) {
 	}
 }
 
+// A half that ran slower alone than in the flow does not promise that the flow gets slower when the other half is faster.
+func TestHeadspace(t *testing.T) {
+	p := flows.Profile{Flow: flows.Rate{Images: 178, Seconds: 1}, Compute: flows.Rate{Images: 159, Seconds: 1}, Loading: flows.Rate{Images: 356, Seconds: 1}}
+	if loading, compute := p.Headspace(); loading != 1 || compute != 2 {
+		t.Errorf("headspace %v and %v, want 1 and 2", loading, compute)
+	}
+}
+
 // A profile measures the flow and both halves, its numbers agree with each other, and its JSON has them.
 func TestProfile(t *testing.T) {
 	o := tiny(t, "cmc", images(t))
