@@ -69,7 +69,7 @@ func newRoot() *cobra.Command {
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("there is no command %q: see contraflow --help", args[0])
+				return noCommand(cmd, args[0])
 			}
 			return cmd.Help()
 		},
@@ -78,6 +78,9 @@ func newRoot() *cobra.Command {
 		return pflag.NormalizedName(strings.ReplaceAll(name, "-", "_"))
 	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if words := cmd.Flags().Args(); cmd.HasSubCommands() && len(words) > 0 { // of a command that does not exist no flag is known
+			return noCommand(cmd, words[0])
+		}
 		return usagef("%w: see %s --help", flows.FlagError(err), cmd.CommandPath())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -99,13 +102,18 @@ func group(use, short string, children ...*cobra.Command) *cobra.Command {
 		Use: use, Short: short,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("%s has no command %q: see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
+				return noCommand(cmd, args[0])
 			}
 			return cmd.Help()
 		},
 	}
 	c.AddCommand(children...)
 	return c
+}
+
+// noCommand is the error of a word that is no command.
+func noCommand(parent *cobra.Command, word string) error {
+	return usagef("%s has no command %q: see %s --help", parent.CommandPath(), word, parent.CommandPath())
 }
 
 // noArgs refuses positional arguments.

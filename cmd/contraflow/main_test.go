@@ -71,6 +71,8 @@ func TestMistakes(t *testing.T) {
 	}{
 		{[]string{"nothing"}, 2, `no command "nothing"`},
 		{[]string{"train", "nothing"}, 2, `no command "nothing"`},
+		{[]string{"train", "nothing", "--data_folder", data}, 2, `train has no command "nothing"`},
+		{[]string{"trian", "cmc", "--data_folder", data}, 2, `contraflow has no command "trian"`},
 		{[]string{"train", "cmc", "--nothing"}, 2, "unknown flag"},
 		{[]string{"train", "cmc", "stray"}, 2, "takes no argument"},
 		{append(train, "--data_folder", data, "--nce_t", "0"), 2, "--nce_t 0"},

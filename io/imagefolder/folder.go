@@ -90,7 +90,11 @@ func Open(dir string, only []string) (*Folder, error) {
 type missing string
 
 func (m missing) Error() string {
-	return string(m) + ": there is no such folder: images are read from <data_folder>/train/<class>/"
+	place := "<data_folder>/" + filepath.Base(string(m))
+	if !strings.HasSuffix(place, "/train") && !strings.HasSuffix(place, "/val") {
+		place = "<folder>" // a half that was named apart
+	}
+	return fmt.Sprintf("%s: there is no such folder: images are read from %s/<class>/", string(m), place)
 }
 
 func (m missing) Is(target error) bool { return target == fs.ErrNotExist }

@@ -59,7 +59,8 @@ func TestMistakes(t *testing.T) {
 		only []string
 		want string
 	}{
-		"missing":  {dir: filepath.Join(t.TempDir(), "no"), want: "no such folder"},
+		"missing":  {dir: filepath.Join(t.TempDir(), "no"), want: "no such folder: images are read from <folder>/<class>/"},
+		"no val":   {dir: filepath.Join(t.TempDir(), "val"), want: "no such folder: images are read from <data_folder>/val/<class>/"},
 		"a file":   {dir: filepath.Join(tree(t, "x.jpg"), "x.jpg"), want: "is a file"},
 		"empty":    {dir: tree(t), want: "no sub-folder"},
 		"no image": {dir: tree(t, "a/x.jpg", "b/x.txt"), want: "b holds no image"},
