@@ -52,10 +52,11 @@ func (m Model) Prefix(v int) string {
 }
 
 var cmcName = regexp.MustCompile(`^resnets?(18|34|50|101|152)v([123])$`)
+var documented = regexp.MustCompile(`^resnets(18|34|50|101|152)$`)
 var rgbName = regexp.MustCompile(`^resnet(18|34|50|101)(x2|x4)?$`)
 
-// Lookup finds a model by the name of the reference's --model flag, or by the spelling of its documentation
-// ("resnets50v1"), or one that [Register] added. out is the dimension of the embedding.
+// Lookup finds a model by the name of the reference's --model flag, or by the spellings of its documentation
+// ("resnets50v1", and "resnets50" for the same), or one that [Register] added. out is the dimension of the embedding.
 func Lookup(name string, out int) (Model, error) {
 	if m, ok := own(name, out); ok {
 		return m, m.Net.Check()
@@ -65,7 +66,7 @@ func Lookup(name string, out int) (Model, error) {
 		m.Net, m.Multi, m.ProbeLayer = AlexNet{Out: out}, true, 5
 		return m, m.Net.Check()
 	}
-	if s := cmcName.FindStringSubmatch(name); s != nil {
+	if s := cmcName.FindStringSubmatch(Canonical(name)); s != nil {
 		m.Name, m.Multi = Canonical(name), true
 		m.Net = resnet(s[1], map[string]float64{"1": 0.5, "2": 1, "3": 2}[s[2]], out)
 		return m, m.Net.Check()
@@ -81,6 +82,9 @@ func Lookup(name string, out int) (Model, error) {
 func Canonical(name string) string {
 	if s := cmcName.FindStringSubmatch(name); s != nil {
 		return "resnet" + s[1] + "v" + s[2]
+	}
+	if s := documented.FindStringSubmatch(name); s != nil {
+		return "resnet" + s[1] + "v1"
 	}
 	return name
 }

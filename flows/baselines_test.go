@@ -175,8 +175,8 @@ func TestDecoderShapes(t *testing.T) {
 func TestBaselineMistakes(t *testing.T) {
 	data := images(t)
 	for want, change := range map[string]func(o *flows.Options){
-		"--model resnet18 is one encoder of colour images, and predict needs a tower a view": func(o *flows.Options) { o.Net.Model = "resnet18" },
-		`--views "L": predict needs at least two views`:                                      func(o *flows.Options) { o.Data.Views = "L" },
+		"--model resnet18 is one encoder of colour images, and predict needs a tower a view: contraflow models": func(o *flows.Options) { o.Net.Model = "resnet18" },
+		`--views "L": predict needs at least two views`:                                                         func(o *flows.Options) { o.Data.Views = "L" },
 	} {
 		o := baseline(t, "predict", data)
 		change(&o)

@@ -183,7 +183,7 @@ func modelOf(o Options) (encoders.Model, error) {
 	}
 	if multi := o.Method == "cmc" || o.Method == "predict"; multi != m.Multi && o.Method != "supervised" {
 		kind := map[bool]string{true: "a tower a view", false: "one encoder of colour images"}
-		return m, fmt.Errorf("--model %s is %s, and %s needs %s", m.Name, kind[m.Multi], o.Method, kind[multi])
+		return m, fmt.Errorf("--model %s is %s, and %s needs %s: contraflow models lists them", m.Name, kind[m.Multi], o.Method, kind[multi])
 	}
 	return m, nil
 }

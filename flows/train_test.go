@@ -363,14 +363,15 @@ func TestRunNames(t *testing.T) {
 	cmc, moco, insdis := flows.Defaults("cmc"), flows.Defaults("moco"), flows.Defaults("insdis")
 	moco.Loss.Softmax = true
 	insdis.Optim.LR, insdis.Optim.WeightDecay = 30, 1e-5
-	resnets := cmc
-	resnets.Net.Model = "resnets50v1" // the original's documentation; its flag takes resnet50v1 only
+	resnets, short := cmc, cmc // the original's documentation; its flag takes resnet50v1 only
+	resnets.Net.Model, short.Net.Model = "resnets50v1", "resnets50"
 	for _, c := range []struct {
 		o    flows.Options
 		want string
 	}{
 		{cmc, "memory_nce_16384_alexnet_lr_0.03_decay_0.0001_bsz_128_view_Lab"},
 		{resnets, "memory_nce_16384_resnet50v1_lr_0.03_decay_0.0001_bsz_128_view_Lab"},
+		{short, "memory_nce_16384_resnet50v1_lr_0.03_decay_0.0001_bsz_128_view_Lab"},
 		{moco, "MoCo0.999_softmax_16384_resnet50_lr_0.03_decay_0.0001_bsz_128_crop_0.1_aug_CJ"},
 		{insdis, "InsDis_nce_16384_resnet50_lr_30.0_decay_1e-05_bsz_128_crop_0.1_aug_CJ"},
 	} {
