@@ -144,6 +144,10 @@ func TestGain(t *testing.T) {
 		if v := s.Verdict(); !strings.HasPrefix(v, "decode limits: 9") || !strings.HasSuffix(v, "+1 worker would give about 1.2×") {
 			t.Error(v)
 		}
+		s.CPU = 0.88
+		if gain := s.Gain(); math.Abs(gain-1/0.88) > 1e-9 {
+			t.Errorf("gain %v, where 12 %% of the cores are free", gain)
+		}
 		s.CPU = 0.97
 		if v := s.Verdict(); !strings.HasSuffix(v, "+1 worker would take from the others: 97 % of the cores are busy") {
 			t.Error(v)

@@ -118,7 +118,8 @@ func (s Stats) Bottleneck() (StageStat, bool) {
 	return first.stage, ok
 }
 
-// Gain estimates how much faster the graph would run with one more worker for its bottleneck, until the next stage limits.
+// Gain estimates how much faster the graph would run with one more worker for its bottleneck, until the next stage limits or
+// every core is busy.
 func (s Stats) Gain() float64 {
 	first, second, ok := s.top()
 	if !ok || !first.stage.Scales || len(first.others) > 0 {
@@ -128,6 +129,9 @@ func (s Stats) Gain() float64 {
 	gain := (n + 1) / n
 	if second > 0 {
 		gain = min(gain, first.share/second)
+	}
+	if s.CPU > 0 {
+		gain = min(gain, max(1, 1/s.CPU))
 	}
 	return gain
 }
