@@ -18,10 +18,11 @@ type Captioned struct {
 	Lines []string
 }
 
-// Captions draws rows of captioned pictures under a heading. Every picture is fitted into a square of side pixels; captions
-// are ASCII.
+// Captions draws rows of captioned pictures under a heading. Every picture is fitted into a square of side pixels; of captions
+// what is not ASCII becomes question marks.
 func Captions(heading string, rows [][]Captioned, side int) image.Image {
 	const gap, line, top = 10, 14, 28
+	heading = ascii(heading)
 	columns, width := 0, 0
 	var heights []int
 	for _, r := range rows {
@@ -83,22 +84,38 @@ func outline(img draw.Image, r image.Rectangle, ink color.Color) {
 	}
 }
 
-// wrap breaks lines at spaces so that none is longer than n.
+// wrap breaks lines at spaces so that none is longer than n, and makes them ASCII.
 func wrap(lines []string, n int) (out []string) {
 	for _, l := range lines {
 		now := ""
-		for _, word := range strings.Fields(l) {
+		for _, word := range strings.Fields(ascii(l)) {
 			if now != "" && len(now)+1+len(word) > n {
 				out, now = append(out, now), ""
 			}
 			if now != "" {
 				now += " "
 			}
-			if now += word; len(now) > n {
-				now = now[:n]
-			}
+			now = cut(now+word, n)
 		}
 		out = append(out, now)
 	}
 	return out
+}
+
+// ascii is what the font of pictures can write of a text: it has no other characters, and would draw a 0 in a box for each.
+func ascii(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// cut shortens ASCII to n characters, with two dots for the rest.
+func cut(s string, n int) string {
+	if len(s) <= n || n < 2 {
+		return s
+	}
+	return s[:n-2] + ".."
 }

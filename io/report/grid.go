@@ -30,7 +30,7 @@ type Tile struct {
 // Strip is one row of a grid: a query, which stands apart, and its neighbours.
 type Strip []Tile
 
-// Grid draws strips under each other. Tiles are as large as the first one.
+// Grid draws strips under each other. Tiles are as large as the first one. Of captions what is not ASCII becomes question marks.
 func Grid(rows []Strip) image.Image {
 	const gap, apart, border, text = 10, 26, 4, 34
 	side, columns := 0, 0
@@ -58,7 +58,7 @@ func Grid(rows []Strip) image.Image {
 			draw.CatmullRom.Scale(img, box.Inset(border), t.Image, t.Image.Bounds(), draw.Src, nil)
 			for line, s := range []string{t.Caption, t.Note} {
 				d := font.Drawer{Dst: img, Src: image.NewUniform(color.Gray{0x33}), Face: basicfont.Face7x13}
-				s = shorten(s, cell/7)
+				s = cut(ascii(s), cell/7)
 				d.Dot = fixed.P(x0+(cell-d.MeasureString(s).Round())/2, y0+cell+13+line*14)
 				d.DrawString(s)
 			}
