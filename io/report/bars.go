@@ -25,7 +25,12 @@ type BarPoint struct{ X, Y, Low, High float64 }
 
 // SVG draws the chart.
 func (c Bars) SVG() string {
-	const w, h, l, r, t, b = 640, 380, 64, 130, 40, 52
+	const h, l, t, b = 380, 64, 40, 52
+	r := 130 // the legend's room
+	for _, s := range c.Series {
+		r = max(r, 44+int(textWidth(s.Name)*13/11)) // it is written larger than what textWidth measures
+	}
+	w := 510 + r
 	x0, x1, y0, y1 := math.Inf(1), math.Inf(-1), math.Inf(1), math.Inf(-1)
 	for _, s := range c.Series {
 		for _, p := range s.Points {
@@ -38,7 +43,7 @@ func (c Bars) SVG() string {
 	x0, x1 = x0-0.25, x1+0.25
 	pad := max((y1-y0)*0.06, 1e-6)
 	y0, y1 = y0-pad, y1+pad
-	px := func(x float64) float64 { return l + (x-x0)/(x1-x0)*(w-l-r) }
+	px := func(x float64) float64 { return l + (x-x0)/(x1-x0)*float64(w-l-r) }
 	py := func(y float64) float64 { return h - b - (y-y0)/(y1-y0)*(h-t-b) }
 	var out strings.Builder
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui,sans-serif" font-size="13" fill="#333">`, w, h, w, h)

@@ -29,6 +29,21 @@ func TestChartOfOnePoint(t *testing.T) {
 	}
 }
 
+// The legend of bars has room for the longest name.
+func TestBarsLegend(t *testing.T) {
+	for _, name := range []string{"L", "surface_normals_of_the_left_camera"} {
+		svg := report.Bars{Series: []report.BarSeries{{Name: name, Points: []report.BarPoint{{X: 2, Y: 1, Low: 0, High: 2}}}}}.SVG()
+		number := func(pattern string) float64 {
+			v, _ := strconv.ParseFloat(regexp.MustCompile(pattern).FindStringSubmatch(svg)[1], 64)
+			return v
+		}
+		room := number(` width="([0-9]+)"`) - number(`<text x="([0-9]+)" y="[0-9]+">`+name)
+		if need := 7.2 * float64(len(name)); room < need { // what a letter of 13 pixels is wide
+			t.Errorf("%s has %v pixels, needs %v", name, room, need)
+		}
+	}
+}
+
 // A small matrix has room for its labels, and its caption stands below the drawing, which may be narrower.
 func TestSmallConfusion(t *testing.T) {
 	const wide = "WWWWWWWW"
