@@ -6,7 +6,7 @@ STATICCHECK = $(GO) tool staticcheck
 .PHONY: bench-compare help build static demo test test-arm64 race golden soak soak-data fuzz check lint cross generate coverage
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 build: ## the contraflow binary, without cgo
 	CGO_ENABLED=0 $(GO) build -o contraflow ./cmd/contraflow

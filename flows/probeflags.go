@@ -26,7 +26,7 @@ func probeFlags() []probeFlag {
 		{name: "pool", group: "Encoder", help: "pooling of feature maps; empty is max for AlexNet, avg for ResNets", origin: ref, choices: []string{"", "max", "avg"}, value: func(o *ProbeOptions) any { return &o.Pool }},
 		{name: "towers", group: "Encoder", help: "towers whose features are joined, such as 0 or 0,1; empty is all", origin: ours, value: func(o *ProbeOptions) any { return (*intList)(&o.Towers) }},
 
-		{name: "data_folder", group: "Data", help: "folder with train/<class>/<images> and val/<class>/<images>", origin: ref, value: func(o *ProbeOptions) any { return &o.DataFolder }},
+		{name: "data_folder", group: "Data", help: "images, as train takes them, of train and val", origin: ref, value: func(o *ProbeOptions) any { return &o.DataFolder }},
 		{name: "class_list", group: "Data", help: "file of class names, one a line, to take no others; empty takes that of training", origin: ours, value: func(o *ProbeOptions) any { return &o.ClassList }},
 		{name: "dataset", group: "Data", help: "only the reference's crop rule: imagenet and no AlexNet sets the lower bound to 0.08; empty is imagenet for CMC, else imagenet100", origin: ref, choices: []string{"", "imagenet", "imagenet100"}, value: func(o *ProbeOptions) any { return &o.Dataset }},
 		{name: "view", group: "Data", help: "colour space; empty takes what the file says, another is refused", origin: ours, value: func(o *ProbeOptions) any { return &o.View }},

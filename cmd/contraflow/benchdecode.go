@@ -57,7 +57,7 @@ func newBenchDecode() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&b.Path, "path", "cmc", "whose loading: cmc, moco, insdis")
-	f.StringVar(&b.Folder, "data_folder", "", "folder that holds train/<class>/<images>, or shards")
+	f.StringVar(&b.Folder, "data_folder", "", "images, as train takes them")
 	f.IntVar(&b.Workers, "workers", 1, "decode workers; the process is held to as many cores")
 	f.IntVar(&b.ImageSize, "image_size", 224, "side of the crops in pixels")
 	f.IntVar(&b.Batch, "batch", 32, "images a batch")

@@ -82,7 +82,7 @@ func newDataStats() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&folder, "data_folder", "", "folder that holds train/<class>/<images>")
+	f.StringVar(&folder, "data_folder", "", "images, as train takes them")
 	f.StringVar(&view, "view", "Lab", "colour space")
 	f.StringVar(&decoder, "decoder", "auto", "JPEG decoder: auto, turbo, go")
 	f.IntVar(&limit, "max_images", 0, "images measured, evenly spread; 0 is all")

@@ -42,7 +42,7 @@ func newEmbed() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.ModelPath, "model_path", "", "run folder, checkpoint, .pth, .safetensors or .npz")
-	f.StringVar(&o.DataFolder, "data_folder", "", "folder with train/ and val/")
+	f.StringVar(&o.DataFolder, "data_folder", "", "images, as train takes them, of train and val")
 	f.StringVar(&o.Half, "half", o.Half, "images to embed: train or val")
 	f.IntVar(&o.Layer, "layer", 0, "layer, from 1; 0 is the one before the embedding's head, which kNN compares")
 	f.StringVar(&o.Out, "out", "", "file to write")

@@ -47,7 +47,7 @@ func newKNN() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&model, "model_path", "", "checkpoint or run folder")
-	f.StringVar(&folder, "data_folder", "", "folder with train/ and val/")
+	f.StringVar(&folder, "data_folder", "", "images, as train takes them, of train and val")
 	f.IntVar(&k.K, "k", k.K, "neighbours that vote; all, when there are fewer")
 	f.Float64Var(&k.T, "t", k.T, "temperature of the votes")
 	f.IntVar(&with.Threads, "threads", 0, "compute threads; 0 is one a core")

@@ -32,7 +32,7 @@ func newReport() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.DataFolder, "data_folder", "", "folder with train/ and val/; empty is that of the run")
+	f.StringVar(&o.DataFolder, "data_folder", "", "images, as train takes them, of train and val; empty is that of the run")
 	f.StringVar(&o.Out, "out", "", "file to write; empty is report.html in the run folder")
 	f.IntVar(&o.Images, "images", o.Images, "largest number of images of train and of val to embed; 0 shows none")
 	f.IntVar(&o.Threads, "threads", 0, "compute threads; 0 is one a core")

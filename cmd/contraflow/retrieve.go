@@ -51,7 +51,7 @@ func newRetrieve() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.ModelPath, "model_path", "", "run folder, checkpoint, .pth, .safetensors or .npz")
-	f.StringVar(&o.DataFolder, "data_folder", "", "folder with train/ and, for --index, val/")
+	f.StringVar(&o.DataFolder, "data_folder", "", "images, as train takes them, of train and, for --index, val")
 	f.StringArrayVar(&o.Images, "image", nil, "image file to look for; may be given again")
 	f.IntSliceVar(&o.Index, "index", nil, "validation image to look for, counted from 0; a list or given again")
 	f.IntVar(&o.K, "k", o.K, "neighbours")

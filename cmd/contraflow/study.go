@@ -58,7 +58,7 @@ func newStudyOf(name, about string) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&o.Out, "out", "study", "folder of data, runs and results; runs in it are not trained again")
-	f.StringVar(&o.Data, "data_folder", "", "folder with train/ and val/; empty draws scenes with depth and normals")
+	f.StringVar(&o.Data, "data_folder", "", "images, as train takes them, of train and val; empty draws scenes with depth and normals")
 	o.Seeds = []int{1, 2, 3}
 	f.Var(flows.ListFlag(&o.Seeds), "seeds", "seeds of training; the data stay the same")
 	f.IntVar(&o.Epochs, "epochs", 0, "passes over the data; 0 is the preset's")
