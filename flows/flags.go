@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/contraflow/contraflow/encoders"
+	"github.com/contraflow/contraflow/ops/pixel"
 )
 
 // flag is one row of the table from which the command line, its help, the defaults and run.json are derived.
@@ -45,7 +46,7 @@ func flagTable() []flag {
 		{name: "class_list", group: "Data", help: "only these classes: imagenet100, or a file with one name a line; empty takes all", origin: ours, value: func(o *Options) any { return &o.Data.ClassList }},
 		{name: "image_size", group: "Data", help: "side of the crops in pixels, at least 32", origin: ref, def: "224", value: func(o *Options) any { return &o.Data.ImageSize }},
 		{name: "dataset", group: "Data", help: "only the crop rule of the reference: imagenet and no AlexNet sets the lower bound to 0.08", origin: ref, def: "imagenet100", defs: map[string]string{"cmc": "imagenet"}, choices: []string{"imagenet", "imagenet100"}, value: func(o *Options) any { return &o.Data.Dataset }},
-		{name: "view", group: "Data", only: "cmc predict supervised", help: "colour space of the views", origin: ref, def: "Lab", value: func(o *Options) any { return &o.Data.View }},
+		{name: "view", group: "Data", only: "cmc predict supervised", help: "colour space of the views: " + strings.Join(pixel.SpaceNames(), ", "), origin: ref, def: "Lab", value: func(o *Options) any { return &o.Data.View }},
 		{name: "views", group: "Data", only: "cmc predict supervised", help: `channels of every view, "L|ab" or "0|1,2"; empty is the first and the other two; train predict predicts the others from the first`, origin: ref, value: func(o *Options) any { return &o.Data.Views }},
 		{name: "view_dirs", group: "Data", only: "cmc predict supervised", help: `further views in PNG files of 8 or 16 bits, "depth,normals": DIR/train/class/a.jpg has DIR/depth/train/class/a.png or lacks that view; depth:10000 makes 10000 the top of its range`, origin: ours, value: func(o *Options) any { return &o.Data.ViewDirs }},
 		{name: "view_mean", group: "Data", only: "cmc predict supervised", help: "three means that normalise --view, as contraflow data stats prints them; empty takes the known ones", origin: ours, value: func(o *Options) any { return (*floatList)(&o.Data.ViewMean) }},

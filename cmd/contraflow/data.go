@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -83,7 +84,7 @@ func newDataStats() *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&folder, "data_folder", "", "images, as train takes them")
-	f.StringVar(&view, "view", "Lab", "colour space")
+	f.StringVar(&view, "view", "Lab", "colour space: "+strings.Join(pixel.SpaceNames(), ", "))
 	f.StringVar(&decoder, "decoder", "auto", "JPEG decoder: auto, turbo, go")
 	f.IntVar(&limit, "max_images", 0, "images measured, evenly spread; 0 is all")
 	oneOf(f, "decoder", decoders...)
