@@ -459,9 +459,9 @@ func TestParseSplit(t *testing.T) {
 			t.Errorf("%q: %v, %v, want %s", c.text, got, err, c.want)
 		}
 	}
-	for _, bad := range []string{"L|L", "L|q", "L|", "|", "L|abL", "9|1"} {
-		if got, err := stages.ParseSplit(bad, lab); err == nil {
-			t.Errorf("%q was read as %v", bad, got)
+	for bad, want := range map[string]string{"L|L": `at "L"`, "L|q": `at "q"`, "L|": "without channels", "|": "without channels", "L|abL": `at "L"`, "9|1": `at "9"`} {
+		if got, err := stages.ParseSplit(bad, lab); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, %v, want %s", bad, got, err, want)
 		}
 	}
 }

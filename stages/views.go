@@ -192,7 +192,7 @@ func ParseSplit(text string, space pixel.Space) ([][]int, error) {
 	for _, part := range strings.Split(text, "|") {
 		var view []int
 		for rest := strings.Trim(strings.TrimSpace(part), ","); rest != ""; rest = strings.TrimLeft(rest, ", ") {
-			found := -1
+			found, at := -1, rest
 			for ch, name := range letters {
 				if after, ok := strings.CutPrefix(rest, name); ok {
 					found, rest = ch, after
@@ -205,7 +205,7 @@ func ParseSplit(text string, space pixel.Space) ([][]int, error) {
 			}
 			if found < 0 || used[found] {
 				return nil, fmt.Errorf("--views %q: at %q: want views separated by |, each made of channels of %s (%s), no channel twice",
-					text, rest, space.Name, strings.Join(letters, ", "))
+					text, at, space.Name, strings.Join(letters, ", "))
 			}
 			used[found] = true
 			view = append(view, found)
