@@ -34,7 +34,7 @@ type Chart struct {
 var palette = []string{"#2f5fc4", "#c95f14", "#14804f", "#9c2c78", "#776500", "#0b7f92", "#b92d2d", "#5f4fc0", "#47750d", "#80552f"}
 
 // colour is the i-th of them on a page, which has them for light and dark.
-func colour(i int) string { return fmt.Sprintf("var(--c%d)", i%10) }
+func colour(i int) string { return fmt.Sprintf("var(--c%d)", i%len(palette)) }
 
 const (
 	width, height                  = 560, 300
@@ -207,6 +207,10 @@ func (s Scatter) SVG() template.HTML {
 			10+(p.X-x0)/(x1-x0)*(size-20), size-10-(p.Y-y0)/(y1-y0)*(size-20), colour(s.Labels[i]), template.HTMLEscapeString(name))
 	}
 	b.WriteString(`</svg><p class="legend">`)
+	if n := len(s.Classes); n > len(palette) { // a legend would give every colour several names, of ImageNet a hundred
+		fmt.Fprintf(&b, `%d classes share %d colours; a point tells its class under the pointer.</p>`, n, len(palette))
+		return template.HTML(b.String())
+	}
 	for i, c := range s.Classes {
 		fmt.Fprintf(&b, `<span><i style="background:%s"></i>%s</span> `, colour(i), template.HTMLEscapeString(c))
 	}

@@ -29,6 +29,20 @@ func TestChartOfOnePoint(t *testing.T) {
 	}
 }
 
+// A map of more classes than there are colours has no legend that would name a colour twice.
+func TestScatterOfManyClasses(t *testing.T) {
+	for n, names := range map[int]int{10: 10, 11: 0} {
+		s := report.Scatter{Points: make([]report.Point, n), Labels: make([]int, n)}
+		for i := range n {
+			s.Labels[i], s.Classes = i, append(s.Classes, "class"+strconv.Itoa(i))
+		}
+		_, legend, _ := strings.Cut(string(s.SVG()), "</svg>")
+		if got := strings.Count(legend, "class"+strconv.Itoa(n-1)); got != min(names, 1) || (names == 0) != strings.Contains(legend, "11 classes share 10 colours") {
+			t.Errorf("%d classes: legend %s", n, legend)
+		}
+	}
+}
+
 // The legend of bars has room for the longest name.
 func TestBarsLegend(t *testing.T) {
 	for _, name := range []string{"L", "surface_normals_of_the_left_camera"} {
