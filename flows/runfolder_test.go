@@ -6,10 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/contraflow/contraflow/flows"
+	"github.com/contraflow/contraflow/io/raw"
 	"github.com/contraflow/contraflow/io/synth"
 )
 
@@ -57,6 +59,18 @@ func TestResumeFromElsewhere(t *testing.T) {
 			t.Fatalf("%s: a run at its end: %v", name, err)
 		}
 		r.Close()
+	}
+	weights, err := flows.ReadState(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights.Tensors = slices.DeleteFunc(weights.Tensors, func(t raw.Tensor) bool { return strings.HasPrefix(t.Name, "contrast/") })
+	bare := filepath.Join(t.TempDir(), "bare.npz")
+	if err := flows.WriteState(bare, weights, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := flows.Prepare(options("new", bare, 2)); err == nil || !strings.Contains(err.Error(), "no contrast/params: weights alone can be judged") {
+		t.Errorf("weights alone: %v", err)
 	}
 	if after := contents(t, runs); after != before {
 		t.Errorf("runs were\n%sare\n%s", before, after)

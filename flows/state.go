@@ -66,7 +66,7 @@ func (r *Run) restore(s *checkpoint.State) (int, error) {
 	err := r.objective.Restore(func(name string, n int) ([]float32, error) {
 		t := s.Tensor(bankPrefix + name)
 		if t == nil {
-			return nil, fmt.Errorf("the checkpoint has no %s", bankPrefix+name)
+			return nil, fmt.Errorf("the checkpoint has no %s: weights alone can be judged, but to go on takes the memory or queue of their training too", bankPrefix+name)
 		}
 		if t.Len() != n {
 			return nil, fmt.Errorf("%s has %d values, this run wants %d: it was saved with another data set, --nce_k or --feat_dim", t.Name, t.Len(), n)
