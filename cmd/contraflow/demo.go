@@ -57,7 +57,7 @@ func newDemo() *cobra.Command {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(res)
 			}
 			say("kNN top-1 %.3f; untrained encoder %.3f; colour histogram %.3f", res.KNN, res.Untrained, res.Histogram)
-			say("%.0f images/s over %.0f s; encode busy %.0f %%", res.ImagesPerSec, res.Seconds, 100*res.EncodeBusy)
+			say("%s", speedOf(res))
 			say("report: %s", res.Report)
 			return nil
 		},
@@ -71,4 +71,12 @@ func newDemo() *cobra.Command {
 	atLeast(0, f, "threads", "workers")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object on standard output, everything else on standard error")
 	return c
+}
+
+// speedOf tells how fast a demonstration trained; one that is told to go on at its end did not.
+func speedOf(res *flows.DemoResult) string {
+	if res.ImagesPerSec == 0 {
+		return "nothing was left to train: the demonstration had ended"
+	}
+	return fmt.Sprintf("%.0f images/s over %.0f s; encode busy %.0f %%", res.ImagesPerSec, res.Seconds, 100*res.EncodeBusy)
 }
