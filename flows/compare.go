@@ -148,9 +148,10 @@ func together(runs []*runRecord) (out []report.Chart) {
 			for _, m := range r.epochs {
 				at := float64(m.Epoch)
 				if x != "" {
-					at = m.Values[x]
+					at, _ = r.value(m, x)
 				}
-				p = append(p, report.Point{X: at, Y: m.Values[name]})
+				y, _ := r.value(m, name)
+				p = append(p, report.Point{X: at, Y: y})
 			}
 			return p
 		}

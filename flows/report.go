@@ -68,7 +68,7 @@ func (r *runRecord) subtitle() string {
 func (r *runRecord) series(name string) report.Series {
 	s := report.Series{Name: name}
 	for _, m := range r.steps {
-		if v, ok := m.Values[name]; ok {
+		if v, ok := r.value(m, name); ok {
 			s.Points = append(s.Points, report.Point{X: float64(m.Step), Y: v})
 		}
 	}
@@ -80,7 +80,7 @@ func (r *runRecord) series(name string) report.Series {
 func (r *runRecord) lastMean(name string) (mean float64, ok bool) {
 	n := 0
 	for i := len(r.steps) - 1; i >= 0 && r.steps[i].Epoch == r.steps[len(r.steps)-1].Epoch; i-- {
-		if v, has := r.steps[i].Values[name]; has {
+		if v, has := r.value(r.steps[i], name); has {
 			mean += v
 			n++
 		}
@@ -92,7 +92,7 @@ func (r *runRecord) lastMean(name string) (mean float64, ok bool) {
 func (r *runRecord) speed() report.Series {
 	s := report.Series{Name: "images/s"}
 	for _, m := range r.steps {
-		if v := m.Values["images_per_s"]; v > 0 {
+		if v, _ := r.value(m, "images_per_s"); v > 0 {
 			s.Points = append(s.Points, report.Point{X: float64(m.Step), Y: 1 / v})
 		}
 	}
@@ -108,7 +108,7 @@ func (r *runRecord) lastSpeed() (float64, bool) {
 	var seconds float64
 	n := 0
 	for i := len(r.steps) - 1; i >= 0 && r.steps[i].Epoch == r.steps[len(r.steps)-1].Epoch; i-- {
-		if v := r.steps[i].Values["images_per_s"]; v > 0 {
+		if v, _ := r.value(r.steps[i], "images_per_s"); v > 0 {
 			seconds += 1 / v
 			n++
 		}
@@ -188,9 +188,9 @@ func (r *runRecord) probeCharts() []report.Chart {
 		for _, m := range r.epochs {
 			at := float64(m.Epoch)
 			if x != "" {
-				at = m.Values[x]
+				at, _ = r.value(m, x)
 			}
-			if v, ok := m.Values[name]; ok {
+			if v, ok := r.value(m, name); ok {
 				s.Points = append(s.Points, report.Point{X: at, Y: v})
 			}
 		}

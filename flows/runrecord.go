@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,9 +17,10 @@ import (
 type runRecord struct {
 	dir, name string
 	manifest  Manifest
-	steps     []metricLine // one a step
-	epochs    []metricLine // a probe's epochs
-	columns   []string     // names of values of steps, in their order
+	steps     []metricLine   // one a step
+	epochs    []metricLine   // a probe's epochs
+	columns   []string       // names of values of steps, in their order
+	index     map[string]int // where the value of a name is in a line
 	knn       []KNNScore
 	sims      []Similarities
 	stages    *stageTable
@@ -26,10 +28,19 @@ type runRecord struct {
 	baselines map[string]float64
 }
 
-// metricLine is one line of metrics.jsonl.
+// metricLine is one line of metrics.jsonl. A run of ImageNet has millions, which as maps took gigabytes.
 type metricLine struct {
 	Step, Epoch int
-	Values      map[string]float64 // finite ones
+	values      []float64 // finite ones, by the record's index; others are NaN
+}
+
+// value is a value of a line; false when it has none of that name.
+func (r *runRecord) value(m metricLine, name string) (float64, bool) {
+	i, ok := r.index[name]
+	if !ok || i >= len(m.values) || math.IsNaN(m.values[i]) {
+		return 0, false
+	}
+	return m.values[i], true
 }
 
 // baselinesFile names accuracies to compare a run with.
@@ -68,17 +79,18 @@ func readRun(dir string) (*runRecord, error) {
 
 // readMetrics reads the lines in order; the last may be cut off.
 func (r *runRecord) readMetrics(raw []byte) error {
-	seen := map[string]bool{"step": true, "epoch": true}
+	r.index = map[string]int{}
+	seen := map[string]bool{}
 	for n := 1; ; n++ {
 		line, rest, whole := bytes.Cut(raw, []byte("\n"))
 		if !whole {
 			return nil
 		}
-		m, names, err := parseMetric(line)
+		m, names, err := r.parseMetric(line)
 		if err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
-		if _, val := m.Values["test_acc"]; val {
+		if _, val := r.value(m, "test_acc"); val {
 			r.epochs = append(r.epochs, m)
 		} else {
 			r.steps = append(r.steps, m)
@@ -94,8 +106,7 @@ func (r *runRecord) readMetrics(raw []byte) error {
 }
 
 // parseMetric reads one flat object and the order of its names.
-func parseMetric(line []byte) (m metricLine, names []string, err error) {
-	m.Values = map[string]float64{}
+func (r *runRecord) parseMetric(line []byte) (m metricLine, names []string, err error) {
 	d := json.NewDecoder(bytes.NewReader(line))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return m, nil, errors.New("it is no JSON object")
@@ -117,7 +128,18 @@ func parseMetric(line []byte) (m metricLine, names []string, err error) {
 		case name == "epoch":
 			m.Epoch = int(v)
 		case number:
-			m.Values[name] = v
+			i, ok := r.index[name]
+			if !ok {
+				i = len(r.index)
+				r.index[name] = i
+			}
+			if m.values == nil {
+				m.values = make([]float64, 0, len(r.index))
+			}
+			for len(m.values) <= i {
+				m.values = append(m.values, math.NaN())
+			}
+			m.values[i] = v
 			names = append(names, name)
 		}
 	}
