@@ -55,9 +55,12 @@ func results(runs []*runRecord) report.Table {
 		if n := len(r.knn); n > 0 {
 			best := 0.0
 			for _, s := range r.knn {
-				best = max(best, s.KNN)
+				if s.Epoch > 0 { // before is the untrained encoder
+					best = max(best, s.KNN)
+					row[6] = percent(best)
+				}
 			}
-			row[5], row[6], row[11] = percent(r.knn[n-1].KNN), percent(best), fmt.Sprintf("%.0f", r.knn[n-1].Seconds)
+			row[5], row[11] = percent(r.knn[n-1].KNN), fmt.Sprintf("%.0f", r.knn[n-1].Seconds)
 		}
 		if r.probe != nil {
 			row[2], row[7], row[9], row[11] = r.probe.Model, percent(r.probe.Top1), strconv.Itoa(r.probe.Layer), fmt.Sprintf("%.0f", r.probe.Seconds)
@@ -123,15 +126,17 @@ func differences(runs []*runRecord) report.Table {
 	return t
 }
 
-// together draws the curves that runs have in common.
+// together draws the curves that runs have in common. A chart has every run, with or without points, so that a run has one colour
+// in all.
 func together(runs []*runRecord) (out []report.Chart) {
 	add := func(c report.Chart, of func(r *runRecord) []report.Point) {
+		drawn := false
 		for _, r := range runs {
-			if points := of(r); len(points) > 0 {
-				c.Series = append(c.Series, report.Series{Name: r.name, Points: points})
-			}
+			points := of(r)
+			drawn = drawn || len(points) > 0
+			c.Series = append(c.Series, report.Series{Name: r.name, Points: points})
 		}
-		if len(c.Series) > 0 {
+		if drawn {
 			out = append(out, c)
 		}
 	}

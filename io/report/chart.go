@@ -11,7 +11,7 @@ import (
 // Point is one point of a curve or a map.
 type Point struct{ X, Y float64 }
 
-// Series is one named curve.
+// Series is one named curve. One without points keeps its colour for itself, and is neither drawn nor in the legend.
 type Series struct {
 	Name   string
 	Points []Point
@@ -62,6 +62,9 @@ func (c Chart) SVG() template.HTML {
 			left, width-right, py(l.Y), py(l.Y), colour(len(c.Series)+i))
 	}
 	for i, s := range c.Series {
+		if len(s.Points) == 0 {
+			continue
+		}
 		var path strings.Builder
 		var last Point
 		drawn := 0
@@ -91,6 +94,9 @@ func (c Chart) legend() string {
 	var b strings.Builder
 	b.WriteString(`<p class="legend">`)
 	for i, s := range c.Series {
+		if len(s.Points) == 0 {
+			continue
+		}
 		fmt.Fprintf(&b, `<span><i style="background:%s"></i>%s</span> `, colour(i), template.HTMLEscapeString(s.Name))
 	}
 	for i, l := range c.Lines {

@@ -29,6 +29,14 @@ func TestChartOfOnePoint(t *testing.T) {
 	}
 }
 
+// A series without points keeps its colour free, and is not in the legend.
+func TestChartOfAnEmptySeries(t *testing.T) {
+	svg := string(report.Chart{Series: []report.Series{{Name: "none"}, {Name: "some", Points: []report.Point{{X: 1, Y: 1}, {X: 2, Y: 2}}}}}.SVG())
+	if strings.Contains(svg, "none<") || strings.Contains(svg, "var(--c0)") || strings.Count(svg, "var(--c1)") != 2 {
+		t.Error(svg)
+	}
+}
+
 // A map of more classes than there are colours has no legend that would name a colour twice.
 func TestScatterOfManyClasses(t *testing.T) {
 	for n, names := range map[int]int{10: 10, 11: 0} {
