@@ -31,14 +31,14 @@ func main() {
 	neonLabs(&n)
 	neonJitters(&n)
 	for arch, text := range map[string]string{"amd64": a.String(), "arm64": n.String()} {
-		write(dir, arch, ".s", "#include \"textflag.h\"\n\n"+strings.TrimLeft(text, "\n"))
-		write(dir, arch, ".go", "package pixel\n\nimport \"unsafe\"\n\n"+d.String())
+		write(dir, "kernels_"+arch+".s", arch, "#include \"textflag.h\"\n\n"+strings.TrimLeft(text, "\n"))
 	}
+	write(dir, "kernels_asm.go", "(amd64 || arm64)", "package pixel\n\nimport \"unsafe\"\n\n"+d.String())
 }
 
-func write(dir, arch, suffix, text string) {
+func write(dir, name, arch, text string) {
 	text = fmt.Sprintf(header, arch) + strings.TrimRight(text, "\n") + "\n"
-	if err := os.WriteFile(filepath.Join(dir, "kernels_"+arch+suffix), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 		fmt.Fprintln(os.Stderr, "gen:", err)
 		os.Exit(1)
 	}
