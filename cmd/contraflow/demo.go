@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -24,9 +25,9 @@ func newDemo() *cobra.Command {
 			defer done()
 			stop, unread := orUnread(stop)
 			defer unread()
-			w := cmd.OutOrStdout()
+			w, status := cmd.OutOrStdout(), os.Stdout
 			if asJSON {
-				w = cmd.ErrOrStderr()
+				w, status = cmd.ErrOrStderr(), os.Stderr
 			}
 			say := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 			o := flows.DemoOptions(seed)
@@ -40,7 +41,7 @@ func newDemo() *cobra.Command {
 			var p *progress
 			res, err := flows.Demo(ctx, out, o, stop, say, func(r *flows.Run, rep *flows.StepReport) {
 				if p == nil {
-					p = newProgress(w, r, false)
+					p = newProgress(status, r, false)
 				}
 				p.step(rep)
 			})

@@ -46,8 +46,8 @@ func newDataFetch() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is complete: train with --data_folder %s\n", folder, out)
-			return err
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is complete: train with --data_folder %s\n", folder, out)
+			return nil
 		},
 	}
 	f := c.Flags()

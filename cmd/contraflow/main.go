@@ -33,7 +33,12 @@ func run(args []string) (code int) {
 	}()
 	root := newRoot()
 	root.SetArgs(args)
+	out := &printed{to: os.Stdout}
+	root.SetOut(out)
 	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		err = out.failed()
+	}
 	var usage usageError
 	switch {
 	case err == nil:

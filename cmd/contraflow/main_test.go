@@ -13,28 +13,40 @@ import (
 // command runs the command and returns its exit code and what it printed.
 func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	read := func(f **os.File) func() string {
-		old := *f
-		r, w, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		*f = w
-		out := make(chan string)
-		go func() {
-			var b bytes.Buffer
-			io.Copy(&b, r)
-			out <- b.String()
-		}()
-		return func() string {
-			*f = old
-			w.Close()
-			return <-out
-		}
-	}
-	endOut, endErr := read(&os.Stdout), read(&os.Stderr)
+	endOut := captured(t, &os.Stdout)
+	code, stderr = failing(t, args...)
+	return code, endOut(), stderr
+}
+
+// failing runs the command and returns its exit code and what it printed on standard error.
+func failing(t *testing.T, args ...string) (code int, stderr string) {
+	t.Helper()
+	end := captured(t, &os.Stderr)
 	code = run(args)
-	return code, endOut(), endErr()
+	return code, end()
+}
+
+// captured takes what is written to a file from now on; the function that it returns ends that.
+func captured(t *testing.T, f **os.File) (end func() string) {
+	t.Helper()
+
+	old := *f
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	*f = w
+	out := make(chan string)
+	go func() {
+		var b bytes.Buffer
+		io.Copy(&b, r)
+		out <- b.String()
+	}()
+	return func() string {
+		*f = old
+		w.Close()
+		return <-out
+	}
 }
 
 // Every mistake gets one line and the right exit code.
@@ -193,24 +205,48 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// What cannot be printed is an error, and not exit code 0.
+// What cannot be printed is an error, and not exit code 0, whatever the command. A run's status lines are no result.
 func TestUnprinted(t *testing.T) {
-	state := filepath.Join(t.TempDir(), "a.npz")
-	if code, _, text := command(t, "convert", filepath.Join("..", "..", "testdata", "golden", "pth", "cmc_tiny_legacy.pth"), state); code != 0 {
-		t.Fatal(text)
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	data, model := at("data"), at("run")
+	train := []string{"train", "cmc", "--data_folder", data, "--model", "resnet18v1", "--image_size", "32", "--nce_k", "4", "--batch_size", "4", "--max_steps", "1", "--print_freq", "1",
+		"--tb_path=", "--dataset", "imagenet100", "--model_path", dir, "--run_name"}
+	for _, args := range [][]string{
+		{"data", "synth", "--out", data, "--classes", "2", "--per_class", "4", "--val_per_class", "2", "--size", "32"},
+		append(train, "run"),
+	} {
+		if code, _, text := command(t, args...); code != 0 {
+			t.Fatal(text)
+		}
 	}
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Skip(err)
 	}
 	defer full.Close()
-	out := os.Stdout
-	defer func() { os.Stdout = out }()
-	os.Stdout = full
-	for _, args := range [][]string{{"diff", state, state}, {"presets", "demo"}} {
-		if code := run(args); code != 1 {
-			t.Errorf("%v: exit %d", args, code)
+	unprinted := func(args ...string) (code int, text string) {
+		out := os.Stdout
+		defer func() { os.Stdout = out }()
+		os.Stdout = full
+		return failing(t, args...)
+	}
+	for _, args := range [][]string{
+		{"--help"},
+		{"presets"},
+		{"presets", "demo"},
+		{"diff", model, model},
+		{"knn", "--model_path", model, "--data_folder", data},
+		{"compare", model, model, "--out", at("c.html")},
+		{"data", "stats", "--data_folder", data},
+		{"data", "verify", "--data_folder", data},
+	} {
+		if code, text := unprinted(args...); code != 1 || !strings.Contains(text, "no space left") {
+			t.Errorf("%v: exit %d: %s", args, code, text)
 		}
+	}
+	if code, text := unprinted(append(train, "other")...); code != 0 {
+		t.Errorf("train: exit %d: %s", code, text)
 	}
 }
 

@@ -39,8 +39,8 @@ func newPresets() *cobra.Command {
 				for _, f := range p.Flags {
 					text += fmt.Sprintf(" --%s=%s", f.Name, f.Value)
 				}
-				_, err := fmt.Fprintln(out, text)
-				return err
+				fmt.Fprintln(out, text)
+				return nil
 			}
 			w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 			for _, p := range all {

@@ -41,8 +41,8 @@ func newPreviewMethod(method string) *cobra.Command {
 		if err := flows.WritePNG(out, img); err != nil {
 			return fmt.Errorf("--out: %w", err)
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d x %d\n", out, img.Bounds().Dx(), img.Bounds().Dy())
-		return err
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d x %d\n", out, img.Bounds().Dx(), img.Bounds().Dy())
+		return nil
 	})
 	f := c.Flags()
 	f.StringVar(&out, "out", "", "picture to write, .png")

@@ -60,8 +60,8 @@ func newProbe() *cobra.Command {
 			if res.Top5 != nil {
 				top5 = fmt.Sprintf(", top-5 %.4f", *res.Top5)
 			}
-			_, err := fmt.Fprintf(out, "probe of %s layer %d: top-1 %.4f%s in epoch %d of %d%s\n", res.Model, res.Layer, res.Top1, top5, res.Best, res.Epochs, unreadable(res.Bad))
-			return err
+			fmt.Fprintf(out, "probe of %s layer %d: top-1 %.4f%s in epoch %d of %d%s\n", res.Model, res.Layer, res.Top1, top5, res.Best, res.Epochs, unreadable(res.Bad))
+			return nil
 		}
 		if r.Done() {
 			res, err := r.Run(ctx)

@@ -49,10 +49,9 @@ func (m *mean) add(v float64) { m.last, m.sum, m.n = v, m.sum+v, m.n+1 }
 
 func (m *mean) String() string { return fmt.Sprintf("%.3f (%.3f)", m.last, m.sum/float64(max(m.n, 1))) }
 
-func newProgress(out io.Writer, r *flows.Run, quiet bool) *progress {
+func newProgress(out *os.File, r *flows.Run, quiet bool) *progress {
 	p := &progress{out: out, run: r, quiet: quiet, last: time.Now(), begun: time.Now()}
-	f, ok := out.(*os.File)
-	if !quiet && ok && term.IsTerminal(int(f.Fd())) {
+	if !quiet && term.IsTerminal(int(out.Fd())) {
 		total, done := r.Steps()
 		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(out), progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionFullWidth())
 		p.bar.Set(done)

@@ -43,7 +43,7 @@ func newTrainMethod(method, short string) *cobra.Command {
 		stop, unread := orUnread(stop)
 		defer unread()
 		settings := flows.Settings(cmd.Flags(), method, o.Run.Preset, fromPreset)
-		return train(ctx, o, settings, trace, stop, cmd.OutOrStdout(), logger(cmd.ErrOrStderr(), o.Run.Quiet))
+		return train(ctx, o, settings, trace, stop, os.Stdout, logger(cmd.ErrOrStderr(), o.Run.Quiet)) // a status line is no result that could fail to be printed
 	})
 	c.Flags().StringVar(&trace, "trace", "", traceUsage)
 	c.Flags().Lookup("trace").Annotations = map[string][]string{"group": {"Run"}}
@@ -88,7 +88,7 @@ func newFlow(method, short string, run func(cmd *cobra.Command, o flows.Options,
 }
 
 // train runs one method with a status line a second, and writes a trace of it unless that is "".
-func train(ctx context.Context, o flows.Options, settings map[string]flows.Setting, trace string, stop <-chan struct{}, out io.Writer, log zerolog.Logger) error {
+func train(ctx context.Context, o flows.Options, settings map[string]flows.Setting, trace string, stop <-chan struct{}, out *os.File, log zerolog.Logger) error {
 	live, err := flows.NewLive(o)
 	if err != nil {
 		return err
