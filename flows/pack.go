@@ -189,8 +189,9 @@ func (p *packing) run(ctx context.Context, split string, w *shard.Writer, rep *P
 				name := p.data.Name(c.index)
 				rep.Bad = append(rep.Bad, BadImage{name, c.bad.Error()})
 				say("left out: %s: %v", name, c.bad)
-				if bad++; bad > stages.BadAllowed(p.BadSamples, p.data.Len()) {
-					return fmt.Errorf("%s: %w: %d images could not be read, more than --bad_samples %g of %d allows", name, c.bad, bad, p.BadSamples, p.data.Len())
+				bad++
+				if err := stages.TooManyBad(name, c.bad, bad, p.BadSamples, p.data.Len()); err != nil {
+					return err
 				}
 				continue
 			}

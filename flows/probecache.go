@@ -30,15 +30,50 @@ func (r *ProbeRun) openCache(ctx context.Context) error {
 	for i, half := range r.halves {
 		path := filepath.Join(dir, r.fingerprint(i)+".npy")
 		m, err := features.Open(path, half.data.Len(), r.frozen.Dim)
-		if errors.Is(err, fs.ErrNotExist) {
+		filled := errors.Is(err, fs.ErrNotExist)
+		if filled {
 			m, err = r.fillCache(ctx, i, path)
 		}
 		if err != nil {
 			return fmt.Errorf("--cache_features: %w", err)
 		}
 		r.cached[i] = &probeCache{m}
+		if filled { // its bad images have been named and counted
+			continue
+		}
+		if err := r.cached[i].check(half.data, r.o.BadSamples, r.OnBad); err != nil {
+			return fmt.Errorf("--cache_features: %w", err)
+		}
 	}
 	return nil
+}
+
+// errUncached is all that is known of an image whose row begins with NaN.
+var errUncached = errors.New("its features are missing from the cache")
+
+// check names the images without features, and refuses more of them than budget lets be unreadable: the probe that left them out may
+// have allowed more.
+func (c *probeCache) check(data stages.Dataset, budget float64, onBad func(name string, err error)) error {
+	bad := 0
+	for i := range c.N {
+		if !c.unread(i) {
+			continue
+		}
+		if onBad != nil {
+			onBad(data.Name(i), errUncached)
+		}
+		bad++
+		if err := stages.TooManyBad(data.Name(i), errUncached, bad, budget, c.N); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unread says whether image i could not be read.
+func (c *probeCache) unread(i int) bool {
+	first := c.Row(i)[0]
+	return first != first
 }
 
 // fillCache computes the features of one half into a new file.
@@ -89,8 +124,8 @@ func (r *ProbeRun) fillCache(ctx context.Context, half int, path string) (*featu
 func (r *ProbeRun) gather(_ context.Context, p probePlan) (*probeRows, error) {
 	rows := r.newRows(p.Plan, p.half)
 	for _, id := range p.Index {
-		if row := r.cached[p.half].Row(id); row[0] == row[0] {
-			rows.add(row, r.halves[p.half].data.Label(id))
+		if c := r.cached[p.half]; !c.unread(id) {
+			rows.add(c.Row(id), r.halves[p.half].data.Label(id))
 		}
 	}
 	return rows, nil

@@ -135,6 +135,24 @@ func TestUnreadableInAProbe(t *testing.T) {
 	if cached := probe(t, o); cached.Bad != 1 || !bytes.Equal(lastTensors(t, plain.Dir), lastTensors(t, cached.Dir)) {
 		t.Errorf("cached features: %d unreadable, other parameters: %v", cached.Bad, !bytes.Equal(lastTensors(t, plain.Dir), lastTensors(t, cached.Dir)))
 	}
+	o.BadSamples = 0 // less than the probe that made the cache
+	for _, cache := range []bool{true, false} {
+		o.Cache = cache
+		if _, err := flows.Probe(context.Background(), o); err == nil || !strings.Contains(err.Error(), "1 images could not be read, more than --bad_samples 0 of 27 allows") {
+			t.Errorf("a probe that allows none, cached %v: %v", cache, err)
+		}
+	}
+	o.BadSamples, o.Cache = 0.001, true
+	r, err := flows.PrepareProbe(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	told := 0
+	r.OnBad = func(string, error) { told++ }
+	if res, err := r.Run(context.Background()); err != nil || res.Bad != 1 || told != 2 {
+		t.Errorf("%+v, %d images named, %v", res, told, err)
+	}
 	o.BatchSize, o.SavePath = 1, t.TempDir() // a batch of nothing else
 	if single := probe(t, o); single.Bad != 1 || math.IsNaN(single.LastTop1+single.TestLoss) {
 		t.Errorf("batches of one image: %+v", single)

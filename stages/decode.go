@@ -172,8 +172,8 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 		if s.By < 0 {
 			return fmt.Errorf("%s: %w; and twenty other images could not be read either", s.Name, err)
 		}
-		if bad > BadAllowed(d.Budget, d.Data.Len()) {
-			return fmt.Errorf("%s: %w: %d images could not be read, more than --bad_samples %g of %d allows", s.Name, err, bad, d.Budget, d.Data.Len())
+		if err := TooManyBad(s.Name, err, bad, d.Budget, d.Data.Len()); err != nil {
+			return err
 		}
 	}
 	for k := range c.PerSample {
@@ -182,13 +182,22 @@ func (d *Decode) sample(ctx context.Context, b *bench, c *Crops, slot, index, ke
 	return nil
 }
 
-// BadAllowed is how many of n images a share of them lets be unreadable: one at least, unless it is 0, since a small data set has a bad
+// badAllowed is how many of n images a share of them lets be unreadable: one at least, unless it is 0, since a small data set has a bad
 // image too.
-func BadAllowed(share float64, n int) int {
+func badAllowed(share float64, n int) int {
 	if share == 0 {
 		return 0
 	}
 	return max(1, int(share*float64(n)))
+}
+
+// TooManyBad is the error of the image that is the last of bad that could not be read, err being why, when they are more than a share
+// of n images lets be unreadable; else nil.
+func TooManyBad(name string, err error, bad int, share float64, n int) error {
+	if bad <= badAllowed(share, n) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: %d images could not be read, more than --bad_samples %g of %d allows", name, err, bad, share, n)
 }
 
 // count adds a sample to those that could not be read and returns how many there are.
