@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"github.com/contraflow/contraflow/io/checkpoint"
@@ -63,6 +64,9 @@ func makeRoom(dir string, lock *checkpoint.Lock) (moved string, _ *checkpoint.Lo
 		if _, err := os.Lstat(moved); errors.Is(err, os.ErrNotExist) {
 			break
 		}
+	}
+	if runtime.GOOS == "windows" { // it renames no folder that holds an open file: that keeps the folder from a run that is quicker, too
+		lock.Release()
 	}
 	if err := os.Rename(dir, moved); err != nil {
 		return "", nil, fmt.Errorf("%s holds an earlier run, and it cannot be moved out of the way: %w", dir, err)
