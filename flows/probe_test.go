@@ -216,8 +216,20 @@ func TestProbeOfNaN(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := smallProbe(t, data, broken)
-	o.Augment, o.Cache = false, true
-	if _, err := flows.Probe(context.Background(), o); err == nil || !strings.Contains(err.Error(), ".jpg are NaN: the encoder's weights are no use") {
+	o.Augment = false
+	for _, o.Cache = range []bool{true, false} {
+		if _, err := flows.Probe(context.Background(), o); err == nil || !strings.Contains(err.Error(), ".jpg are NaN: the encoder's weights are no use") {
+			t.Errorf("cached %v: %v", o.Cache, err)
+		}
+	}
+}
+
+// A classifier that the last step of an epoch has spoilt is named before anything is made of its validation.
+func TestProbeDiverges(t *testing.T) {
+	data, dir := encoderRun(t, "cmc")
+	o := smallProbe(t, data, dir)
+	o.LR, o.BatchSize = 1e300, 100
+	if _, err := flows.Probe(context.Background(), o); err == nil || !strings.Contains(err.Error(), "validation after step 0: the loss is NaN: lower --learning_rate") {
 		t.Error(err)
 	}
 }

@@ -96,20 +96,13 @@ func (r *ProbeRun) fillCache(ctx context.Context, half int, path string) (*featu
 	contraflow.Each(batches, "encode", func(_ context.Context, b probeBatch) error {
 		defer b.Release()
 		rows := m.Values()[b.Index[0]*m.D:][:len(b.Index)*m.D]
-		if err := r.frozen.Run(rows, b.Batch); err != nil {
-			return err
-		}
-		bad := unread(b.Batch)
+		bad, err := r.features(rows, b)
 		for i, id := range b.Index {
-			first := &rows[i*m.D]
-			switch {
-			case bad[id]:
-				*first = float32(math.NaN())
-			case *first != *first:
-				return fmt.Errorf("the features of %s are NaN: the encoder's weights are no use", r.halves[half].data.Name(id))
+			if bad[id] {
+				rows[i*m.D] = float32(math.NaN())
 			}
 		}
-		return nil
+		return err
 	})
 	if err := g.Run(ctx); err != nil {
 		return nil, errors.Join(err, m.Close())

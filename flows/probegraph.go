@@ -103,16 +103,32 @@ func (r *ProbeRun) render(ctx context.Context, c probeCrops) (probeBatch, error)
 
 func (r *ProbeRun) encode(_ context.Context, b probeBatch) (*probeRows, error) {
 	rows := r.newRows(b.Plan, b.half)
+	defer b.Release()
 	rows.bad = b.Bad
-	err := r.frozen.Run(rows.x, b.Batch)
-	bad := unread(b.Batch)
+	bad, err := r.features(rows.x, b)
+	if err != nil {
+		return nil, err
+	}
 	for i, id := range b.Index {
 		if !bad[id] {
 			rows.add(rows.x[i*r.frozen.Dim:][:r.frozen.Dim], b.Labels[i])
 		}
 	}
-	b.Release()
-	return rows, err
+	return rows, nil
+}
+
+// features writes the features of a batch to x, and returns the images that could not be read: others stand in for them.
+func (r *ProbeRun) features(x []float32, b probeBatch) (bad map[int]bool, err error) {
+	if err := r.frozen.Run(x, b.Batch); err != nil {
+		return nil, err
+	}
+	bad = unread(b.Batch)
+	for i, id := range b.Index {
+		if first := x[i*r.frozen.Dim]; first != first && !bad[id] {
+			return nil, fmt.Errorf("the features of %s are NaN: the encoder's weights are no use", r.halves[b.half].data.Name(id))
+		}
+	}
+	return bad, nil
 }
 
 func (r *ProbeRun) newRows(p stages.Plan, half int) *probeRows {
@@ -147,6 +163,9 @@ func (r *ProbeRun) classify(_ context.Context, rows *probeRows) (*ProbeStep, err
 			return nil, err
 		}
 		s.Loss = ops.SoftmaxCrossEntropy(make([]float32, len(logits)), logits, rows.labels, r.head.Classes)
+		if err := diverged(s.Loss); err != nil {
+			return nil, fmt.Errorf("validation after step %d: %w", rows.Step-1, err)
+		}
 		s.right = guesses(logits, rows.labels, r.head.Classes)
 	default:
 		if r.norm != nil {

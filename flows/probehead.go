@@ -160,11 +160,11 @@ func (h *LinearHead) Step(x []float32, labels []int) (loss float64, logits []flo
 	}
 	h.dlogits = fresh(h.dlogits, len(h.logits))
 	loss = ops.SoftmaxCrossEntropy(h.dlogits, h.logits, labels, h.Classes)
-	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+	if err := diverged(loss); err != nil {
 		for _, s := range h.shards[:len(shards)] {
 			s.tape.Release()
 		}
-		return loss, h.logits, fmt.Errorf("the loss is %v: lower --learning_rate", loss)
+		return loss, h.logits, err
 	}
 	if err := h.backward(shards); err != nil {
 		return 0, nil, err
@@ -173,6 +173,14 @@ func (h *LinearHead) Step(x []float32, labels []int) (loss float64, logits []flo
 		return 0, nil, err
 	}
 	return loss, h.logits, nil
+}
+
+// diverged refuses a loss that is no number.
+func diverged(loss float64) error {
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return fmt.Errorf("the loss is %v: lower --learning_rate", loss)
+	}
+	return nil
 }
 
 // Logits classifies rows x [n,Dim]; the result is valid until the next call.
