@@ -73,7 +73,7 @@ type ProbeEpoch struct {
 	TestLoss, TestTop1, TestTop5  float64
 	Best                          bool // better than every epoch before
 	BestTop1                      float64
-	ImagesPerSec, Seconds, Passed float64
+	ImagesPerSec, Seconds, Passed float64 // of both halves; of the epoch; of the probe
 }
 
 // ProbeRun is one probe: everything that is opened, made and checked before its graph starts.
@@ -110,9 +110,10 @@ type ProbeRun struct {
 	counts   [][]int      // confusion of the last one
 	metrics  *Metrics
 	tb       *tensorboard.Writer
+	before   float64 // seconds of earlier parts
 	begun    time.Time
-	epoch    time.Time
-	images   int
+	epoch    time.Time // when it began
+	images   int       // of the epoch, both halves
 }
 
 // probeHalf is the loading side of one half of the data.
@@ -200,7 +201,11 @@ func (r *ProbeRun) open(ctx context.Context) (err error) {
 		}
 		return nil
 	}
-	return r.resume()
+	if err := r.resume(); err != nil {
+		return err
+	}
+	r.readTime()
+	return nil
 }
 
 // openHalf opens train or val.

@@ -9,9 +9,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/contraflow/contraflow/flows"
 	"github.com/contraflow/contraflow/io/synth"
@@ -231,6 +233,40 @@ func TestProbeDiverges(t *testing.T) {
 	o.LR, o.BatchSize = 1e300, 100
 	if _, err := flows.Probe(context.Background(), o); err == nil || !strings.Contains(err.Error(), "validation after step 0: the loss is NaN: lower --learning_rate") {
 		t.Error(err)
+	}
+}
+
+// The time of a probe that goes on is that of all its parts, and an epoch begins where the one before ended.
+func TestProbeTime(t *testing.T) {
+	data, dir := encoderRun(t, "cmc")
+	o := smallProbe(t, data, dir)
+	o.Resume, o.BatchSize, o.Epochs = "auto", 100, 1
+	file := filepath.Join(probe(t, o).Dir, "metrics.jsonl")
+	lines, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, file, regexp.MustCompile(`"seconds":[^}]*`).ReplaceAll(lines, []byte(`"seconds":1000`)))
+	o.Epochs = 3
+	r, err := flows.PrepareProbe(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const pause = 50 * time.Millisecond
+	r.EndOfEpoch = func(e flows.ProbeEpoch) {
+		if e.Passed < 1000 || e.Epoch == 3 && (e.Seconds < pause.Seconds() || e.ImagesPerSec != 39/e.Seconds) {
+			t.Errorf("%+v", e)
+		}
+		time.Sleep(pause)
+	}
+	if res, err := r.Run(context.Background()); err != nil || res.Seconds < 1000 {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if again := probe(t, o); again.Seconds < 1000 {
+		t.Errorf("a probe at its end took %v s", again.Seconds)
 	}
 }
 

@@ -117,8 +117,10 @@ func (r *ProbeRun) fillCache(ctx context.Context, half int, path string) (*featu
 func (r *ProbeRun) gather(_ context.Context, p probePlan) (*probeRows, error) {
 	rows := r.newRows(p.Plan, p.half)
 	for _, id := range p.Index {
-		if c := r.cached[p.half]; !c.unread(id) {
-			rows.add(c.Row(id), r.halves[p.half].data.Label(id))
+		if c, data := r.cached[p.half], r.halves[p.half].data; c.unread(id) {
+			rows.bad = append(rows.bad, stages.Substitution{Index: id, By: -1, Name: data.Name(id), Err: errUncached})
+		} else {
+			rows.add(c.Row(id), data.Label(id))
 		}
 	}
 	return rows, nil

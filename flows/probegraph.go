@@ -191,6 +191,7 @@ func (r *ProbeRun) classify(_ context.Context, rows *probeRows) (*ProbeStep, err
 // meter averages, writes what is due and passes steps on.
 func (r *ProbeRun) meter(_ context.Context, s *ProbeStep) error {
 	p := &r.progress
+	r.images += s.Samples
 	if s.Val {
 		if s.Plan.Batch == 0 {
 			r.guesses = r.guesses[:0]
@@ -201,11 +202,9 @@ func (r *ProbeRun) meter(_ context.Context, s *ProbeStep) error {
 	} else {
 		if s.Plan.Batch == 0 {
 			p.Train = probeSums{}
-			r.epoch, r.images = time.Now(), 0
 		}
 		p.Train.add(s)
 		p.Step, p.LR = s.Plan.Step+1, s.LR
-		r.images += s.Samples
 		r.metrics.Write(s.report())
 	}
 	if r.Observe != nil {
@@ -246,8 +245,9 @@ func (r *ProbeRun) endOfEpoch(s *ProbeStep) error {
 		p.BestTop1, p.BestTop5, p.BestEpoch = e.TestTop1, &e.TestTop5, e.Epoch
 	}
 	e.BestTop1 = p.BestTop1
-	e.Seconds, e.Passed = time.Since(r.epoch).Seconds(), time.Since(r.begun).Seconds()
+	e.Seconds, e.Passed = time.Since(r.epoch).Seconds(), r.passed()
 	e.ImagesPerSec = float64(r.images) / max(e.Seconds, 1e-9)
+	r.epoch, r.images = time.Now(), 0
 	r.counts = confusion(r.guesses, r.head.Classes)
 	r.metrics.line(s.Plan.Step-1, e.Epoch, []stages.Value{{Name: "train_acc", V: e.TrainTop1}, {Name: "train_acc5", V: e.Train5}, {Name: "train_loss", V: e.TrainLoss},
 		{Name: "test_acc", V: e.TestTop1}, {Name: "test_acc5", V: e.TestTop5}, {Name: "test_loss", V: e.TestLoss}, {Name: "seconds", V: e.Passed}})
@@ -345,8 +345,11 @@ func (r *ProbeRun) result() *ProbeResult {
 	p := r.progress
 	return &ProbeResult{Top1: p.BestTop1, Top5: p.BestTop5, Layer: r.o.Layer, Epochs: p.Validated, Best: p.BestEpoch, Bad: p.Test.Bad,
 		LastTop1: p.Test.mean(p.Test.Top1), LastTop5: p.Test.mean(p.Test.Top5), TestLoss: p.Test.mean(p.Test.Loss), Model: r.encoder.Model.Name, Classes: r.head.Classes,
-		Features: r.frozen.Dim, Seconds: time.Since(r.begun).Seconds(), Dir: r.Dir}
+		Features: r.frozen.Dim, Seconds: r.passed(), Dir: r.Dir}
 }
+
+// passed is how many seconds the probe has taken, its earlier parts included.
+func (r *ProbeRun) passed() float64 { return r.before + time.Since(r.begun).Seconds() }
 
 // guesses are the classes found: the largest logit, the lower class of equal ones.
 func guesses(logits []float32, labels []int, k int) []probeGuess {

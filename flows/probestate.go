@@ -241,6 +241,20 @@ func (r *ProbeRun) restore(s *checkpoint.State) error {
 	return r.head.Restore(h)
 }
 
+// readTime finds out how long the parts before took. Of a file that cannot be read it takes what can be: whoever shows it names that.
+func (r *ProbeRun) readTime() {
+	var lines []struct {
+		Step    int
+		Seconds float64 // of an epoch
+	}
+	_ = readLines(filepath.Join(r.Dir, "metrics.jsonl"), &lines)
+	for _, l := range lines {
+		if l.Step < r.sampler[0].Start {
+			r.before = max(r.before, l.Seconds)
+		}
+	}
+}
+
 // start opens what a run writes to, and computes cached features, unless it is told to stop meanwhile: that is ErrStopped.
 func (r *ProbeRun) start(ctx context.Context) (err error) {
 	if r.o.Cache && r.cached[0] == nil {

@@ -132,7 +132,13 @@ func TestUnreadableInAProbe(t *testing.T) {
 	}
 	wants(t, page, "Images that could not be read and are left out: 1.")
 	o.Cache, o.SavePath = true, t.TempDir()
-	if cached := probe(t, o); cached.Bad != 1 || !bytes.Equal(lastTensors(t, plain.Dir), lastTensors(t, cached.Dir)) {
+	cached := probe(t, o)
+	for _, dir := range []string{plain.Dir, cached.Dir} {
+		if lines, err := os.ReadFile(filepath.Join(dir, "metrics.jsonl")); err != nil || bytes.Count(lines, []byte(`"bad":1}`)) != o.Epochs {
+			t.Errorf("%v: want one unreadable image an epoch:\n%s", err, lines)
+		}
+	}
+	if cached.Bad != 1 || !bytes.Equal(lastTensors(t, plain.Dir), lastTensors(t, cached.Dir)) {
 		t.Errorf("cached features: %d unreadable, other parameters: %v", cached.Bad, !bytes.Equal(lastTensors(t, plain.Dir), lastTensors(t, cached.Dir)))
 	}
 	o.BadSamples = 0 // less than the probe that made the cache
