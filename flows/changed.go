@@ -39,5 +39,12 @@ func agrees(saved, now Options, data []string) error {
 	if len(diff) == 0 || now.Run.Force {
 		return nil
 	}
-	return fmt.Errorf("options differ from the checkpoint's: %s: give the old values, or --force to go on with the new ones", strings.Join(diff, "; "))
+	return &changedError{strings.Join(diff, "; ")}
+}
+
+// changedError refuses a run that would go on as another.
+type changedError struct{ what string }
+
+func (e *changedError) Error() string {
+	return fmt.Sprintf("options differ from the checkpoint's: %s: give the old values, or --force to go on with the new ones", e.what)
 }

@@ -168,8 +168,8 @@ func (o *ProbeOptions) resolve(e *Encoder) error {
 	if o.Layer == 0 {
 		o.Layer = m.ProbeLayer
 	}
-	if n := m.Net.Layers(); o.Layer > n {
-		return fmt.Errorf("--layer %d: %s has layers 1 to %d, the last being the embedding: the reference judges layer %d", o.Layer, m.Name, n, m.ProbeLayer)
+	if err := hasLayer(m, o.Layer); err != nil {
+		return err
 	}
 	for _, t := range o.Towers {
 		if n := len(e.net.graphs); t < 0 || t >= n {
@@ -183,6 +183,14 @@ func (o *ProbeOptions) resolve(e *Encoder) error {
 		o.CropLow = 0.08
 	}
 	o.ImageSize = e.Options.Data.ImageSize
+	return nil
+}
+
+// hasLayer refuses a layer that a model lacks.
+func hasLayer(m encoders.Model, layer int) error {
+	if n := m.Net.Layers(); layer > n {
+		return fmt.Errorf("--layer %d: %s has layers 1 to %d, the last being the embedding: the reference judges layer %d", layer, m.Name, n, m.ProbeLayer)
+	}
 	return nil
 }
 

@@ -100,8 +100,11 @@ func (o StudyOptions) Check(name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = modelOf(s.Variants[0].Options)
-	return err
+	m, err := modelOf(s.Variants[0].Options)
+	if err != nil {
+		return err
+	}
+	return hasLayer(m, o.Layer)
 }
 
 // base is the recipe that variants change.
@@ -309,8 +312,11 @@ func (v Variant) run(ctx, now context.Context, o StudyOptions, seed int) (map[st
 func (v Variant) train(ctx context.Context, o StudyOptions, t Options) (int, error) {
 	r, err := Prepare(t)
 	if err != nil {
+		changed := (*changedError)(nil)
 		if otherData(filepath.Join(t.Run.ModelPath, t.Run.Name), t) {
 			err = fmt.Errorf("%s holds runs of other data: choose another --out", o.Out)
+		} else if errors.As(err, &changed) {
+			err = fmt.Errorf("%s holds runs of another recipe: %s: give the old values, or choose another --out", o.Out, changed.what)
 		}
 		return 0, err
 	}
@@ -359,13 +365,13 @@ func (v Variant) probe(ctx context.Context, o StudyOptions, dir string, steps, s
 		p.ModelPath, p.DataFolder, p.Layer, p.Towers, p.Threads, p.Seed = dir, o.Data, o.Layer, j.Towers, o.Threads, seed
 		p.Augment, p.Cache, p.FeatureBN, p.Cosine = false, true, true, true
 		p.BatchSize, p.Epochs, p.LR, p.SaveFreq = 50, 40, 0.1, 0
-		p.SavePath, p.Name, p.TBPath = filepath.Join(o.Out, "probes"), fmt.Sprintf("%s-%s", filepath.Base(dir), j.Column), ""
+		p.SavePath, p.Name, p.TBPath = filepath.Join(o.Out, "probes", fmt.Sprintf("%s-%s", filepath.Base(dir), j.Column)), "probe", ""
 		res, err := Probe(ctx, p)
 		if err != nil {
 			return nil, err
 		}
 		had.Top1[j.Column] = res.LastTop1
-		os.RemoveAll(res.Dir) // features and heads; the encoder stays
+		os.RemoveAll(p.SavePath) // features and heads; the encoder stays
 	}
 	return had.Top1, writeJSON(file, had)
 }

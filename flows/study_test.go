@@ -99,8 +99,11 @@ func TestStudies(t *testing.T) {
 		t.Errorf("a finished run was trained again: %v", err)
 	}
 	o.Epochs = 2
-	if _, err := flows.RunStudy(context.Background(), "losses", o); err == nil || !strings.Contains(err.Error(), "--epochs was 1, is 2") {
+	if _, err := flows.RunStudy(context.Background(), "losses", o); err == nil || !strings.Contains(err.Error(), "--epochs was 1, is 2: give the old values, or choose another --out") || strings.Contains(err.Error(), "force") {
 		t.Errorf("other epochs in the same folder: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(o.Out, "probes", "*")); err != nil || len(left) > 0 {
+		t.Errorf("features and heads are left: %v, %v", left, err)
 	}
 }
 
