@@ -15,7 +15,12 @@ func newPresets() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "presets [NAME]",
 		Short: "List the named sets of flags that train --preset takes",
-		Args:  cobra.MaximumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("contraflow presets wants at most one name, found %d arguments: see %s --help", len(args), cmd.CommandPath())
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			names := flows.PresetNames()
 			if len(args) == 1 {

@@ -29,6 +29,9 @@ func newPreviewMethod(method string) *cobra.Command {
 		if samples < 1 || samples > 64 {
 			return usagef("--samples %d: must be in [1,64]", samples)
 		}
+		if step < 0 || rank < 0 || rank >= ranks {
+			return usagef("--step %d, --rank %d, --ranks %d: steps and ranks count from 0", step, rank, ranks)
+		}
 		o.Data.Rank, o.Data.Ranks = rank, ranks
 		ctx, stop, done := stopper(cmd.Context())
 		defer done()
