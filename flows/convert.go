@@ -132,7 +132,10 @@ func Convert(in, out string, plain bool) error {
 func replaceFile(path string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-*")
 	if err != nil {
-		return err
+		if temp := (*fs.PathError)(nil); errors.As(err, &temp) { // nobody asked for a file of that name
+			err = temp.Err
+		}
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	b := bufio.NewWriterSize(f, 1<<20)
 	err = write(b)

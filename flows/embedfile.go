@@ -3,8 +3,6 @@ package flows
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 
 	"github.com/contraflow/contraflow/io/features"
@@ -54,8 +52,8 @@ func EmbedFile(ctx context.Context, o EmbedOptions) (*EmbedResult, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Dir(o.Out)); err != nil {
-		return nil, fmt.Errorf("--out: %w: make the folder first", err)
+	if err := takes(o.Out); err != nil {
+		return nil, err
 	}
 	e, err := OpenEncoder(o.ModelPath, Open{Threads: o.Threads, ImageSize: o.ImageSize, BadSamples: o.BadSamples, OnBad: o.OnBad})
 	if err != nil {

@@ -32,6 +32,12 @@ func WriteReport(ctx context.Context, dir string, o ReportOptions) (string, erro
 	if err != nil {
 		return "", err
 	}
+	out := o.Out
+	if out == "" {
+		out = filepath.Join(dir, "report.html")
+	} else if err := takes(out); err != nil {
+		return "", err
+	}
 	p := &report.Page{Title: "contraflow: " + r.name, Subtitle: r.subtitle()}
 	p.Charts = r.charts()
 	r.stageSection(p)
@@ -44,10 +50,6 @@ func WriteReport(ctx context.Context, dir string, o ReportOptions) (string, erro
 	r.summary(p)
 	p.Options = r.options()
 	p.Commands = append(r.commands(), p.Commands...)
-	out := o.Out
-	if out == "" {
-		out = filepath.Join(dir, "report.html")
-	}
 	return out, replaceFile(out, func(w io.Writer) error { return report.Write(w, *p) })
 }
 

@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ type Retrieval struct {
 // Retrieve finds the training images whose features are most similar to those of the queries, and draws them as one picture, a
 // row a query.
 func Retrieve(ctx context.Context, o RetrieveOptions) ([]Retrieved, error) {
-	if err := CheckPNG(o.Out); err != nil {
+	if err := cmp.Or(CheckPNG(o.Out), takes(o.Out)); err != nil {
 		return nil, err
 	}
 	e, err := OpenEncoder(o.ModelPath, Open{Threads: o.Threads, BadSamples: o.BadSamples, OnBad: o.OnBad})

@@ -52,6 +52,18 @@ func usable(dir string) error {
 	return nil
 }
 
+// takes says whether a file can be made at a path, before long work for it.
+func takes(path string) error {
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("--out: %w: make the folder first", err)
+	}
+	if err := usable(dir); err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	return nil
+}
+
 // makeRoom puts an earlier run out of the way of a new one that has its name, so that nothing of it is overwritten: runs/a
 // becomes runs/a.1, or the first number that is free. It returns the lock of the new folder.
 func makeRoom(dir string, lock *checkpoint.Lock) (moved string, _ *checkpoint.Lock, err error) {
