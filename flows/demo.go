@@ -80,9 +80,13 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 	}
 	defer r.Close()
 	r.Stop = stop
-	say("%s", r.Describe())
-	if err := r.WriteManifest([]string{"contraflow", "demo", "--out", out, "--seed", strconv.Itoa(o.Run.Seed)}, demoSettings(o)); err != nil {
-		return nil, err
+	if r.Done() {
+		say("nothing left to train: the run ended at step %d", r.Start())
+	} else {
+		say("%s", r.Describe())
+		if err := r.WriteManifest([]string{"contraflow", "demo", "--out", out, "--seed", strconv.Itoa(o.Run.Seed)}, demoSettings(o)); err != nil {
+			return nil, err
+		}
 	}
 	res := &DemoResult{Run: r.Dir}
 	if res.Histogram, err = r.histogramKNN(judging); err != nil {
@@ -96,7 +100,7 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 		return nil, stopped(err)
 	}
 	res.Untrained = j.Untrained()
-	if judging.Err() == nil { // else it stops next
+	if judging.Err() == nil && !r.Done() { // else it stops next
 		say("before training: kNN of the untrained encoder %.3f, of colour histograms %.3f", res.Untrained, res.Histogram)
 	}
 	j.Say = func(string, ...any) {
@@ -104,7 +108,7 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 	}
 	metrics, err := NewMetrics(r.Dir, r.Start())
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, j.close())
 	}
 	images := 0
 	start := time.Now()
@@ -115,13 +119,15 @@ func Demo(ctx context.Context, out string, o Options, stop <-chan struct{}, say 
 	}
 	r.BeforeSave = metrics.Sync
 	err = r.Train(ctx)
-	res.Seconds = time.Since(start).Seconds()
+	if !r.Done() {
+		res.Seconds = time.Since(start).Seconds()
+	}
 	stats := j.window()
 	if err := errors.Join(err, metrics.Close(), j.Finish(ctx, err)); err != nil {
 		return nil, err
 	}
 	res.KNN = j.Last().KNN
-	res.ImagesPerSec = float64(images) / res.Seconds
+	res.ImagesPerSec = float64(images) / max(res.Seconds, 1e-9)
 	if st, ok := stats.Stage("encode"); ok {
 		res.EncodeBusy = stats.Share(st)
 	}

@@ -1,8 +1,11 @@
 package flows_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -39,5 +42,21 @@ func TestDemo(t *testing.T) {
 				t.Errorf("the report reaches outside: %q", foreign)
 			}
 		}
+	}
+	// One that is at its end says so, and is still the run that it was.
+	o.Run.Resume = "auto"
+	manifest := filepath.Join(dir, "run-seed1-2", "run.json")
+	before, err := os.ReadFile(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := ""
+	say := func(format string, args ...any) { said += fmt.Sprintf(format+"\n", args...) }
+	res, err := flows.Demo(context.Background(), dir, o, nil, say, nil)
+	if err != nil || res.Seconds != 0 || res.KNN <= 0 || !strings.Contains(said, "nothing left to train: the run ended at step 12") {
+		t.Errorf("%+v, %v: %s", res, err, said)
+	}
+	if after, err := os.ReadFile(manifest); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("%v: run.json is now\n%s", err, after)
 	}
 }

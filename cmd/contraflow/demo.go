@@ -58,7 +58,9 @@ func newDemo() *cobra.Command {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(res)
 			}
 			say("kNN top-1 %.3f; untrained encoder %.3f; colour histogram %.3f", res.KNN, res.Untrained, res.Histogram)
-			say("%s", speedOf(res))
+			if res.Seconds > 0 { // else the run was at its end
+				say("%.0f images/s over %.0f s; encode busy %.0f %%", res.ImagesPerSec, res.Seconds, 100*res.EncodeBusy)
+			}
 			say("report: %s", res.Report)
 			return nil
 		},
@@ -72,12 +74,4 @@ func newDemo() *cobra.Command {
 	atLeast(0, f, "threads", "workers")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object on standard output, everything else on standard error")
 	return c
-}
-
-// speedOf tells how fast a demonstration trained; one that is told to go on at its end did not.
-func speedOf(res *flows.DemoResult) string {
-	if res.ImagesPerSec == 0 {
-		return "nothing was left to train: the demonstration had ended"
-	}
-	return fmt.Sprintf("%.0f images/s over %.0f s; encode busy %.0f %%", res.ImagesPerSec, res.Seconds, 100*res.EncodeBusy)
 }
