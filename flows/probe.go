@@ -188,8 +188,12 @@ func (r *ProbeRun) open(ctx context.Context) (err error) {
 	}
 	goesOn := o.Resume == "auto" || within(r.Dir, o.Resume)
 	if !goesOn {
-		if err := r.resume(); err != nil || r.Done() {
+		if err := r.resume(); err != nil {
 			return err
+		}
+		if r.Done() { // it is what it was
+			r.Dir = o.Resume
+			return nil
 		}
 	}
 	if r.lock, err = checkpoint.Acquire(r.Dir); err != nil {

@@ -55,7 +55,7 @@ func TestResumeFromElsewhere(t *testing.T) {
 			t.Errorf("%s: other negatives: %v", name, err)
 		}
 		r, err := flows.Prepare(options(name, a, 1))
-		if err != nil || !r.Done() {
+		if err != nil || !r.Done() || r.Dir != a {
 			t.Fatalf("%s: a run at its end: %v", name, err)
 		}
 		r.Close()
@@ -114,9 +114,13 @@ func TestFinishedAgain(t *testing.T) {
 	if err := r.Train(context.Background()); err != nil || !r.Done() {
 		t.Errorf("the run: done %v, %v", r.Done(), err)
 	}
-	again := probe(t, p)
-	if again.Top1 != first.Top1 || again.Epochs != first.Epochs || again.Best != first.Best {
-		t.Errorf("the probe: %+v, want %+v", again, first)
+	p.SavePath, p.Name, p.Resume = t.TempDir(), "other", first.Dir // from elsewhere it takes no folder, and names none
+	elsewhere := probe(t, p)
+	p.SavePath, p.Name, p.Resume = filepath.Dir(first.Dir), "", "auto"
+	for name, again := range map[string]*flows.ProbeResult{"in place": probe(t, p), "from elsewhere": elsewhere} {
+		if again.Top1 != first.Top1 || again.Epochs != first.Epochs || again.Best != first.Best || again.Dir != first.Dir {
+			t.Errorf("the probe %s: %+v, want %+v", name, again, first)
+		}
 	}
 	if after := contents(t, o.Run.ModelPath) + contents(t, p.SavePath); after != before {
 		t.Errorf("the folders were\n%sare\n%s", before, after)

@@ -29,7 +29,7 @@ type objective interface {
 // Run is one training run: everything that is opened, made and checked before its graph starts.
 type Run struct {
 	o         Options
-	Dir       string // run folder
+	Dir       string // run folder; what --resume names of a run that is at its end elsewhere
 	data      stages.Dataset
 	decoder   *jpeg.Decoder
 	views     views
@@ -134,8 +134,12 @@ func (r *Run) open() error {
 	r.Dir = filepath.Join(o.Run.ModelPath, RunName(o))
 	goesOn := o.Run.Resume == "auto" || within(r.Dir, o.Run.Resume)
 	if !goesOn {
-		if err := r.resume(); err != nil || r.Done() {
+		if err := r.resume(); err != nil {
 			return err
+		}
+		if r.Done() { // it is what it was
+			r.Dir = o.Run.Resume
+			return nil
 		}
 	}
 	if r.lock, err = checkpoint.Acquire(r.Dir); err != nil {
