@@ -57,8 +57,8 @@ func (k KNN) Classify(train, query *FeatureSet) ([]int, error) {
 	votes := make([]float64, classes)
 	for i, list := range neighbours {
 		clear(votes)
-		for _, n := range list {
-			votes[train.Labels[n.Row]] += math.Exp(n.Similarity / k.T)
+		for _, n := range list { // less the nearest one's: any temperature gives a number
+			votes[train.Labels[n.Row]] += math.Exp((n.Similarity - list[0].Similarity) / k.T)
 		}
 		for c, v := range votes {
 			if v > votes[out[i]] {
@@ -77,6 +77,7 @@ func (k KNN) Search(train, query *FeatureSet) ([][]Neighbour, error) {
 	if k.K < 1 || !(k.T > 0) {
 		return nil, fmt.Errorf("knn: k %d, temperature %v: both must be positive", k.K, k.T)
 	}
+	k.K = min(k.K, max(train.Len(), 1))
 	unit, q := train.unit(), query.unit()
 	rows := make([]int32, train.Len())
 	for i := range rows {

@@ -60,6 +60,17 @@ func TestKNNSearch(t *testing.T) {
 	}
 }
 
+// Neither a temperature at which exp(1/T) is no number nor more neighbours than anyone has changes what a vote is.
+func TestKNNLimits(t *testing.T) {
+	train := &flows.FeatureSet{Dim: 2, Rows: []float32{1, 0, 0, 1, 1, 0.1}, Labels: []int{1, 0, 1}}
+	query := &flows.FeatureSet{Dim: 2, Rows: []float32{1, 0.05, 0.1, 1}, Labels: []int{1, 0}}
+	for _, k := range []flows.KNN{{K: 3, T: 0.07}, {K: 3, T: 0.001}, {K: 2, T: 1e-300}, {K: math.MaxInt, T: 0.07}} {
+		if share, err := k.Top1(train, query); err != nil || share != 1 {
+			t.Errorf("%+v: %v of the queries, %v", k, share, err)
+		}
+	}
+}
+
 func cosine(a, b []float32) float64 {
 	var ab, aa, bb float64
 	for i := range a {
