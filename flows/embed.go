@@ -22,6 +22,7 @@ type Embedder struct {
 	batch    int
 	workers  int
 	raw      bool // features as they are
+	sound    bool // features that are NaN are refused; while training, its stages find what made them so
 
 	lock sync.Mutex
 	bad  map[int]bool // images that could not be read
@@ -152,6 +153,10 @@ func (e *Embedder) encode(f *FeatureSet, b *stages.Batch) error {
 			if !e.raw {
 				normalise(row)
 			}
+			if e.sound && row[0] != row[0] {
+				t.Release()
+				return nanFeatures(e.decode.Data.Name(b.Index[i]))
+			}
 		}
 		t.Release()
 		at += d
@@ -166,6 +171,11 @@ func (e *Embedder) encode(f *FeatureSet, b *stages.Batch) error {
 		f.Index = append(f.Index, index)
 	}
 	return nil
+}
+
+// nanFeatures is the error of an encoder that can be judged by nothing.
+func nanFeatures(image string) error {
+	return fmt.Errorf("the features of %s are NaN: the encoder's weights are no use", image)
 }
 
 // unread are the samples of a batch that could not be read, for which others stand in.

@@ -153,7 +153,7 @@ func (e *Encoder) Embedder(folder, half, layer string) (*Embedder, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.OnBad = e.onBad
+	m.OnBad, m.sound = e.onBad, true
 	return m, nil
 }
 

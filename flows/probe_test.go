@@ -195,7 +195,7 @@ func TestProbeStopsComputingFeatures(t *testing.T) {
 	}
 }
 
-// An encoder whose weights are NaN is named, and not a data set whose images could not be read.
+// An encoder whose weights are NaN is named, and not a data set whose images could not be read, nor scored.
 func TestProbeOfNaN(t *testing.T) {
 	data, dir := encoderRun(t, "cmc")
 	file := filepath.Join(t.TempDir(), "encoder.safetensors")
@@ -223,6 +223,9 @@ func TestProbeOfNaN(t *testing.T) {
 		if _, err := flows.Probe(context.Background(), o); err == nil || !strings.Contains(err.Error(), ".jpg are NaN: the encoder's weights are no use") {
 			t.Errorf("cached %v: %v", o.Cache, err)
 		}
+	}
+	if s, err := flows.ScoreKNN(context.Background(), broken, data, flows.DefaultKNN, flows.Open{}); err == nil || !strings.Contains(err.Error(), ".jpg are NaN: the encoder's weights are no use") {
+		t.Errorf("knn: %+v, %v", s, err)
 	}
 }
 

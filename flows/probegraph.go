@@ -125,7 +125,7 @@ func (r *ProbeRun) features(x []float32, b probeBatch) (bad map[int]bool, err er
 	bad = unread(b.Batch)
 	for i, id := range b.Index {
 		if first := x[i*r.frozen.Dim]; first != first && !bad[id] {
-			return nil, fmt.Errorf("the features of %s are NaN: the encoder's weights are no use", r.halves[b.half].data.Name(id))
+			return nil, nanFeatures(r.halves[b.half].data.Name(id))
 		}
 	}
 	return bad, nil
