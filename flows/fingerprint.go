@@ -57,12 +57,23 @@ func (f Fingerprint) changes(s *checkpoint.State) ([]string, error) {
 	if err := json.Unmarshal(text, &was); err != nil {
 		return nil, fmt.Errorf("%s: %w", metaData, err)
 	}
-	var out []string
+	if line := f.differs(was, ""); line != "" {
+		return []string{line}, nil
+	}
+	return nil, nil
+}
+
+// differs says how f differs from what was; "" is not at all. half is named when there are two.
+func (f Fingerprint) differs(was Fingerprint, half string) string {
+	in, of := "", ""
+	if half != "" {
+		in, of = " in "+half, " of "+half
+	}
 	switch {
 	case was.Images != f.Images || was.Classes != f.Classes:
-		out = append(out, fmt.Sprintf("--data_folder had %d images of %d classes, has %d of %d", was.Images, was.Classes, f.Images, f.Classes))
+		return fmt.Sprintf("--data_folder had %d images of %d classes%s, has %d of %d", was.Images, was.Classes, in, f.Images, f.Classes)
 	case was.Names != f.Names:
-		out = append(out, "--data_folder has other images, or in another order")
+		return fmt.Sprintf("--data_folder has other images%s, or in another order", of)
 	}
-	return out, nil
+	return ""
 }

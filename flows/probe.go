@@ -95,6 +95,7 @@ type ProbeRun struct {
 
 	o       ProbeOptions
 	encoder *Encoder
+	inputs  probeInputs
 	frozen  *Frozen
 	head    *LinearHead
 	norm    *FeatureNorm
@@ -180,6 +181,7 @@ func (r *ProbeRun) open(ctx context.Context) (err error) {
 			r.norm.Groups = 1
 		}
 	}
+	r.inputs = r.inputsOf()
 	r.Dir = filepath.Join(o.SavePath, ProbeName(*o, r.encoder.Model))
 	if o.TBPath != "" {
 		if err := usable(r.eventDir()); err != nil {

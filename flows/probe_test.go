@@ -239,6 +239,37 @@ func TestProbeDiverges(t *testing.T) {
 	}
 }
 
+// A probe is that of one encoder on one set of images: with others it neither goes on nor gives its old result.
+func TestProbeOfOthers(t *testing.T) {
+	data, dir := encoderRun(t, "cmc")
+	o := smallProbe(t, data, dir)
+	o.Resume, o.Name, o.Epochs = "auto", "probe", 1
+	probe(t, o)
+	refused := func(want string) {
+		t.Helper()
+		if _, err := flows.Probe(context.Background(), o); err == nil || !strings.Contains(err.Error(), want+": give the old values, or --force") {
+			t.Errorf("want %q: %v", want, err)
+		}
+	}
+	e := small(t, "cmc", data)
+	e.Run.MaxSteps, e.Run.Name, e.Run.Seed = 1, "run", 2
+	run(t, e)
+	o.ModelPath = filepath.Join(e.Run.ModelPath, "run")
+	refused("--model_path has another encoder")
+	o.ModelPath = dir
+	image := filepath.Join(data, "val", synth.ClassName(0), "00000.jpg")
+	if err := os.Rename(image, filepath.Join(filepath.Dir(image), "x.jpg")); err != nil {
+		t.Fatal(err)
+	}
+	refused("--data_folder has other images of val, or in another order")
+	if err := os.Remove(filepath.Join(data, "train", synth.ClassName(0), "00000.jpg")); err != nil {
+		t.Fatal(err)
+	}
+	refused("--data_folder had 27 images of 3 classes in train, has 26 of 3; --data_folder has other images of val, or in another order")
+	o.Force = true
+	probe(t, o)
+}
+
 // The time of a probe that goes on is that of all its parts, and an epoch begins where the one before ended.
 func TestProbeTime(t *testing.T) {
 	data, dir := encoderRun(t, "cmc")

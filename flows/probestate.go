@@ -90,7 +90,7 @@ func (r *ProbeRun) state(h *HeadState) (*checkpoint.State, error) {
 	if a := r.head.Adam; a != nil {
 		numbers.Adam = &pthAdam{a.Beta1, a.Beta2, a.Eps, h.Steps}
 	}
-	return s, errors.Join(setMeta(s, metaProbe, r.o), setMeta(s, metaProgress, p), setMeta(s, metaOptimizer, numbers))
+	return s, errors.Join(setMeta(s, metaProbe, r.o), setMeta(s, metaInputs, r.inputs), setMeta(s, metaProgress, p), setMeta(s, metaOptimizer, numbers))
 }
 
 // pthOptions are the options as the reference's scripts keep them, flag names to values.
@@ -175,14 +175,19 @@ func (r *ProbeRun) resume() error {
 }
 
 func (r *ProbeRun) restore(s *checkpoint.State) error {
+	diff, err := r.inputs.changes(s)
+	if err != nil {
+		return err
+	}
 	if text, ok := s.Meta[metaProbe]; ok {
 		saved := DefaultProbe()
 		if err := json.Unmarshal(text, &saved); err != nil {
 			return err
 		}
-		if diff := probeChanges(saved, r.o); len(diff) > 0 && !r.o.Force {
-			return fmt.Errorf("options differ from the checkpoint's: %s: give the old values, or --force to go on with the new ones", strings.Join(diff, "; "))
-		}
+		diff = append(probeChanges(saved, r.o), diff...)
+	}
+	if len(diff) > 0 && !r.o.Force {
+		return &changedError{strings.Join(diff, "; ")}
 	}
 	h := &HeadState{}
 	take := func(name string) []float32 {
