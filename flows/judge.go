@@ -196,10 +196,19 @@ func (r *Run) Owes() (score, page bool, err error) {
 		score = !slices.ContainsFunc(scores, func(s KNNScore) bool { return s.Step == r.Start()-1 })
 	}
 	if r.o.Run.Report {
-		_, err := os.Stat(filepath.Join(r.Dir, "report.html"))
-		page = errors.Is(err, os.ErrNotExist)
+		page = score || older(filepath.Join(r.Dir, "report.html"), filepath.Join(r.Dir, "metrics.jsonl"))
 	}
 	return score, page, nil
+}
+
+// older says whether a file is missing, or was written before another.
+func older(path, than string) bool {
+	file, err := os.Stat(path)
+	if err != nil {
+		return true
+	}
+	other, err := os.Stat(than)
+	return err == nil && file.ModTime().Before(other.ModTime())
 }
 
 // Untrained is the score of the encoder before training.

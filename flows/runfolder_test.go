@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/contraflow/contraflow/flows"
 	"github.com/contraflow/contraflow/io/raw"
@@ -125,6 +126,44 @@ func TestFinishedAgain(t *testing.T) {
 	if after := contents(t, o.Run.ModelPath) + contents(t, p.SavePath); after != before {
 		t.Errorf("the folders were\n%sare\n%s", before, after)
 	}
+}
+
+// A run at its end owes the report that is missing, or is of an earlier end of it.
+func TestOwesReport(t *testing.T) {
+	o := small(t, "cmc", images(t))
+	o.Run.MaxSteps, o.Run.Name, o.Run.TBPath = 1, "run", ""
+	runWith(t, o, func(r *flows.Run) {
+		m, err := flows.NewMetrics(r.Dir, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Observe = m.Write
+		t.Cleanup(func() { m.Close() })
+	})
+	dir := filepath.Join(o.Run.ModelPath, "run")
+	o.Run.Resume, o.Run.Report = "auto", true
+	owes := func(want bool) {
+		t.Helper()
+		r, err := flows.Prepare(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if score, page, err := r.Owes(); err != nil || score || page != want {
+			t.Errorf("it owes a score %v, a report %v, %v", score, page, err)
+		}
+	}
+	owes(true)
+	page, err := flows.WriteReport(context.Background(), dir, flows.ReportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owes(false)
+	before := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(page, before, before); err != nil {
+		t.Fatal(err)
+	}
+	owes(true)
 }
 
 // Whatever a run is refused for, the earlier one of its name stays where it is.
