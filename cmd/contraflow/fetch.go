@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -20,8 +21,8 @@ func newDataFetch() *cobra.Command {
 		Use:   "fetch stl10|cifar10|cifar100 --out DIR",
 		Short: "Download a published data set, going on where an earlier download stopped, and check its sum",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usagef("fetch takes one data set, stl10, cifar10 or cifar100, found %d arguments: see %s --help", len(args), cmd.CommandPath())
+			if len(args) != 1 || !slices.Contains([]string{"stl10", "cifar10", "cifar100"}, args[0]) {
+				return usagef("fetch takes one data set, stl10, cifar10 or cifar100, found %q: see %s --help", args, cmd.CommandPath())
 			}
 			return nil
 		},

@@ -91,6 +91,15 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newTrain(), newProfile(), newPreview(), newDemo(), newData(), newModels(), newPresets(), newStudy(), newBench(), newConvert(), newInspect(), newDiff())
 	root.AddCommand(newKNN(), newProbe(), newReport(), newCompare(), newEmbed(), newRetrieve())
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = func(_ *cobra.Command, args []string) error {
+			if _, rest, err := root.Find(args); err != nil || len(rest) > 0 {
+				return usagef("there is no command %q: see contraflow --help", strings.Join(args, " "))
+			}
+			return nil
+		}
+	}
 	return root
 }
 

@@ -86,6 +86,9 @@ func TestMistakes(t *testing.T) {
 		{[]string{"train", "nothing", "--data_folder", data}, 2, `train has no command "nothing"`},
 		{[]string{"trian", "cmc", "--data_folder", data}, 2, `contraflow has no command "trian"`},
 		{[]string{"train", "cmc", "--nothing"}, 2, "unknown flag"},
+		{[]string{"help", "nothing"}, 2, `no command "nothing"`},
+		{[]string{"help", "train", "nothing"}, 2, `no command "train nothing"`},
+		{[]string{"data", "fetch", "nothing", "--out", dir}, 2, "stl10, cifar10 or cifar100"},
 		{[]string{"train", "cmc", "stray"}, 2, "takes no argument"},
 		{append(train, "--data_folder", data, "--nce_t", "0"), 2, "--nce_t 0"},
 		{append(train, "--data_folder", data, "--nce-k", "0"), 2, "--nce_k 0"},
@@ -191,7 +194,7 @@ func TestFiles(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{}, {"--help"}, {"train"}, {"train", "cmc", "--help"}, {"train", "moco", "--help"}, {"demo", "--help"}, {"models"}, {"data"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"train"}, {"train", "cmc", "--help"}, {"train", "moco", "--help"}, {"demo", "--help"}, {"models"}, {"data"}, {"help"}, {"help", "train", "cmc"}} {
 		code, out, text := command(t, args...)
 		if code != 0 || len(out)+len(text) < 100 {
 			t.Errorf("%v: exit %d, %q %q", args, code, out, text)
