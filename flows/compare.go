@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/contraflow/contraflow/io/report"
 )
@@ -161,7 +163,13 @@ func together(runs []*runRecord) (out []report.Chart) {
 			return p
 		}
 	}
-	add(report.Chart{Title: "Loss", XLabel: "step", YLabel: "nats"}, func(r *runRecord) []report.Point { return r.series("loss").Points })
+	var units []string
+	for _, r := range runs {
+		if u := r.lossUnit(); !slices.Contains(units, u) {
+			units = append(units, u)
+		}
+	}
+	add(report.Chart{Title: "Loss", XLabel: "step", YLabel: strings.Join(units, ", ")}, func(r *runRecord) []report.Point { return r.series("loss").Points })
 	add(report.Chart{Title: "kNN accuracy", XLabel: "epoch", YLabel: "top-1"}, knn(func(s KNNScore) float64 { return float64(s.Epoch) }))
 	add(report.Chart{Title: "kNN accuracy against wall time", XLabel: "seconds of training", YLabel: "top-1"}, knn(func(s KNNScore) float64 { return s.Seconds }))
 	add(report.Chart{Title: "Probe accuracy", XLabel: "epoch", YLabel: "val top-1"}, epochs("test_acc", ""))

@@ -28,7 +28,7 @@ var liveHelp = map[string]string{
 	"skipped_steps_total": "Steps left out because the loss or a gradient was not finite.",
 	"step":                "Optimiser steps of the whole run.",
 	"epoch":               "Epoch, from 1.",
-	"loss":                "Loss of the last step, in nats, the mean over the batch.",
+	"loss":                "Loss of the last step, the mean over the batch: in nats, of train predict a distance.",
 	"learning_rate":       "Learning rate of the last step.",
 }
 

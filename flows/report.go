@@ -118,9 +118,20 @@ func (r *runRecord) lastSpeed() (float64, bool) {
 	return float64(n) / max(seconds, 1e-12), n > 0
 }
 
+// lossUnit is the unit of the loss.
+func (r *runRecord) lossUnit() string {
+	switch {
+	case r.manifest.Method != "predict":
+		return "nats"
+	case r.setting("predict_loss") == "L1":
+		return "mean |p-v|"
+	}
+	return "mean (p-v)²"
+}
+
 // charts are the curves that the run folder has numbers for.
 func (r *runRecord) charts() (out []report.Chart) {
-	loss := report.Chart{Title: "Loss", XLabel: "step", YLabel: "nats"}
+	loss := report.Chart{Title: "Loss", XLabel: "step", YLabel: r.lossUnit()}
 	prob := report.Chart{Title: "Probability of the positive", XLabel: "step", YLabel: "exp(s/T)/Z"}
 	if r.setting("softmax") == "true" {
 		prob.Title, prob.YLabel = "Mean logit of the positive", "s/T"

@@ -6,6 +6,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -122,6 +123,35 @@ func TestReports(t *testing.T) {
 }
 
 // wants checks that a page has sections and reaches nowhere.
+// A loss has its method's unit: nats, or the distance of a prediction.
+func TestLossUnits(t *testing.T) {
+	var dirs []string
+	for unit, manifest := range map[string]string{">nats<": `{"method":"cmc"}`, ">mean |p-v|<": `{"method":"predict","settings":{"predict_loss":{"value":"L1"}}}`,
+		">mean (p-v)²<": `{"method":"predict","settings":{"predict_loss":{"value":"L2"}}}`} {
+		dir := t.TempDir()
+		put(t, filepath.Join(dir, "metrics.jsonl"), []byte(`{"step":0,"epoch":1,"loss":1}`+"\n"))
+		put(t, filepath.Join(dir, "run.json"), []byte(manifest))
+		page, err := flows.WriteReport(context.Background(), dir, flows.ReportOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants(t, page, unit)
+		dirs = append(dirs, dir)
+	}
+	page := filepath.Join(t.TempDir(), "c.html")
+	if err := flows.CompareRuns(append(dirs, dirs[0]), page); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	units := regexp.MustCompile(`>([^<>]*nats[^<>]*)<`).FindSubmatch(text)
+	if units == nil || strings.Count(string(units[1]), ",") != 2 || strings.Count(string(units[1]), "p-v") != 2 {
+		t.Errorf("three units are %q", units)
+	}
+}
+
 func wants(t *testing.T, path string, sections ...string) {
 	t.Helper()
 	raw, err := os.ReadFile(path)
