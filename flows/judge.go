@@ -67,6 +67,8 @@ func NewJudge(ctx context.Context, r *Run, say func(format string, args ...any))
 		if err := j.monitorKNN(); err != nil && !j.stopped(ctx) {
 			return nil, errors.Join(err, j.close())
 		}
+	} else if err := forget(filepath.Join(r.Dir, knnFile), r.Start()); err != nil {
+		return nil, errors.Join(err, j.close())
 	}
 	j.begun = time.Now()
 	r.Graph()

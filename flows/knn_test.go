@@ -127,6 +127,32 @@ func TestKNNCurveOfAResumedRun(t *testing.T) {
 	}
 }
 
+// Scores of steps that a run does again are dropped, also by a run that scores itself no more.
+func TestScoresOfStepsDoneAgain(t *testing.T) {
+	o := small(t, "cmc", images(t))
+	o.Run.TBPath, o.Run.Name, o.Run.MaxSteps = "", "run", 1
+	run(t, o)
+	file := filepath.Join(o.Run.ModelPath, "run", "knn.jsonl")
+	const kept = `{"step":0,"epoch":1,"knn":0.5,"seconds":1,"k":4}` + "\n"
+	put(t, file, []byte(kept+`{"step":1,"epoch":1,"knn":0.9,"seconds":2,"k":4}`+"\n"))
+	o.Run.Resume, o.Run.MaxSteps = "auto", 2
+	r, err := flows.Prepare(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	j, err := flows.NewJudge(context.Background(), r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Train(context.Background()), j.Finish(context.Background(), nil)); err != nil {
+		t.Fatal(err)
+	}
+	if scores, err := os.ReadFile(file); err != nil || string(scores) != kept {
+		t.Errorf("%v: %s", err, scores)
+	}
+}
+
 // A run that went further than --max_steps says now makes up for the score of the step that it is at.
 func TestScoreOfARunPastItsEnd(t *testing.T) {
 	o := small(t, "cmc", images(t))

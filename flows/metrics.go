@@ -62,6 +62,18 @@ func openLines(path string, start int) (*Metrics, error) {
 	return &Metrics{f: f, last: time.Now()}, nil
 }
 
+// forget drops from a file that may be there the lines of steps that a run will do again.
+func forget(path string, start int) error {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	m, err := openLines(path, start)
+	if err != nil {
+		return err
+	}
+	return m.Close()
+}
+
 // Write appends a step. Everything but images_per_s depends on the options and the data alone.
 func (m *Metrics) Write(r *StepReport) {
 	now := time.Now()
