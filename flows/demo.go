@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -163,6 +164,9 @@ func demoDraw(ctx context.Context, dir string, d synth.Options, say func(string,
 	marker := filepath.Join(dir, "synth.json")
 	if have, err := os.ReadFile(marker); err == nil && string(have) == string(want) {
 		return nil
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("%s holds something else: move it away, or choose another --out", dir)
 	}
 	say("drawing %d images of %d×%d into %s", d.Classes*(d.PerClass+d.ValPerClass), d.Size, d.Size, dir)
 	part := dir + ".part" // half a drawing is drawn again

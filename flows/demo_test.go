@@ -60,3 +60,15 @@ func TestDemo(t *testing.T) {
 		t.Errorf("%v: run.json is now\n%s", err, after)
 	}
 }
+
+// A folder that holds something else in the place of the drawn images is refused before they are drawn.
+func TestDemoOverOtherData(t *testing.T) {
+	out := t.TempDir()
+	put(t, filepath.Join(out, "data-seed1", "notes"), nil)
+	said := false
+	say := func(string, ...any) { said = true }
+	_, err := flows.Demo(context.Background(), out, flows.DemoOptions(1), nil, say, nil)
+	if err == nil || !strings.Contains(err.Error(), "data-seed1 holds something else: move it away, or choose another --out") || said {
+		t.Errorf("%v, drawn %v", err, said)
+	}
+}
