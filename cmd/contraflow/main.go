@@ -35,7 +35,9 @@ func run(args []string) (code int) {
 	root.SetArgs(args)
 	out := &printed{to: os.Stdout}
 	root.SetOut(out)
-	err := root.ExecuteContext(context.Background())
+	ctx, done := endAtOnce(context.Background())
+	defer done()
+	err := root.ExecuteContext(ctx)
 	if err == nil {
 		err = out.failed()
 	}

@@ -8,8 +8,33 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
+
+// answering is in the context of a command: whether it answers signals itself.
+type answering struct{}
+
+// endAtOnce ends a command that does not call stopper at the first SIGINT or SIGTERM: it has nothing to save.
+func endAtOnce(ctx context.Context) (_ context.Context, done func()) {
+	itself := new(atomic.Bool)
+	signals, finished := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+			if !itself.Load() {
+				fmt.Fprintf(os.Stderr, "contraflow: %s\n", line(context.Canceled))
+				os.Exit(exitError)
+			}
+		case <-finished:
+		}
+	}()
+	return context.WithValue(ctx, answering{}, itself), func() {
+		signal.Stop(signals)
+		close(finished)
+	}
+}
 
 // stopper turns the first SIGINT or SIGTERM into a request to stop after the step in flight, with a checkpoint. The second
 // ends the process at once: what is on the disk is then what a kill -9 would leave, the last checkpoint and nothing half done.
@@ -19,6 +44,9 @@ func stopper(ctx context.Context) (_ context.Context, stop <-chan struct{}, done
 	asked := make(chan struct{})
 	finished := make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if itself, ok := ctx.Value(answering{}).(*atomic.Bool); ok {
+		itself.Store(true)
+	}
 	go func() {
 		select {
 		case <-signals:

@@ -176,6 +176,32 @@ func TestReadersStop(t *testing.T) {
 	}
 }
 
+// A command that answers no signal itself ends at the first one as those that do.
+func TestOthersStop(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	cmd := exec.Command(os.Args[0], "data", "synth", "--out", dir, "--per_class", "1000000")
+	cmd.Env = append(os.Environ(), "CONTRAFLOW_TEST_MAIN=1")
+	var text bytes.Buffer
+	cmd.Stderr = &text
+	ended := started(t, cmd)
+	for drawing := false; !drawing; {
+		select {
+		case <-ended:
+			t.Fatal(&text)
+		case <-time.After(5 * time.Millisecond):
+			_, err := os.Stat(dir)
+			drawing = err == nil
+		}
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if code := cmd.ProcessState.ExitCode(); code != 1 || text.String() != "contraflow: interrupted\n" {
+		t.Errorf("exit %d: %s", code, &text)
+	}
+}
+
 // A study that is stopped exits with 75 and says how it goes on.
 func TestStudyStops(t *testing.T) {
 	cmd := exec.Command(os.Args[0], "study", "losses", "--out", t.TempDir())
