@@ -29,7 +29,6 @@ func failing(t *testing.T, args ...string) (code int, stderr string) {
 // captured takes what is written to a file from now on; the function that it returns ends that.
 func captured(t *testing.T, f **os.File) (end func() string) {
 	t.Helper()
-
 	old := *f
 	r, w, err := os.Pipe()
 	if err != nil {
