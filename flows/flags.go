@@ -145,6 +145,9 @@ var ignored = map[string]string{
 	"tb_freq": "int", "beta1": "float", "beta2": "float", "gpu": "int", "log": "string", "syncBN": "bool", "bn": "bool",
 }
 
+// idle is, by method, the flag that the original's one script for MoCo and instance discrimination takes for the other.
+var idle = map[string]string{"moco": "nce_m", "insdis": "alpha"}
+
 func (f flag) applies(method string) bool {
 	return f.only == "" || strings.Contains(" "+f.only+" ", " "+method+" ")
 }
@@ -194,21 +197,30 @@ func Bind(fs *pflag.FlagSet, o *Options) {
 		}
 	}
 	for name, kind := range ignored {
-		v := &discard{kind}
-		added := fs.VarPF(v, name, "", "accepted and ignored")
-		added.Hidden = true
-		if kind == "bool" {
-			added.NoOptDefVal = "true"
-		}
+		bindIgnored(fs, name, kind)
+	}
+	if name := idle[o.Method]; name != "" {
+		bindIgnored(fs, name, "float")
+	}
+}
+
+// bindIgnored adds a flag that does nothing.
+func bindIgnored(fs *pflag.FlagSet, name, kind string) {
+	added := fs.VarPF(&discard{kind}, name, "", "accepted and ignored")
+	added.Hidden = true
+	if kind == "bool" {
+		added.NoOptDefVal = "true"
 	}
 }
 
 // Warnings names what was given and has no effect, and gives o the values that count instead.
 func Warnings(fs *pflag.FlagSet, o *Options) []string {
 	var out []string
-	o.Net.Model = encoders.Canonical(o.Net.Model)
+	o.canonical()
 	fs.Visit(func(f *pflag.Flag) {
-		if _, ok := f.Value.(*discard); ok {
+		if _, ok := f.Value.(*discard); ok && f.Name == idle[o.Method] {
+			out = append(out, fmt.Sprintf("--%s has no effect on train %s, nor has it in the original", f.Name, o.Method))
+		} else if ok {
 			out = append(out, noEffect(f.Name))
 		}
 		switch f.Name {
@@ -234,6 +246,14 @@ func Warnings(fs *pflag.FlagSet, o *Options) []string {
 		}
 	}
 	return out
+}
+
+// canonical gives what may be spelt in several ways the spelling of names and checkpoints.
+func (o *Options) canonical() {
+	o.Net.Model = encoders.Canonical(o.Net.Model)
+	if s, err := pixel.LookupSpace(o.Data.View); err == nil { // in any case
+		o.Data.View = s.Name
+	}
 }
 
 // originNote annotates a flag whose value is neither the default nor what was given: with where it comes from.

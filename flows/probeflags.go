@@ -110,8 +110,7 @@ func BindProbe(fs *pflag.FlagSet, o *ProbeOptions) {
 		}
 	}
 	for name, kind := range map[string]string{"tb_freq": "int", "gpu": "int", "log": "string"} {
-		added := fs.VarPF(&discard{kind}, name, "", "accepted and ignored")
-		added.Hidden = true
+		bindIgnored(fs, name, kind)
 	}
 }
 
@@ -158,7 +157,7 @@ func (o *ProbeOptions) resolve(e *Encoder) error {
 	}
 	o.Model = m.Name
 	if m.Multi {
-		if o.View != "" && o.View != e.Options.Data.View {
+		if o.View != "" && !strings.EqualFold(o.View, e.Options.Data.View) {
 			return fmt.Errorf("--view %s: the encoder of %s was trained on %s: leave --view out", o.View, o.ModelPath, e.Options.Data.View)
 		}
 		o.View, o.Aug = e.Options.Data.View, "NULL"

@@ -88,6 +88,38 @@ func TestGPUFlag(t *testing.T) {
 	}
 }
 
+// The original's one script for both methods takes what only one of them reads.
+func TestFlagsOfTheOtherMethod(t *testing.T) {
+	for method, flag := range map[string]string{"moco": "--nce_m", "insdis": "--alpha"} {
+		o := flows.Options{Method: method}
+		fs := pflag.NewFlagSet(method, pflag.ContinueOnError)
+		flows.Bind(fs, &o)
+		if err := fs.Parse([]string{flag, "0.4"}); err != nil {
+			t.Errorf("train %s: %v", method, err)
+		}
+		if w := flows.Warnings(fs, &o); len(w) != 1 || !strings.Contains(w[0], flag+" has no effect on train "+method) {
+			t.Errorf("train %s: warnings %q", method, w)
+		}
+	}
+}
+
+// A colour space has one spelling in names and checkpoints, however it was given.
+func TestSpellingOfView(t *testing.T) {
+	o := flows.Options{Method: "cmc"}
+	fs := pflag.NewFlagSet("cmc", pflag.ContinueOnError)
+	flows.Bind(fs, &o)
+	if err := fs.Parse([]string{"--view", "ycbcr"}); err != nil {
+		t.Fatal(err)
+	}
+	flows.Warnings(fs, &o)
+	if name := flows.RunName(o); !strings.HasSuffix(name, "_view_YCbCr") {
+		t.Errorf("the folder is %s", name)
+	}
+	if s := flows.Settings(fs, "cmc", "", nil)["view"]; s.Value != "YCbCr" || s.Origin != "command line" {
+		t.Errorf("run.json has %v", s)
+	}
+}
+
 // The names of the reference's probes, whose default weight decay is an integer.
 func TestProbeNames(t *testing.T) {
 	m, err := encoders.Lookup("alexnet", 128)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/io/checkpoint"
 	"github.com/contraflow/contraflow/io/raw"
 	"github.com/contraflow/contraflow/ops"
@@ -119,6 +118,6 @@ func optionsOf(s *checkpoint.State) (Options, error) {
 	}
 	o := Defaults(first.Method)
 	err := json.Unmarshal(text, &o)
-	o.Net.Model = encoders.Canonical(o.Net.Model)
+	o.canonical()
 	return o, err
 }
