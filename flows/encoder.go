@@ -9,6 +9,7 @@ import (
 	"github.com/contraflow/contraflow/io/checkpoint"
 	"github.com/contraflow/contraflow/io/jpeg"
 	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/ops/pixel"
 )
 
 // Encoder is a trained network on a device: what every judge of encoders opens.
@@ -30,6 +31,7 @@ type Open struct {
 	Threads   int    // as --threads
 	Decoder   string // as --decoder
 	Model     string // for files of bare tensors: the model, which is otherwise found by names and shapes
+	View      string // for files of bare tensors of CMC: the colour space, otherwise Lab
 	ImageSize int    // side of the crops, when it is not that of training
 
 	BadSamples *float64                     // as --bad_samples
@@ -173,6 +175,17 @@ func guessOptions(s *checkpoint.State, with Open) (Options, error) {
 			method = "cmc"
 		}
 	}
+	of := Defaults(method)
+	if with.View != "" && method == "cmc" {
+		space, err := pixel.LookupSpace(with.View)
+		if err == nil && !space.Known {
+			err = fmt.Errorf("no mean and deviation are known for %s, and the file does not have those of its training", space.Name)
+		}
+		if err != nil {
+			return Options{}, fmt.Errorf("--view: %w", err)
+		}
+		of.Data.View = space.Name
+	}
 	names := encoders.Names()
 	if with.Model != "" {
 		names = []string{with.Model}
@@ -180,7 +193,7 @@ func guessOptions(s *checkpoint.State, with Open) (Options, error) {
 	var last error
 	for _, stem := range []string{"imagenet", "small"} {
 		for _, name := range names {
-			o := Defaults(method)
+			o := of
 			o.Net.Model, o.Net.Stem = name, stem
 			if with.ImageSize > 0 {
 				o.Data.ImageSize = with.ImageSize

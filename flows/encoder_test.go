@@ -103,3 +103,35 @@ func TestOpenEncoder(t *testing.T) {
 		}
 	}
 }
+
+// Bare tensors do not say which colour space they were trained on: whoever knows it says it, and a probe takes it.
+func TestOpenBareOfAnotherView(t *testing.T) {
+	data := images(t)
+	o := small(t, "cmc", data)
+	o.Run.MaxSteps, o.Data.View = 1, "YCbCr"
+	run(t, o)
+	dir := filepath.Join(o.Run.ModelPath, flows.RunName(o))
+	s, err := flows.ReadState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Meta = nil
+	bare := filepath.Join(t.TempDir(), "bare.npz")
+	if err := flows.WriteState(bare, s, false); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := features(t, bare, data, flows.Open{ImageSize: 32, Decoder: "go", View: "ycbcr"}), features(t, dir, data, flows.Open{}); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Error("the features are not those of the run")
+	}
+	for path, refused := range map[string]bool{bare: false, dir: true} {
+		p := smallProbe(t, data, path)
+		p.ImageSize, p.View = 32, "RGB"
+		r, err := flows.PrepareProbe(context.Background(), p)
+		if (err != nil) != refused {
+			t.Errorf("a probe of %s with --view RGB: %v", path, err)
+		}
+		if err == nil {
+			r.Close()
+		}
+	}
+}

@@ -29,7 +29,7 @@ func probeFlags() []probeFlag {
 		{name: "data_folder", group: "Data", help: "images, as train takes them, of train and val", origin: ref, value: func(o *ProbeOptions) any { return &o.DataFolder }},
 		{name: "class_list", group: "Data", help: "file of class names, one a line, to take no others; empty takes that of training", origin: ours, value: func(o *ProbeOptions) any { return &o.ClassList }},
 		{name: "dataset", group: "Data", help: "only the reference's crop rule: imagenet and no AlexNet sets the lower bound to 0.08; empty is imagenet for CMC, else imagenet100", origin: ref, choices: []string{"", "imagenet", "imagenet100"}, value: func(o *ProbeOptions) any { return &o.Dataset }},
-		{name: "view", group: "Data", help: "colour space; empty takes what the file says, another is refused", origin: ours, value: func(o *ProbeOptions) any { return &o.View }},
+		{name: "view", group: "Data", help: "colour space; empty takes what the file says, or Lab where it says nothing; another than the file's is refused", origin: ours, value: func(o *ProbeOptions) any { return &o.View }},
 		{name: "image_size", group: "Data", help: "side of the crops; 0 is that of training", origin: ours, def: "0", value: func(o *ProbeOptions) any { return &o.ImageSize }},
 		{name: "crop_low", group: "Data", aliases: []string{"crop"}, help: "lower bound of a crop's share of the area, in (0,1]", origin: ref, def: "0.2", value: func(o *ProbeOptions) any { return &o.CropLow }},
 		{name: "crop_rule", group: "Data", help: "generation of RandomResizedCrop", origin: ours, def: "torchvision-0.3", choices: []string{"torchvision-0.3", "torchvision-0.2"}, value: func(o *ProbeOptions) any { return &o.CropRule }},
