@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -101,14 +102,35 @@ func mixName(m MixOptions) string {
 	case "region":
 		name += region
 	case "Cutout":
-		name += "_" + pyFloat(m.MaskSize) + "_" + pyFloat(m.CutoutP)
+		name += "_" + pyFloat(m.MaskSize) + "_" + pyFloat(m.CutoutP) + unusual(m)
 	case "RandomErasing":
-		name += "_" + pyFloat(m.EraseP)
+		name += "_" + pyFloat(m.EraseP) + unusual(m)
 	case "unmix":
 		name += "_" + pyFloat(m.UnmixBeta) + "_" + pyFloat(m.UnmixProb)
 	}
 	if m.Partner == "batch" {
 		name += "_batch"
+	}
+	return name
+}
+
+// unusual names what Cutout and RandomErasing have instead of their defaults.
+func unusual(m MixOptions) (name string) {
+	usual := Defaults("cmc").Mix
+	for _, part := range []struct {
+		of   string
+		on   bool
+		text string
+	}{
+		{"Cutout", m.CutoutInside, "_inside"},
+		{"Cutout", m.MaskColor != usual.MaskColor, "_color_" + strconv.Itoa(m.MaskColor)},
+		{"RandomErasing", !slices.Equal(m.AreaRange, usual.AreaRange), "_area_" + strings.ReplaceAll((*floatList)(&m.AreaRange).String(), ",", "-")},
+		{"RandomErasing", m.MinAspect != usual.MinAspect, "_aspect_" + pyFloat(m.MinAspect)},
+		{"RandomErasing", m.MaxAttempt != usual.MaxAttempt, "_attempts_" + strconv.Itoa(m.MaxAttempt)},
+	} {
+		if part.of == m.Type && part.on {
+			name += part.text
+		}
 	}
 	return name
 }

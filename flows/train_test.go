@@ -381,6 +381,34 @@ func TestRunNames(t *testing.T) {
 	}
 }
 
+// Two mixtures have two names; what has its default is not told, but for what the kind is known by.
+func TestMixtureNames(t *testing.T) {
+	seen := map[string]bool{}
+	for _, kind := range []string{"Cutout", "RandomErasing"} {
+		for _, change := range []func(m *flows.MixOptions){
+			func(m *flows.MixOptions) {},
+			func(m *flows.MixOptions) { m.CutoutInside, m.AreaRange = true, []float64{0.02, 0.2} },
+			func(m *flows.MixOptions) { m.MaskColor, m.MinAspect = -1, 0.5 },
+			func(m *flows.MixOptions) { m.MaskSize, m.MaxAttempt = 16, 5 },
+			func(m *flows.MixOptions) { m.CutoutP, m.EraseP = 0.5, 0.5 },
+		} {
+			o := flows.Defaults("moco")
+			o.Mix.On, o.Mix.Type = true, kind
+			change(&o.Mix)
+			if name := flows.RunName(o); seen[name] {
+				t.Errorf("two mixtures by %s are named %s", kind, name)
+			} else {
+				seen[name] = true
+			}
+		}
+	}
+	for _, end := range []string{"_Cutout_50.0_0.1", "_RandomErasing_0.1", "_Cutout_50.0_0.1_inside", "_RandomErasing_0.1_area_0.02-0.2"} {
+		if name := "MoCo0.999_nce_16384_resnet50_lr_0.03_decay_0.0001_bsz_128_crop_0.1_aug_CJ" + end; !seen[name] {
+			t.Errorf("none is named %s", name)
+		}
+	}
+}
+
 // The rates are those of the reference, to the last bit but one.
 func TestSchedule(t *testing.T) {
 	for _, c := range []struct {
