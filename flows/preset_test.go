@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,26 @@ func TestPresets(t *testing.T) {
 		}
 		if p.About == "" || p.Source == "" {
 			t.Errorf("%s does not say what it is and where it is from", name)
+		}
+	}
+}
+
+// The accuracies on ImageNet-100 that the presets tell of come from the original's README, whose commands name four GPUs and leave
+// schedule and crops to the defaults that its scripts had before image mixture.
+func TestPresetsOfTheTable(t *testing.T) {
+	for _, name := range []string{"cmc-resnet50v1-imagenet100", "insdis-imagenet100", "moco-imagenet100"} {
+		p, err := LoadPreset(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := Options{Method: p.Method}
+		fs := pflag.NewFlagSet(name, pflag.ContinueOnError)
+		Bind(fs, &o)
+		if _, err := p.Apply(fs, p.Method); err != nil {
+			t.Fatal(err)
+		}
+		if o.Optim.Epochs != 240 || fmt.Sprint(o.Optim.DecayEpochs) != "[120 160 200]" || o.Data.CropLow != 0.2 || o.Net.BNGroups != 4 {
+			t.Errorf("%s: %d epochs, decay after %v, crops from %v, %d batch-norm groups", name, o.Optim.Epochs, o.Optim.DecayEpochs, o.Data.CropLow, o.Net.BNGroups)
 		}
 	}
 }
