@@ -108,7 +108,7 @@ type ProbeRun struct {
 
 	progress probeProgress
 	guesses  []probeGuess // of the running validation
-	counts   [][]int      // confusion of the last one
+	counts   counts       // confusion of the last one
 	metrics  *Metrics
 	tb       *tensorboard.Writer
 	before   float64 // seconds of earlier parts

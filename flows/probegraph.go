@@ -365,15 +365,3 @@ func guesses(logits []float32, labels []int, k int) []probeGuess {
 	}
 	return out
 }
-
-// confusion counts [true class][found class].
-func confusion(all []probeGuess, classes int) [][]int {
-	out := make([][]int, classes)
-	for c := range out {
-		out[c] = make([]int, classes)
-	}
-	for _, g := range all {
-		out[g.label][g.found]++
-	}
-	return out
-}

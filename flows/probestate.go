@@ -309,7 +309,7 @@ const resultFile = "result.json"
 type probeRecord struct {
 	ProbeResult
 	ClassNames []string `json:"class_names"`
-	Confusion  [][]int  `json:"confusion"` // [true][found], of the last validation
+	Confusion  counts   `json:"confusion"` // of the last validation
 }
 
 func (r *ProbeRun) writeResult(res *ProbeResult) error {

@@ -7,11 +7,11 @@ import (
 	"unicode"
 )
 
-// Confusion is a confusion matrix: Counts[i][j] images of class i were taken for class j.
+// Confusion is a confusion matrix: Counts[i][j] images of class i were taken for class j; most of many classes are not there, which is 0.
 type Confusion struct {
 	Note    string
 	Classes []string
-	Counts  [][]int
+	Counts  []map[int]int
 }
 
 // Most keeps the n classes with the most mistakes, in their order, and says so in the note.
@@ -43,10 +43,12 @@ func (c Confusion) Most(n int) Confusion {
 		if !keep[i] {
 			continue
 		}
-		var row []int
+		row := map[int]int{}
+		at := 0
 		for j := range c.Classes {
 			if keep[j] {
-				row = append(row, c.Counts[i][j])
+				row[at] = c.Counts[i][j]
+				at++
 			}
 		}
 		out.Classes, out.Counts = append(out.Classes, name), append(out.Counts, row)
@@ -73,7 +75,8 @@ func (c Confusion) SVG() template.HTML {
 		y := margin + cell*float64(i)
 		fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" text-anchor="end">%s</text>`, margin-6, y+cell/2+4, template.HTMLEscapeString(shorten(c.Classes[i], 16)))
 		fmt.Fprintf(&b, `<text transform="translate(%.1f %.1f) rotate(-90)">%s</text>`, margin+cell*float64(i)+cell/2+4, margin-6, template.HTMLEscapeString(shorten(c.Classes[i], 16)))
-		for j, v := range row {
+		for j := range n {
+			v := row[j]
 			share := float64(v) / float64(max(total, 1))
 			x := margin + cell*float64(j)
 			fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" style="fill:rgba(var(--heat),%.3f)"><title>%s taken for %s: %d of %d</title></rect>`,

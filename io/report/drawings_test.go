@@ -69,7 +69,7 @@ func TestBarsLegend(t *testing.T) {
 // A small matrix has room for its labels, and its caption stands below the drawing, which may be narrower.
 func TestSmallConfusion(t *testing.T) {
 	const wide = "WWWWWWWW"
-	svg := string(report.Confusion{Classes: []string{"a", wide}, Counts: [][]int{{1, 0}, {0, 1}}}.SVG())
+	svg := string(report.Confusion{Classes: []string{"a", wide}, Counts: []map[int]int{{0: 1}, {1: 1}}}.SVG())
 	drawing, below, _ := strings.Cut(svg, "</svg>")
 	if strings.Contains(drawing, "rows: the class") || !strings.Contains(below, "rows: the class") {
 		t.Errorf("the caption is in the drawing")
