@@ -63,7 +63,7 @@ func (e *Embedder) Bad() int {
 // Run embeds the samples of index, or all with nil, as a graph: decoding runs ahead of the encoders.
 func (e *Embedder) Run(ctx context.Context, index []int) (*FeatureSet, error) {
 	index = e.all(index)
-	f := &FeatureSet{Dim: e.dim()}
+	f := e.room(len(index))
 	g := contraflow.New("embed")
 	plans := contraflow.Source(g, "sampler", func(yield func(stages.Plan, error) bool) {
 		for at := 0; at < len(index); at += e.batch {
@@ -90,6 +90,12 @@ func (e *Embedder) all(index []int) []int {
 		}
 	}
 	return index
+}
+
+// room is no features yet, with memory for those of n images: to grow would take several times that.
+func (e *Embedder) room(n int) *FeatureSet {
+	d := e.dim()
+	return &FeatureSet{Dim: d, Rows: make([]float32, 0, n*d), Labels: make([]int, 0, n), Index: make([]int, 0, n)}
 }
 
 // dim is the number of features of all towers.
@@ -120,7 +126,11 @@ func (e *Embedder) Render(ctx context.Context, index []int) ([]*stages.Batch, er
 
 // Encode embeds rendered batches.
 func (e *Embedder) Encode(ctx context.Context, batches []*stages.Batch) (*FeatureSet, error) {
-	f := &FeatureSet{Dim: e.dim()}
+	n := 0
+	for _, b := range batches {
+		n += len(b.Index)
+	}
+	f := e.room(n)
 	for _, b := range batches {
 		if err := ctx.Err(); err != nil {
 			return nil, err

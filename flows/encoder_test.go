@@ -25,6 +25,9 @@ func features(t *testing.T, path, data string, with flows.Open) []float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if cap(f.Rows) != f.Len()*f.Dim { // of a large data set they fill the memory
+		t.Errorf("%d rows of %d features have memory for %d values", f.Len(), f.Dim, cap(f.Rows))
+	}
 	return f.Rows
 }
 

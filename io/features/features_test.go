@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -16,6 +17,22 @@ import (
 func set() *Set {
 	return &Set{Dim: 3, Rows: []float32{1, 2, 3, 4, 5, float32(math.Inf(-1))}, Index: []int{7, 9}, Labels: []int{1, 0}, Names: []string{"a.jpg", "b.jpg"},
 		Classes: []string{"cat", "dog"}, Meta: map[string]string{"layer": "layer6"}}
+}
+
+// Features of a large data set fill the memory: to write them takes none.
+func TestWriteTakesNoCopy(t *testing.T) {
+	s := &Set{Dim: 1 << 20, Rows: make([]float32, 4<<20), Index: make([]int, 4), Labels: make([]int, 4)}
+	for _, ending := range []string{".npy", ".safetensors"} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := Write(filepath.Join(t.TempDir(), "f"+ending), s); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 4<<20 {
+			t.Errorf("%s of 16 MB took %d bytes", ending, n)
+		}
+	}
 }
 
 // A matrix is not there before Commit, is what was written after it, and gives a clear line when it is of another shape.

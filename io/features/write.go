@@ -61,7 +61,10 @@ func Write(path string, s *Set) ([]string, error) {
 			t    raw.Tensor
 		}{{npyHeader("<i8", fmt.Sprintf("%d,", n)), index}, {npyHeader("<i8", fmt.Sprintf("%d,", n)), label}, {header(n, s.Dim), rows}} {
 			if err := replace(files[i], func(w io.Writer) error {
-				_, err := w.Write(append(a.head, a.t.Data...))
+				if _, err := w.Write(a.head); err != nil {
+					return err
+				}
+				_, err := w.Write(a.t.Data)
 				return err
 			}); err != nil {
 				return nil, err
