@@ -1,10 +1,11 @@
 package flows
 
 import (
-	"bytes"
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,26 +37,21 @@ func NewMetrics(dir string, start int) (*Metrics, error) {
 
 // openLines is NewMetrics for a file of any name.
 func openLines(path string, start int) (*Metrics, error) {
-	old, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	kept := 0
-	for start > 0 {
-		end := bytes.IndexByte(old[kept:], '\n')
-		var line struct {
-			Step int `json:"step"`
-		}
-		if end < 0 || json.Unmarshal(old[kept:kept+end], &line) == nil && line.Step >= start {
-			break
-		}
-		kept += end + 1
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(f.Truncate(int64(kept)), func() error { _, err := f.Seek(int64(kept), 0); return err }()); err != nil {
+	kept := int64(0)
+	if start > 0 {
+		kept, err = linesBefore(f, start)
+	}
+	if err == nil { // else what is there stays
+		err = f.Truncate(kept)
+	}
+	if err == nil {
+		_, err = f.Seek(kept, 0)
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -72,6 +68,26 @@ func forget(path string, start int) error {
 		return err
 	}
 	return m.Close()
+}
+
+// linesBefore is how many bytes the lines before a step take. The file of a long run has hundreds of megabytes: a line is read at a time.
+func linesBefore(f io.Reader, start int) (kept int64, err error) {
+	for r := bufio.NewReader(f); ; {
+		text, err := r.ReadBytes('\n')
+		if errors.Is(err, io.EOF) { // nothing is left, or a line that was cut off
+			return kept, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		var line struct {
+			Step int `json:"step"`
+		}
+		if json.Unmarshal(text, &line) == nil && line.Step >= start {
+			return kept, nil
+		}
+		kept += int64(len(text))
+	}
 }
 
 // Write appends a step. Everything but images_per_s depends on the options and the data alone.

@@ -3,6 +3,8 @@ package flows_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/contraflow/contraflow/flows"
@@ -31,5 +33,28 @@ func TestMetricsOfAResumedRun(t *testing.T) {
 		if got, err := os.ReadFile(path); err != nil || string(got) != want {
 			t.Errorf("%q becomes %q, %v: want %q", text, got, err, want)
 		}
+	}
+}
+
+// A run of months goes on without its metrics in memory.
+func TestMetricsOfALongRun(t *testing.T) {
+	dir := t.TempDir()
+	line := `{"step":1,"loss":"` + strings.Repeat("9", 100_000) + `"}` + "\n"
+	put(t, filepath.Join(dir, "metrics.jsonl"), []byte(strings.Repeat(line, 100)))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	m, err := flows.NewMetrics(dir, 2)
+	runtime.ReadMemStats(&after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 4<<20 {
+		t.Errorf("to go on after 10 MB of lines took %d bytes", n)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "metrics.jsonl")); err != nil || info.Size() != int64(100*len(line)) {
+		t.Errorf("%v, %v: want %d bytes", info, err, 100*len(line))
 	}
 }
