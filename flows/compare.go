@@ -134,7 +134,7 @@ func together(runs []*runRecord) (out []report.Chart) {
 	add := func(c report.Chart, of func(r *runRecord) []report.Point) {
 		drawn := false
 		for _, r := range runs {
-			points := of(r)
+			points := average(of(r), epochPoints)
 			drawn = drawn || len(points) > 0
 			c.Series = append(c.Series, report.Series{Name: r.name, Points: points})
 		}

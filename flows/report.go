@@ -78,6 +78,9 @@ func (r *runRecord) series(name string) report.Series {
 	return s
 }
 
+// epochPoints is the largest number of points of a curve over epochs: more than a usual run has, so that every score is shown.
+const epochPoints = 1000
+
 // lastMean is the mean of a column over the last epoch.
 func (r *runRecord) lastMean(name string) (mean float64, ok bool) {
 	n := 0
@@ -181,6 +184,7 @@ func (r *runRecord) knnCharts() []report.Chart {
 		byEpoch.Points = append(byEpoch.Points, report.Point{X: float64(s.Epoch), Y: s.KNN})
 		byTime.Points = append(byTime.Points, report.Point{X: s.Seconds, Y: s.KNN})
 	}
+	byEpoch.Points, byTime.Points = average(byEpoch.Points, epochPoints), average(byTime.Points, epochPoints)
 	var lines []report.Line
 	if r.knn[0].Epoch == 0 {
 		lines = append(lines, report.Line{Name: "untrained", Y: r.knn[0].KNN})
@@ -207,6 +211,7 @@ func (r *runRecord) probeCharts() []report.Chart {
 				s.Points = append(s.Points, report.Point{X: at, Y: v})
 			}
 		}
+		s.Points = average(s.Points, epochPoints)
 		return s
 	}
 	return []report.Chart{
@@ -258,6 +263,7 @@ func (r *runRecord) simMeans() *report.Chart {
 		pos.Points = append(pos.Points, report.Point{X: float64(s.Epoch), Y: s.PosMean})
 		neg.Points = append(neg.Points, report.Point{X: float64(s.Epoch), Y: s.NegMean})
 	}
+	pos.Points, neg.Points = average(pos.Points, epochPoints), average(neg.Points, epochPoints)
 	return &report.Chart{Title: "Mean similarity", XLabel: "epoch", YLabel: "cosine", Series: []report.Series{pos, neg}}
 }
 

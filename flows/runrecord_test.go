@@ -53,3 +53,31 @@ func TestRecordOfALongRun(t *testing.T) {
 	}
 	runtime.KeepAlive(r)
 }
+
+// A run of very many epochs has a page that a browser can show.
+func TestReportOfManyEpochs(t *testing.T) {
+	dir := t.TempDir()
+	var steps, knn, sims bytes.Buffer
+	for e := range 2000 {
+		fmt.Fprintf(&steps, `{"step":%d,"epoch":%d,"loss":1.5,"lr":0.03,"images_per_s":100,"bad":0}`+"\n", e, e+1)
+		fmt.Fprintf(&steps, `{"step":%d,"epoch":%d,"train_acc":0.5,"train_acc5":0.75,"train_loss":1,"test_acc":0.5,"test_acc5":0.75,"test_loss":1,"seconds":%d}`+"\n", e, e+1, e)
+		fmt.Fprintf(&knn, `{"step":%d,"epoch":%d,"knn":0.5,"seconds":%d,"k":200}`+"\n", e, e+1, e)
+		fmt.Fprintf(&sims, `{"step":%d,"epoch":%d,"positive":[1],"negative":[1],"positive_mean":0.5,"negative_mean":0.1}`+"\n", e, e+1)
+	}
+	for name, text := range map[string]*bytes.Buffer{"metrics.jsonl": &steps, knnFile: &knn, similaritiesFile: &sims} {
+		if err := os.WriteFile(filepath.Join(dir, name), text.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := readRun(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range append(r.charts(), together([]*runRecord{r})...) {
+		for _, s := range c.Series {
+			if n := len(s.Points); n < 1 || n > epochPoints {
+				t.Errorf("%s: %s has %d points", c.Title, s.Name, n)
+			}
+		}
+	}
+}
