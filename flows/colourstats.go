@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 
+	"github.com/contraflow/contraflow"
 	"github.com/contraflow/contraflow/io/jpeg"
 	"github.com/contraflow/contraflow/ops/pixel"
+	"github.com/contraflow/contraflow/stages"
 )
 
 // ColourStats are means and deviations of the channels of a colour space over the pixels of a data set.
@@ -37,38 +40,74 @@ func DataStats(ctx context.Context, folder, view, decoder string, limit int) (Co
 	if err != nil {
 		return s, err
 	}
-	s.View = space.Name
 	n := data.Len()
 	if limit > 0 {
 		n = min(n, limit)
 	}
+	if s, err = colourStats(ctx, data, d, space, n, runtime.GOMAXPROCS(0)); err != nil {
+		return s, fmt.Errorf("--data_folder %s: %w", folder, err)
+	}
+	return s, nil
+}
+
+// imageColours is what one image adds.
+type imageColours struct {
+	mean, square [3]float64
+	pixels       int64
+	err          error // it could not be read
+}
+
+// colourStats measures n images of a data set. They are added in their order, so any number of workers gives the same bits.
+func colourStats(ctx context.Context, data stages.Dataset, d *jpeg.Decoder, space pixel.Space, n, workers int) (ColourStats, error) {
+	s := ColourStats{View: space.Name}
+	g := contraflow.New("stats")
+	plans := contraflow.Source(g, "plan", stages.Sampler{N: n, Batch: min(perPlan, n), Epochs: 1, Ordered: true}.Plans())
+	found := contraflow.Step(plans, "measure", func(ctx context.Context, p stages.Plan) ([]imageColours, error) {
+		out := make([]imageColours, len(p.Index))
+		var pic pixel.Picture
+		var buf []byte
+		for k, i := range p.Index {
+			raw, err := data.Read(ctx, i*data.Len()/n, buf)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if unreachable(err) {
+				return nil, err
+			}
+			if err == nil {
+				buf = raw
+				err = d.Decode(&pic, raw)
+			}
+			if out[k].err = err; err == nil {
+				out[k].mean, out[k].square = moments(space, &pic)
+				out[k].pixels = int64(pic.W) * int64(pic.H)
+			}
+		}
+		return out, nil
+	}, contraflow.Workers(workers))
 	var sum, square [3]float64
-	var p pixel.Picture
-	var buf []byte
-	for i := range n {
-		if err := ctx.Err(); err != nil {
-			return s, err
+	var last error
+	contraflow.Each(found, "add", func(_ context.Context, list []imageColours) error {
+		for _, m := range list {
+			if m.err != nil {
+				s.Bad++
+				last = m.err
+				continue
+			}
+			for c := range 3 {
+				sum[c] += m.mean[c]
+				square[c] += m.square[c]
+			}
+			s.Images++
+			s.Pixels += m.pixels
 		}
-		if buf, err = data.Read(ctx, i*data.Len()/n, buf); err == nil {
-			err = d.Decode(&p, buf)
-		}
-		if unreachable(err) {
-			return s, err
-		}
-		if err != nil {
-			s.Bad++
-			continue
-		}
-		m, q := moments(space, &p)
-		for c := range 3 {
-			sum[c] += m[c]
-			square[c] += q[c]
-		}
-		s.Images++
-		s.Pixels += int64(p.W) * int64(p.H)
+		return nil
+	})
+	if err := g.Run(ctx); err != nil {
+		return s, err
 	}
 	if s.Images == 0 {
-		return s, fmt.Errorf("--data_folder %s: none of %d images could be read: %w", folder, n, err)
+		return s, fmt.Errorf("none of %d images could be read: %w", n, last)
 	}
 	for c := range 3 {
 		s.Mean[c] = sum[c] / float64(s.Images)
