@@ -72,14 +72,21 @@ func forget(path string, start int) error {
 
 // linesBefore is how many bytes the lines before a step take. The file of a long run has hundreds of megabytes: a line is read at a time.
 func linesBefore(f io.Reader, start int) (kept int64, err error) {
-	for r := bufio.NewReader(f); ; {
-		text, err := r.ReadBytes('\n')
+	r := bufio.NewReaderSize(f, 1<<16)
+	var text []byte
+	for {
+		text = text[:0]
+		part, err := r.ReadSlice('\n')
+		for ; errors.Is(err, bufio.ErrBufferFull); part, err = r.ReadSlice('\n') {
+			text = append(text, part...)
+		}
 		if errors.Is(err, io.EOF) { // nothing is left, or a line that was cut off
 			return kept, nil
 		}
 		if err != nil {
 			return 0, err
 		}
+		text = append(text, part...)
 		var line struct {
 			Step int `json:"step"`
 		}
