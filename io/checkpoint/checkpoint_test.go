@@ -126,6 +126,19 @@ func TestLock(t *testing.T) {
 		t.Fatalf("after release: %v", err)
 	}
 	b.Release()
+	if err := errors.Join(os.Remove(filepath.Join(root, checkpoint.LockFile)), os.Mkdir(filepath.Join(root, checkpoint.LockFile), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := checkpoint.Acquire(root); err == nil || l != nil {
+		t.Errorf("a folder has the lock's name: %v, %v", l, err)
+	}
+	taken := filepath.Join(filepath.Dir(root), "file")
+	if err := os.WriteFile(taken, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := checkpoint.Acquire(taken); err == nil || l != nil || !strings.Contains(err.Error(), "no run folder can be made there") {
+		t.Errorf("a file has the folder's name: %v, %v", l, err)
+	}
 }
 
 // A lock is of the folder that has the name now, not of one that was moved away while it was taken.

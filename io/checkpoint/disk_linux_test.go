@@ -30,7 +30,7 @@ func TestDirectWrites(t *testing.T) {
 			}
 			prepare(f.(*direct))
 			for at := 0; at < size; {
-				n := min(1+random.IntN(directPiece), size-at)
+				n := min(1+random.IntN(2*directPiece), size-at) // tensors are larger than a piece
 				if k, err := f.Write(content[at : at+n]); k != n || err != nil {
 					t.Fatalf("%s, %d bytes: wrote %d of %d: %v", name, size, k, n, err)
 				}
@@ -59,18 +59,23 @@ func TestDirectWrites(t *testing.T) {
 // What is written to a full disk is an error, not a short file.
 func TestDirectFull(t *testing.T) {
 	t.Parallel()
-	f, err := Disk{}.Create("/dev/full")
-	if err != nil {
-		t.Skip(err)
-	}
-	_, err = f.Write([]byte{1})
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		t.Error("writing to a full device succeeded")
-	}
-	if err := f.Close(); err != nil {
-		t.Errorf("Close: %v", err)
+	for _, size := range []int{1, directPiece} {
+		f, err := Disk{}.Create("/dev/full")
+		if err != nil {
+			t.Skip(err)
+		}
+		_, err = f.Write(make([]byte, size))
+		if size == directPiece && err == nil {
+			t.Error("a piece was written to a full device, and Write tells of no error")
+		}
+		if err == nil {
+			err = f.Sync()
+		}
+		if err == nil {
+			t.Errorf("writing %d bytes to a full device succeeded", size)
+		}
+		if err := f.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
 	}
 }

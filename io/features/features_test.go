@@ -1,6 +1,8 @@
 package features
 
 import (
+	"errors"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -66,6 +68,12 @@ func TestMatrix(t *testing.T) {
 			t.Errorf("%v: %v", shape, err)
 		}
 	}
+	if err := os.Truncate(path, headerSize+5*4); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, 2, 3); err == nil || !strings.Contains(err.Error(), "remove it") {
+		t.Errorf("a value is missing at the end: %v", err)
+	}
 	lost, err := Create(filepath.Join(filepath.Dir(path), "lost.npy"), 1, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -129,5 +137,51 @@ assert np.load(d + ".index.npy").tolist() == [7, 9] and np.load(d + ".label.npy"
 			t.Skip("NOT CHECKED against NumPy: /usr/bin/python3 cannot import numpy (apt install python3-numpy)")
 		}
 		t.Errorf("NumPy: %v\n%s", err, text)
+	}
+}
+
+// A set whose parts differ in length is refused, and one without names has none.
+func TestWriteOfOtherLengths(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.parquet")
+	for name, change := range map[string]func(s *Set){
+		"rows":    func(s *Set) { s.Rows = s.Rows[:5] },
+		"indices": func(s *Set) { s.Index = s.Index[:1] },
+		"labels":  func(s *Set) { s.Labels = append(s.Labels, 0) },
+	} {
+		s := set()
+		change(s)
+		if _, err := Write(path, s); err == nil || !strings.Contains(err.Error(), "are not rows of 3") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s := set()
+	s.Names = nil
+	if _, err := Write(path, s); err != nil {
+		t.Fatal(err)
+	}
+	if rows, err := parquet.ReadFile[Row](path); err != nil || len(rows) != 2 || rows[1].Name != "" || rows[1].Class != "cat" {
+		t.Errorf("without names: %+v, %v", rows, err)
+	}
+}
+
+// A write that fails is an error, leaves the file that was there, and nothing beside it.
+func TestReplaceFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.npy")
+	if err := os.WriteFile(path, []byte("before"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("disk is full")
+	err := replace(path, func(w io.Writer) error {
+		_, err := w.Write([]byte("aft"))
+		return errors.Join(err, full)
+	})
+	if !errors.Is(err, full) || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v, want one that names %s", err, path)
+	}
+	if text, err := os.ReadFile(path); string(text) != "before" || err != nil {
+		t.Errorf("the file holds %q, %v", text, err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
+		t.Errorf("%d files are left", len(left))
 	}
 }

@@ -70,6 +70,9 @@ func TestMistakes(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v, want one line with %q", name, err, c.want)
 		}
+		if absent := strings.Contains(c.want, "no such folder"); errors.Is(err, os.ErrNotExist) != absent {
+			t.Errorf("%s: %v counts as a folder that is not there: %v", name, err, !absent)
+		}
 	}
 }
 
@@ -104,6 +107,24 @@ func TestHugeFile(t *testing.T) {
 	}
 	if _, err := f.Read(context.Background(), 0, nil); err == nil || !strings.Contains(err.Error(), "more than the 1073741824 that are read") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// An image that is gone since the folder was listed, or holds nothing, is an error of its own.
+func TestUnreadable(t *testing.T) {
+	dir := tree(t, "a/x.jpg", "b/x.jpg")
+	f, err := imagefolder.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(filepath.Join(dir, "a/x.jpg")), os.Truncate(filepath.Join(dir, "b/x.jpg"), 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Read(context.Background(), 0, nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is gone: %v", err)
+	}
+	if _, err := f.Read(context.Background(), 1, nil); err == nil || err.Error() != "the file is empty" {
+		t.Errorf("an empty file: %v", err)
 	}
 }
 

@@ -144,6 +144,39 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// broken is a file that cannot be read from a place on.
+type broken struct {
+	*bytes.Reader
+	from int64
+}
+
+var errBroken = errors.New("input/output error")
+
+func (b broken) ReadAt(p []byte, off int64) (int, error) {
+	if n := b.from - off; n < int64(len(p)) {
+		return int(max(n, 0)), errBroken
+	}
+	return b.Reader.ReadAt(p, off)
+}
+
+// TestUnreadable: what the disk says is told, wherever it fails.
+func TestUnreadable(t *testing.T) {
+	b := encode(t, sample(), nil)
+	data := open(t, b).data
+	for _, from := range []int64{4, 20} {
+		if _, err := NewFile(broken{bytes.NewReader(b), from}, int64(len(b))); !errors.Is(err, errBroken) {
+			t.Errorf("readable up to %d: %v", from, err)
+		}
+	}
+	f, err := NewFile(broken{bytes.NewReader(b), data + 3}, int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Read(sample()[0].Name); !errors.Is(err, errBroken) {
+		t.Errorf("readable up to the data: %v", err)
+	}
+}
+
 func TestWriteRefuses(t *testing.T) {
 	a := raw.FromFloat32("a", []int{1}, []float32{1})
 	for name, ts := range map[string][]raw.Tensor{
