@@ -33,11 +33,13 @@ func SetDense(p Params, name string, t *tensor.Dense) error {
 		if t.Dtype() != tensor.Float32 || !t.Shape().Eq(tensor.Shape(s.Shape)) {
 			return fmt.Errorf("ops: parameter %q is float32 %v, the tensor %v %v", name, s.Shape, t.Dtype(), t.Shape())
 		}
-		data, ok := t.Data().([]float32)
-		if !ok {
-			return fmt.Errorf("ops: parameter %q: the tensor has no float32 data", name)
+		if t.IsMaterializable() { // a view, or transposed: its memory is in another order
+			t = t.Materialize().(*tensor.Dense)
 		}
-		return p.Write(name, data)
+		if v, ok := t.Data().(float32); ok { // a scalar
+			return p.Write(name, []float32{v})
+		}
+		return p.Write(name, t.Float32s())
 	}
 	return fmt.Errorf("ops: no parameter %q among %d", name, len(p.Specs()))
 }

@@ -368,6 +368,26 @@ func TestDense(t *testing.T) {
 	if v, _ := again.At(1, 2, 0, 1); v != float32(5) {
 		t.Errorf("got %v", v)
 	}
+	n, err := ops.Dense(p, "bn1.num_batches_tracked") // a scalar
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ops.SetDense(p, "bn1.num_batches_tracked", n); err != nil {
+		t.Errorf("a scalar does not go back: %v", err)
+	}
+	turned := tensor.New(tensor.WithShape(17, 9), tensor.WithBacking(tensor.Range(tensor.Float32, 0, 17*9)))
+	if err := turned.T(); err != nil { // shape [9,17], memory as it was
+		t.Fatal(err)
+	}
+	if err := ops.SetDense(p, "fc2.weight", turned); err != nil {
+		t.Fatal(err)
+	}
+	if again, err = ops.Dense(p, "fc2.weight"); err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := again.At(2, 5); v != float32(5*9+2) {
+		t.Errorf("of a transposed tensor, row 2 holds %v at 5, want %v", v, 5*9+2)
+	}
 	if err := ops.SetDense(p, "b.weight", w); err == nil {
 		t.Error("a tensor of another shape was accepted")
 	}
