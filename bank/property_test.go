@@ -42,6 +42,25 @@ func TestMemoryRowsStayUnit(t *testing.T) {
 	})
 }
 
+// An update that comes to zero leaves the row, and one that is not present has no say; of two for a row the later one has the last word.
+func TestMemoryUpdates(t *testing.T) {
+	m, err := bank.NewMemory(4, 2, 0.5, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, _ := m.Rows() // only a device fails
+	copy(rows, []float32{1, 0, 0, 1, 1, 0, 0, 1})
+	m.Update([]int{0, 1, 2, 3, 3}, []float32{-1, 0, 1, 0, 0, 3, 4, -1, 0, -2}, []bool{true, false, true, true, true})
+	s := float32(math.Sqrt(10))
+	// Row 3 is (2,0), thus (1,0), and then (0.5,-1).
+	want := []float32{1, 0, 0, 1, 1 / s, 3 / s, 1 / float32(math.Sqrt(5)), -2 / float32(math.Sqrt(5))}
+	for i, v := range rows {
+		if !(math.Abs(float64(v-want[i])) <= 1e-6) {
+			t.Fatalf("the memory is %v, want %v", rows, want)
+		}
+	}
+}
+
 // A queue of K rows holds the last K keys that were pushed, whatever the sizes of the pushes.
 func TestQueueKeepsTheLast(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -74,6 +93,9 @@ func TestSamplerDraws(t *testing.T) {
 		k, step := rapid.IntRange(1, 20).Draw(t, "k"), rapid.IntRange(0, 1<<30).Draw(t, "step")
 		ids := rapid.SliceOfN(rapid.IntRange(0, s.N-1), 1, 5).Draw(t, "ids")
 		a, b := make([]int32, len(ids)*(k+1)), make([]int32, len(ids)*(k+1))
+		for i := range a {
+			a[i] = -1
+		}
 		s.Draw(a, ids, k, step)
 		s.Draw(b, ids, k, step+1)
 		s.Draw(b, ids, k, step)
