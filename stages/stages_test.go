@@ -96,7 +96,7 @@ func TestSamplerResumesAndShards(t *testing.T) {
 
 func TestSamplerMistakes(t *testing.T) {
 	for want, s := range map[string]stages.Sampler{
-		"empty": {Batch: 1, Epochs: 1}, "batch size 0": {N: 3, Epochs: 1}, "larger than the data set": {N: 3, Batch: 4, Epochs: 1}, "rank": {N: 8, Batch: 4, World: 3, Epochs: 1},
+		"empty": {Batch: 1, Epochs: 1}, "batch size 0": {N: 3, Epochs: 1}, "larger than the data set": {N: 3, Batch: 4, Epochs: 1}, "rank": {N: 8, Batch: 4, World: 3, Epochs: 1}, "rank 2 of 2": {N: 8, Batch: 4, Rank: 2, World: 2, Epochs: 1},
 		"0 epochs": {N: 8, Batch: 4, MaxSteps: 3},
 	} {
 		var got []error
