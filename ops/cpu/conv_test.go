@@ -14,48 +14,62 @@ import (
 func TestConvolutions(t *testing.T) {
 	for _, c := range []convolution{
 		{8, 20, 9, 11, 3, 1, 1}, {3, 24, 19, 19, 7, 2, 3}, {1024, 136, 6, 7, 1, 1, 0}, {136, 1056, 3, 5, 1, 1, 0}, {1024, 72, 7, 7, 1, 2, 0},
-		{264, 136, 6, 7, 3, 1, 1}, {72, 264, 7, 8, 3, 2, 1}, {16, 136, 30, 19, 3, 1, 1}, {24, 168, 33, 40, 1, 1, 0}, {16, 144, 1, 1, 3, 1, 1},
+		{264, 136, 6, 7, 3, 1, 1}, {72, 264, 7, 8, 3, 2, 1}, {16, 136, 30, 19, 3, 1, 1}, {24, 168, 33, 40, 1, 1, 0}, {16, 144, 1, 1, 3, 1, 1}, {8, 20, 9, 11, 3, 1, 0},
 		{1024, 136, 7, 9, 1, 1, 0}, // blocks of weights for parts of a larger map
 	} {
-		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
-			r := rand.New(rand.NewPCG(1, 2))
-			random := func(n int) []float32 {
-				v := make([]float32, n)
-				for i := range v {
-					v[i] = float32(r.NormFloat64())
-				}
-				return v
-			}
-			g := ops.NewGraph(ops.Shape{C: c.ic, H: c.h, W: c.w})
-			g.Conv(g.Input(), "conv", ops.ConvOptions{Out: c.oc, Kernel: c.kernel, Stride: c.stride, Pad: c.pad})
-			x, dy, w := random(convSamples*g.Nodes[0].Out.Len()), random(convSamples*g.Nodes[1].Out.Len()), random(g.Params[0].Len())
-			want := c.define(g.Nodes[1].Out, x, dy, w)
-			for _, k := range available() {
-				one := computed(t, g, k, 1, x, dy, w)
-				for i, name := range []string{"output", "input gradient", "weight gradient"} {
-					var worst, scale float64
-					for j, v := range want[i] {
-						worst, scale = max(worst, math.Abs(v-float64(one[i][j]))), max(scale, math.Abs(v))
-					}
-					if !(worst < 2e-6*scale) {
-						t.Errorf("%s, %s: off by %.2g of %.3g", k.name, name, worst, scale)
-					}
-				}
-				for i, values := range computed(t, g, k, 3, x, dy, w) {
-					for j, v := range values {
-						if v != one[i][j] {
-							t.Fatalf("%s: value %d of result %d is %v on three threads and %v on one", k.name, j, i, v, one[i][j])
-						}
-					}
-				}
-			}
-		})
+		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) { c.compare(t, c.graph()) })
 	}
+	c := convolution{24, 20, 9, 11, 1, 1, 0}
+	t.Run("where another needs a halo", func(t *testing.T) {
+		g := c.graph()
+		g.Add(1, g.Conv(g.Input(), "other", ops.ConvOptions{Out: c.oc, Kernel: 3, Pad: 1})) // whose weights are zero
+		c.compare(t, g)
+	})
 }
 
 const convSamples = 3
 
 type convolution struct{ ic, oc, h, w, kernel, stride, pad int }
+
+// graph is the convolution alone.
+func (c convolution) graph() *ops.Graph {
+	g := ops.NewGraph(ops.Shape{C: c.ic, H: c.h, W: c.w})
+	g.Conv(g.Input(), "conv", ops.ConvOptions{Out: c.oc, Kernel: c.kernel, Stride: c.stride, Pad: c.pad})
+	return g
+}
+
+// compare computes a graph in which only the convolution counts on every processor, and compares with the definition.
+func (c convolution) compare(t *testing.T, g *ops.Graph) {
+	r := rand.New(rand.NewPCG(1, 2))
+	random := func(n int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(r.NormFloat64())
+		}
+		return v
+	}
+	x, dy, w := random(convSamples*g.Nodes[0].Out.Len()), random(convSamples*g.Nodes[1].Out.Len()), random(g.Params[0].Len())
+	want := c.define(g.Nodes[1].Out, x, dy, w)
+	for _, k := range available() {
+		one := computed(t, g, k, 1, x, dy, w)
+		for i, name := range []string{"output", "input gradient", "weight gradient"} {
+			var worst, scale float64
+			for j, v := range want[i] {
+				worst, scale = max(worst, math.Abs(v-float64(one[i][j]))), max(scale, math.Abs(v))
+			}
+			if !(worst < 2e-6*scale) {
+				t.Errorf("%s, %s: off by %.2g of %.3g", k.name, name, worst, scale)
+			}
+		}
+		for i, values := range computed(t, g, k, 3, x, dy, w) {
+			for j, v := range values {
+				if v != one[i][j] {
+					t.Fatalf("%s: value %d of result %d is %v on three threads and %v on one", k.name, j, i, v, one[i][j])
+				}
+			}
+		}
+	}
+}
 
 // define is output, input gradient and twice the weight gradient, by the definition.
 func (c convolution) define(out ops.Shape, x, dy, w []float32) [3][]float64 {
