@@ -104,12 +104,13 @@ func computed(t *testing.T, g *ops.Graph, k isa, threads int, x, dy, w []float32
 	if err := p.Write(g.Params[0].Name, w); err != nil {
 		t.Fatal(err)
 	}
-	pr, err := d.Compile(g, p, ops.Options{Batch: convSamples, Train: true, InputGrad: true, Direct: true})
+	n := len(x) / g.Nodes[0].Out.Len()
+	pr, err := d.Compile(g, p, ops.Options{Batch: n, Train: true, InputGrad: true, Direct: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		tape, err := pr.Forward(x, convSamples)
+		tape, err := pr.Forward(x, n)
 		if err != nil {
 			t.Fatal(err)
 		}
