@@ -2,12 +2,14 @@ package encoders_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/ops"
+	"github.com/contraflow/contraflow/ops/cpu"
 )
 
 func count(g *ops.Graph) (trainable, entries, tensors int) {
@@ -137,5 +139,86 @@ func TestRegister(t *testing.T) {
 			}()
 			encoders.Register(name, func(int) encoders.Model { return encoders.Model{} })
 		}()
+	}
+}
+
+// Initial weights have the spread of the reference's: convolutions of ResNets by their fan-out, everything else uniform by its fan-in,
+// batch norms as the identity.
+func TestInit(t *testing.T) {
+	d, err := cpu.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, c := range []struct {
+		model   string
+		uniform bool
+	}{{"resnet18", false}, {"alexnet", false}, {"alexnet", true}} {
+		m, err := encoders.Lookup(c.model, 16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := d.NewParams(m.Net.Tower(3, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := encoders.Init(p, 1, c.uniform); err != nil {
+			t.Fatal(err)
+		}
+		fanIn := 0
+		for _, s := range p.Specs() {
+			v := make([]float32, s.Len())
+			if err := p.Read(s.Name, v); err != nil {
+				t.Fatal(err)
+			}
+			low, high, square := float64(v[0]), float64(v[0]), 0.0
+			for _, x := range v {
+				low, high, square = min(low, float64(x)), max(high, float64(x)), square+float64(x)*float64(x)
+			}
+			rms := math.Sqrt(square / float64(len(v)))
+			var want, bound float64 // root mean square, and the largest value; 0 is any
+			switch {
+			case s.Role == ops.Weight && len(s.Shape) == 4 && c.model != "alexnet":
+				want = math.Sqrt(2 / float64(s.Shape[0]*s.Shape[2]*s.Shape[3]))
+			case s.Role == ops.Weight:
+				fanIn = s.FanIn()
+				bound = 1 / math.Sqrt(float64(fanIn))
+				want = bound / math.Sqrt(3)
+			case s.Role == ops.Bias:
+				bound = 1 / math.Sqrt(float64(fanIn))
+			case s.Role == ops.Gamma && c.uniform:
+				bound, want = 1, 1/math.Sqrt(3)
+			case s.Role == ops.Gamma || s.Role == ops.RunningVar:
+				if low != 1 || high != 1 {
+					t.Errorf("%s: %s is in [%v,%v], want 1", c.model, s.Name, low, high)
+				}
+			default:
+				if low != 0 || high != 0 {
+					t.Errorf("%s: %s is in [%v,%v], want 0", c.model, s.Name, low, high)
+				}
+			}
+			if bound > 0 && max(-low, high) > bound*(1+1e-6) {
+				t.Errorf("%s: %s is in [%v,%v], beyond ±%v", c.model, s.Name, low, high, bound)
+			}
+			if tolerance := 4 / math.Sqrt(float64(len(v))); want > 0 && math.Abs(rms-want) > tolerance*want {
+				t.Errorf("%s: %s has root mean square %v, want %v", c.model, s.Name, rms, want)
+			}
+		}
+	}
+}
+
+// The marks that embeddings and features are read from, and a size that no embedding has.
+func TestMarks(t *testing.T) {
+	for model, want := range map[string]string{"alexnet": "layer7 layer8", "resnet18": "layer6 layer7", "resnet50v1": "layer6 layer7"} {
+		m, err := encoders.Lookup(model, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Features() + " " + m.Embedding(); got != want {
+			t.Errorf("%s: %s, want %s", model, got, want)
+		}
+		if _, err := encoders.Lookup(model, 0); err == nil {
+			t.Errorf("%s: an embedding of 0 was accepted", model)
+		}
 	}
 }

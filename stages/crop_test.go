@@ -24,3 +24,20 @@ func TestCentre(t *testing.T) {
 		}
 	}
 }
+
+// Where no box fits, the whole picture is taken, cut in its centre to a shape that is allowed: torchvision 0.2 takes a square.
+func TestCropsThatDoNotFit(t *testing.T) {
+	for _, c := range []struct{ w, h, x, y, cw, ch, sx, sy, side int }{
+		{300, 100, 83, 0, 133, 100, 100, 0, 100},
+		{90, 250, 0, 65, 90, 120, 0, 80, 90},
+		{100, 110, 0, 0, 100, 110, 0, 5, 100},
+	} {
+		r := Draw(1, 0, 0, PurposeCrop)
+		if got, want := cropLog(r, c.w, c.h, 9, 9), (pixel.Box{X: c.x, Y: c.y, W: c.cw, H: c.ch}); got != want {
+			t.Errorf("torchvision 0.3, %d×%d: %v, want %v", c.w, c.h, got, want)
+		}
+		if got, want := cropUniform(r, c.w, c.h, 9, 9), (pixel.Box{X: c.sx, Y: c.sy, W: c.side, H: c.side}); got != want {
+			t.Errorf("torchvision 0.2, %d×%d: %v, want %v", c.w, c.h, got, want)
+		}
+	}
+}
