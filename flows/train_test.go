@@ -434,4 +434,10 @@ func TestSchedule(t *testing.T) {
 			t.Errorf("cosine epoch %d: %v, want %v", e, got, want)
 		}
 	}
+	o = flows.OptimOptions{LR: 10, DecayRate: 0.1, DecayEpochs: []int{5}, WarmEpochs: 4, Epochs: 60}
+	for e, want := range map[int]float64{1: 2, 2: 4, 4: 8, 5: 10, 6: 1} {
+		if got := o.Rate(e); math.Abs(got-want) > 1e-12 {
+			t.Errorf("warm-up, epoch %d: %v, want %v", e, got, want)
+		}
+	}
 }
