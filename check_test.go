@@ -37,6 +37,10 @@ func TestMistakes(t *testing.T) {
 			contraflow.Each(contraflow.Step[int, int](contraflow.Source(g, "a", count(1)), "s", nil), "b", sink)
 		}, "no function"},
 		"nil each": {func(g *contraflow.Graph) { contraflow.Each(contraflow.Source(g, "a", count(1)), "b", nil) }, "no function"},
+		"nil fork": {func(g *contraflow.Graph) {
+			a, b := contraflow.Fork2[int, int, int](contraflow.Source(g, "a", count(1)), "f", nil)
+			contraflow.Each(contraflow.Zip2("z", a, b), "e", func(context.Context, contraflow.Pair[int, int]) error { return nil })
+		}, `fork "f" has no function`},
 		"zero worker": {func(g *contraflow.Graph) {
 			contraflow.Each(contraflow.Step(contraflow.Source(g, "a", count(1)), "s", double, contraflow.Workers(0)), "b", sink)
 		}, "at least 1"},
@@ -52,7 +56,12 @@ func TestMistakes(t *testing.T) {
 			a, b := contraflow.Fork2(contraflow.Source(g, "a", count(9)), "fork", func(i int) (int, int) { return i, i })
 			long := contraflow.Through[int, int](a, "batch", identity(), contraflow.Holds(8))
 			contraflow.Each(contraflow.Zip2("zip", long, b), "e", func(context.Context, contraflow.Pair[int, int]) error { return nil })
-		}, "would deadlock"},
+		}, "would deadlock: one leg to zip \"zip\" keeps 8 items, the other (leg 2) has room for"},
+		"deadlock of the second leg": {func(g *contraflow.Graph) {
+			a, b := contraflow.Fork2(contraflow.Source(g, "a", count(9)), "fork", func(i int) (int, int) { return i, i })
+			long := contraflow.Through[int, int](b, "batch", identity(), contraflow.Holds(8))
+			contraflow.Each(contraflow.Zip2("zip", a, long), "e", func(context.Context, contraflow.Pair[int, int]) error { return nil })
+		}, "keeps 8 items, the other (leg 1) has room for"},
 		"zero port first": {func(g *contraflow.Graph) {
 			var none contraflow.Port[int]
 			contraflow.Each(contraflow.Zip2("z", none, contraflow.Source(g, "a", count(1))), "e", func(context.Context, contraflow.Pair[int, int]) error { return nil })
