@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,4 +97,72 @@ func TestEncodeEarly(t *testing.T) {
 		t.Errorf("an infinite norm: %v", err)
 	}
 	want("no step", "zero l", "zero ab", "backward 1 l", "backward 2 ab")
+}
+
+// echo is a tower of one value a sample that keeps what it is given: its output is twice its input.
+type echo struct {
+	scribe
+	x, grads []float32
+}
+
+func (e *echo) Forward(x []float32, n int) (ops.Tape, error) {
+	e.x = slices.Clone(x[:n])
+	return e, nil
+}
+
+func (e *echo) Output(int) []float32 {
+	out := slices.Clone(e.x)
+	for i := range out {
+		out[i] *= 2
+	}
+	return out
+}
+
+func (e *echo) OutputShape(int) ops.Shape { return ops.Shape{C: 1, H: 1, W: 1} }
+
+func (e *echo) Backward(grads ...[]float32) ([]float32, error) {
+	e.grads = slices.Clone(grads[0])
+	return nil, nil
+}
+
+// A tower encodes the samples that have its view, and only their gradients come back to it. A lone one counts as none.
+func TestEncodeSome(t *testing.T) {
+	var log []string
+	whole, some := &echo{scribe: scribe{log: &log}}, &echo{scribe: scribe{log: &log}}
+	back := &answers{}
+	e := &stages.Encode{Gradients: back, Passes: []stages.Pass{{Tower: 0, View: 0}, {Tower: 1, View: 1}}}
+	for _, s := range []*echo{whole, some} {
+		e.Towers = append(e.Towers, stages.Tower{Params: s, Program: s, Follows: -1})
+	}
+	for step, c := range []struct {
+		present    []bool // of the second view
+		out, grads string // of the second tower
+	}{
+		{[]bool{true, false, true, false}, "[10 0 14 0]", "[5 7]"},
+		{[]bool{false, false, true, false}, "[0 0 0 0]", "[]"},
+		{[]bool{false, true, true, true}, "[0 12 14 16]", "[6 7 8]"},
+		{[]bool{true, true, true, true}, "[10 12 14 16]", "[5 6 7 8]"},
+		{nil, "[10 12 14 16]", "[5 6 7 8]"},
+	} {
+		b := &stages.Batch{Plan: stages.Plan{Step: step, Index: []int{0, 1, 2, 3}}, Views: [][]float32{{1, 2, 3, 4}, {5, 6, 7, 8}},
+			Shapes: [][3]int{{1, 1, 1}, {1, 1, 1}}, Present: [][]bool{nil, c.present}}
+		f, err := e.Run(context.Background(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(f.Out[1]); got != c.out || fmt.Sprint(f.Out[0]) != "[2 4 6 8]" {
+			t.Errorf("%v: the towers give %v and %v, want %s", c.present, f.Out[0], got, c.out)
+		}
+		if c.grads == "[]" && slices.Contains(b.Present[1], true) {
+			t.Errorf("a lone sample still counts: %v", b.Present[1])
+		}
+		some.grads = nil
+		back.g = &stages.Gradients{Step: step, D: [][]float32{{1, 2, 3, 4}, {5, 6, 7, 8}}}
+		if err := e.Finish(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(some.grads); got != c.grads || fmt.Sprint(whole.grads) != "[1 2 3 4]" {
+			t.Errorf("%v: gradients %v and %v, want %s", c.present, whole.grads, got, c.grads)
+		}
+	}
 }
