@@ -118,8 +118,9 @@ func TestVerdictTogether(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			g := contraflow.New("together")
-			back := contraflow.Loop[int](g, "outer", 1).Between("c", "a")
-			if c.loop {
+			var back *contraflow.Feedback[int]
+			if c.loop { // chained stages take turns without one
+				back = contraflow.Loop[int](g, "outer", 1).Between("c", "a")
 				contraflow.Loop[int](g, "inner", 1).Between("c", "b")
 			}
 			flying := false
