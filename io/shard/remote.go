@@ -45,9 +45,6 @@ var (
 	patience = 5 * time.Minute
 )
 
-// errRefused says that asking again gives the same answer.
-var errRefused = errors.New("refused")
-
 // UnreachableError is the error of a shard whose bytes its server did not give: it is down, refuses, or has another file now. It says
 // nothing about the sample.
 type UnreachableError struct{ Err error }
@@ -126,6 +123,7 @@ func again(ctx context.Context, met bool, f func(context.Context) error) error {
 		err := f(attempt)
 		cancel()
 		var u *url.Error
+		var no refusal
 		if errors.As(err, &u) { // the caller names the address
 			err = u.Err
 		}
@@ -134,8 +132,8 @@ func again(ctx context.Context, met bool, f func(context.Context) error) error {
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, errRefused):
-			return unwrapRefused(err)
+		case errors.As(err, &no):
+			return no.error
 		case try >= tries && (!met || time.Since(began) >= patience):
 			// As text: what ended or timed out there is an attempt, not the shard, and not the run.
 			return fmt.Errorf("%v (%d attempts in %v)", err, try, time.Since(began).Round(time.Second))
@@ -149,19 +147,8 @@ func again(ctx context.Context, met bool, f func(context.Context) error) error {
 	}
 }
 
-// refusal is an answer that will not change.
+// refusal is an answer that will not change: asking again gives the same.
 type refusal struct{ error }
-
-func (refusal) Is(target error) bool { return target == errRefused }
-func (r refusal) Unwrap() error      { return r.error }
-
-func unwrapRefused(err error) error {
-	var r refusal
-	if errors.As(err, &r) {
-		return r.error
-	}
-	return err
-}
 
 func refused(format string, args ...any) error { return refusal{fmt.Errorf(format, args...)} }
 
