@@ -20,4 +20,9 @@ func TestAskedAgain(t *testing.T) {
 	if asked != 1 || !errors.Is(err, gone) || err.Error() != "no: gone" {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
+	stopped, stop := context.WithCancel(context.Background())
+	err = again(stopped, true, func(context.Context) error { stop(); return gone })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a run that is stopped meanwhile: %v", err)
+	}
 }
