@@ -120,6 +120,8 @@ func (e *echo) Output(int) []float32 {
 
 func (e *echo) OutputShape(int) ops.Shape { return ops.Shape{C: 1, H: 1, W: 1} }
 
+func (e *echo) Specs() []ops.ParamSpec { return nil }
+
 func (e *echo) Backward(grads ...[]float32) ([]float32, error) {
 	e.grads = slices.Clone(grads[0])
 	return nil, nil
@@ -164,5 +166,46 @@ func TestEncodeSome(t *testing.T) {
 		if got := fmt.Sprint(some.grads); got != c.grads || fmt.Sprint(whole.grads) != "[1 2 3 4]" {
 			t.Errorf("%v: gradients %v and %v, want %s", c.present, whole.grads, got, c.grads)
 		}
+	}
+}
+
+// Steps whose gradient is not finite are left out by the device's owner too, as long as they are not too many in a row.
+func TestEncodeLeavesOut(t *testing.T) {
+	var log []string
+	tower, back, told := &echo{scribe: scribe{log: &log, name: "l"}}, &answers{}, 0
+	e := &stages.Encode{Gradients: back, Passes: []stages.Pass{{}}, Towers: []stages.Tower{{Name: "l", Params: tower, Program: tower, Follows: -1}},
+		SkipNaN: true, NaN: func(*stages.Trouble) error { told++; return nil }}
+	step := func(norm float64) error {
+		log = nil
+		if _, err := e.Run(context.Background(), &stages.Batch{Plan: stages.Plan{Index: []int{0}}, Views: [][]float32{{1}}, Shapes: [][3]int{{1, 1, 1}}}); err != nil {
+			return err
+		}
+		tower.norm, back.g = norm, &stages.Gradients{D: [][]float32{{1}}}
+		if err := e.Finish(context.Background()); err != nil {
+			return err
+		}
+		if taken := slices.Contains(log, "sgd l"); taken != (norm == 1) {
+			t.Errorf("a gradient of norm %v, and a step is taken: %v", norm, taken)
+		}
+		return nil
+	}
+	const most = 20 // in a row end a run
+	for range 2 {
+		for range most - 1 {
+			if err := step(math.NaN()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := step(1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range most - 1 {
+		if err := step(math.Inf(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := step(math.Inf(1)); err == nil || told != 3*most-2 {
+		t.Errorf("%d steps in a row were left out, %d in all were told of: %v", most, told, err)
 	}
 }
