@@ -14,6 +14,7 @@ func TestDrawsFollowTheNoise(t *testing.T) {
 		"uniform": nil,
 		"whole":   {1, 2, 5, 0, 3, 1},
 		"sum 1":   {0.1, 0.2, 0.5, 0, 0.125, 0.075},
+		"sum 1.5": {0.2, 0.25, 0.6, 0, 0.125, 0.325},
 		"one":     {0, 0, 0, 7, 0, 0},
 	} {
 		s := bank.Sampler{N: 6, Seed: 5}
@@ -64,5 +65,32 @@ func TestSettings(t *testing.T) {
 		if err == nil {
 			t.Errorf("bad setting %d was accepted", i)
 		}
+	}
+}
+
+// New rows are random and have length one on average.
+func TestNewRows(t *testing.T) {
+	const n, d = 2000, 48
+	m, err := bank.NewMemory(n, d, 0.5, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := bank.NewQueue(n, d, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, _ := m.Rows() // only a device fails
+	more, _ := q.Rows()
+	for _, x := range [][]float32{rows, more} {
+		var sum, square, most float64
+		for _, v := range x {
+			sum, square, most = sum+float64(v), square+float64(v)*float64(v), max(most, math.Abs(float64(v)))
+		}
+		if math.Abs(square/n-1) > 0.01 || math.Abs(sum/(n*d)) > 0.01 || math.Abs(most-math.Sqrt(3./d)) > 1e-3 {
+			t.Errorf("squared length %v, mean %v, largest %v", square/n, sum/(n*d), most)
+		}
+	}
+	if rows[0] == more[0] {
+		t.Error("another seed gives the same rows")
 	}
 }
