@@ -218,7 +218,8 @@ func TestDamage(t *testing.T) {
 				continue // a space of padding between JSON tokens, or the like
 			}
 			var damaged *checkpoint.DamagedError
-			if !errors.As(err, &damaged) || damaged.Previous != filepath.Join(dir, "step-000000001") || !strings.Contains(err.Error(), path) {
+			if !errors.As(err, &damaged) || damaged.Previous != filepath.Join(dir, "step-000000001") ||
+				!strings.Contains(err.Error(), path) || !strings.HasSuffix(err.Error(), "resume from "+damaged.Previous) {
 				t.Fatalf("%s byte %d (%q): %v", name, i, good[i], err)
 			}
 		}
@@ -253,6 +254,10 @@ func TestDamage(t *testing.T) {
 	}
 	if _, err := checkpoint.Load(mem, path); !errors.As(err, &damaged) || damaged.File != checkpoint.StateFile {
 		t.Errorf("without %s: %v", checkpoint.StateFile, err)
+	}
+	overwrite(t, mem, filepath.Join(dir, "step-000000001", checkpoint.TensorFile), nil)
+	if _, err := checkpoint.Load(mem, path); !errors.As(err, &damaged) || damaged.Previous != "" || !strings.Contains(err.Error(), "no older checkpoint is intact") {
+		t.Errorf("all are damaged: %v", err)
 	}
 }
 
