@@ -78,24 +78,30 @@ func (k KNN) Search(train, query *FeatureSet) ([][]Neighbour, error) {
 		return nil, fmt.Errorf("knn: k %d, temperature %v: both must be positive", k.K, k.T)
 	}
 	k.K = min(k.K, max(train.Len(), 1))
-	unit, q := train.unit(), query.unit()
-	rows := make([]int32, train.Len())
-	for i := range rows {
-		rows[i] = int32(i)
+	q, d := query.unit(), train.Dim
+	block := make([]int32, blockRows)
+	for i := range block {
+		block[i] = int32(i)
 	}
 	out := make([][]Neighbour, query.Len())
+	procs := runtime.GOMAXPROCS(0)
+	together := max(1, min(mostQueries, (len(out)+procs-1)/procs))
 	todo := make(chan int)
 	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
+	for range min(procs, len(out)) {
 		wg.Go(func() {
-			scores := make([]float32, blockRows)
+			scores, unit := make([]float32, blockRows), make([]float32, blockRows*d)
 			for first := range todo {
-				found := make([]nearest, min(blockQueries, len(out)-first))
-				for from := 0; from < len(rows); from += blockRows {
-					block := rows[from:min(from+blockRows, len(rows))]
+				found := make([]nearest, min(together, len(out)-first))
+				for from := 0; from < train.Len(); from += blockRows {
+					n := min(blockRows, train.Len()-from)
+					copy(unit, train.Rows[from*d:][:n*d])
+					for i := range n {
+						normalise(unit[i*d:][:d])
+					}
 					for i := range found {
-						cpu.GatherDot(scores[:len(block)], q[(first+i)*query.Dim:][:query.Dim], unit, block)
-						found[i].add(scores[:len(block)], from, k.K)
+						cpu.GatherDot(scores[:n], q[(first+i)*d:][:d], unit, block[:n])
+						found[i].add(scores[:n], from, k.K)
 					}
 				}
 				for i := range found {
@@ -104,7 +110,7 @@ func (k KNN) Search(train, query *FeatureSet) ([][]Neighbour, error) {
 			}
 		})
 	}
-	for first := 0; first < len(out); first += blockQueries {
+	for first := 0; first < len(out); first += together {
 		todo <- first
 	}
 	close(todo)
@@ -112,10 +118,11 @@ func (k KNN) Search(train, query *FeatureSet) ([][]Neighbour, error) {
 	return out, nil
 }
 
-// Rows that are compared with several queries while they are in the second-level cache.
+// Rows are compared with several queries while they are in the second-level cache, where their lengths are made one: a copy of
+// ImageNet's features would take as many gigabytes again.
 const (
-	blockRows    = 256
-	blockQueries = 16
+	blockRows   = 256
+	mostQueries = 128
 )
 
 // nearest collects the nearest rows of a query, whose similarities come in row order.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -57,6 +58,21 @@ func TestKNNSearch(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The rows that are searched are not copied: features of ImageNet take gigabytes.
+func TestKNNSearchMemory(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	train, query := drawn(r, 8192, 64), drawn(r, 1, 64)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := (flows.KNN{K: 5, T: 1}).Search(train, query); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if took, rows := after.TotalAlloc-before.TotalAlloc, uint64(4*len(train.Rows)); took > rows/4 {
+		t.Errorf("a search of %d bytes of rows took %d", rows, took)
 	}
 }
 
