@@ -173,9 +173,12 @@ func inflate(codec format.CompressionCodec, data []byte, most int) (out []byte, 
 	return out, err
 }
 
+// filling is how many values more than it has a page may hold: the last run is filled to a multiple of 8, by some writers to 256.
+const filling = 4096
+
 // runs says whether runs of values, each equal or packed into width bits, are no more than count of them and the filling of the last.
 func runs(b []byte, width, count int) bool {
-	for left := uint64(count) + 7; len(b) > 0; {
+	for left := uint64(count) + filling; len(b) > 0; {
 		u, n := binary.Uvarint(b)
 		if n <= 0 {
 			return true // an error for whoever decodes

@@ -68,6 +68,7 @@ func TestPagesThatGrow(t *testing.T) {
 	}{
 		"nothing wrong":           {promised: 8, body: one},
 		"levels, nothing wrong":   {nullable: true, promised: 14, body: "\x02\x00\x00\x00\x02\x01" + one},
+		"levels filled to 256":    {nullable: true, promised: 45, body: "\x21\x00\x00\x00\x41\x01" + strings.Repeat("\x00", 31) + one},
 		"a suffix, nothing wrong": {encoding: format.DeltaByteArray, promised: 14, body: numbers("\x00", "\x01") + numbers("\x08", "\x01") + "abcd"},
 		"snappy of 4 GB":          {codec: format.Snappy, promised: 8, body: "\xff\xff\xff\xff\x0f" + one, want: "damaged, or a bomb: 4294967295 bytes"},
 		"zstd of 63 GB": {codec: format.Zstd, promised: 8, body: "\x28\xb5\x2f\xfd\xc0\x00\x00\x00\x00\xc0\x0f\x00\x00\x00" + one,
@@ -76,7 +77,7 @@ func TestPagesThatGrow(t *testing.T) {
 			want: "damaged, or a bomb"}, // 2001 blocks of 128 KiB
 		"gzip":               {codec: format.Gzip, promised: 8, body: zipped.String(), want: "more than the 8 bytes"},
 		"a run of levels":    {nullable: true, promised: 18, body: "\x06\x00\x00\x00" + string(binary.AppendUvarint(nil, 1<<32-2)) + "\x01" + one, want: "more comes of it"},
-		"an empty run first": {nullable: true, promised: 16, body: "\x04\x00\x00\x00\x00\xfe\x01\x01" + one, want: "more comes of it"},
+		"an empty run first": {nullable: true, promised: 18, body: "\x06\x00\x00\x00\x00\x80\x80\x80\x01\x01" + one, want: "more comes of it"},
 		"a run of indices":   {encoding: format.RLEDictionary, promised: 7, body: "\x01" + string(binary.AppendUvarint(nil, 1<<32-2)) + "\x00", want: "more comes of it"},
 		"packed in no bits":  {encoding: format.RLEDictionary, promised: 7, body: "\x00" + string(binary.AppendUvarint(nil, 1<<32-1)), want: "more comes of it"},
 		"lengths":            {encoding: format.DeltaLengthByteArray, promised: 9, body: numbers("\x08", huge), want: "more comes of it"},
