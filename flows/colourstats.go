@@ -67,18 +67,11 @@ func colourStats(ctx context.Context, data stages.Dataset, d *jpeg.Decoder, spac
 		var pic pixel.Picture
 		var buf []byte
 		for k, i := range p.Index {
-			raw, err := data.Read(ctx, i*data.Len()/n, buf)
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			if unreachable(err) {
+			bad, err := readPicture(ctx, data, d, i*data.Len()/n, &pic, &buf)
+			if err != nil {
 				return nil, err
 			}
-			if err == nil {
-				buf = raw
-				err = d.Decode(&pic, raw)
-			}
-			if out[k].err = err; err == nil {
+			if out[k].err = bad; bad == nil {
 				out[k].mean, out[k].square = moments(space, &pic)
 				out[k].pixels = int64(pic.W) * int64(pic.H)
 			}

@@ -73,6 +73,21 @@ func unreachable(err error) bool {
 	return errors.As(err, &u)
 }
 
+// readPicture reads and decodes an image; bad is what is wrong with it, err what ends the whole.
+func readPicture(ctx context.Context, data stages.Dataset, d *jpeg.Decoder, i int, pic *pixel.Picture, buf *[]byte) (bad, err error) {
+	raw, err := data.Read(ctx, i, *buf)
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case unreachable(err):
+		return nil, err
+	case err != nil:
+		return err, nil
+	}
+	*buf = raw
+	return d.Decode(pic, raw), nil
+}
+
 func verifySplit(ctx context.Context, split string, data stages.Dataset, d *jpeg.Decoder, workers int, note func(BadImage)) error {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -85,19 +100,12 @@ func verifySplit(ctx context.Context, split string, data stages.Dataset, d *jpeg
 		var pic pixel.Picture
 		var buf []byte
 		for _, i := range p.Index {
-			raw, err := data.Read(ctx, i, buf)
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			if unreachable(err) {
+			bad, err := readPicture(ctx, data, d, i, &pic, &buf)
+			if err != nil {
 				return nil, err
 			}
-			if err == nil {
-				buf = raw
-				err = d.Decode(&pic, raw)
-			}
-			if err != nil {
-				out = append(out, BadImage{data.Name(i), err.Error()})
+			if bad != nil {
+				out = append(out, BadImage{data.Name(i), bad.Error()})
 			}
 		}
 		return out, nil

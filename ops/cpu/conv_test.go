@@ -38,16 +38,19 @@ func (c convolution) graph() *ops.Graph {
 	return g
 }
 
+// normal is n normal numbers.
+func normal(r *rand.Rand, n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(r.NormFloat64())
+	}
+	return v
+}
+
 // compare computes a graph in which only the convolution counts on every processor, and compares with the definition.
 func (c convolution) compare(t *testing.T, g *ops.Graph) {
 	r := rand.New(rand.NewPCG(1, 2))
-	random := func(n int) []float32 {
-		v := make([]float32, n)
-		for i := range v {
-			v[i] = float32(r.NormFloat64())
-		}
-		return v
-	}
+	random := func(n int) []float32 { return normal(r, n) }
 	x, dy, w := random(convSamples*g.Nodes[0].Out.Len()), random(convSamples*g.Nodes[1].Out.Len()), random(g.Params[0].Len())
 	want := c.define(g.Nodes[1].Out, x, dy, w)
 	for _, k := range available() {

@@ -15,13 +15,7 @@ func TestLinearLayers(t *testing.T) {
 	for _, c := range []struct{ n, in, out int }{{1, 5, 3}, {3, 64, 32}, {37, 40, 70}, {75, 300, 33}, {64, 33, 129}} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
-			random := func(n int) []float32 {
-				v := make([]float32, n)
-				for i := range v {
-					v[i] = float32(r.NormFloat64())
-				}
-				return v
-			}
+			random := func(n int) []float32 { return normal(r, n) }
 			g := ops.NewGraph(ops.Shape{C: c.in, H: 1, W: 1})
 			g.Linear(g.Input(), "fc", c.out, false)
 			x, dy, w := random(c.n*c.in), random(c.n*c.out), random(c.out*c.in)

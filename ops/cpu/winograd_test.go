@@ -30,13 +30,7 @@ func TestWinograd(t *testing.T) {
 							t.Fatal(err)
 						}
 						r := rand.New(rand.NewPCG(1, 2))
-						random := func(n int) []float32 {
-							v := make([]float32, n)
-							for i := range v {
-								v[i] = float32(r.NormFloat64())
-							}
-							return v
-						}
+						random := func(n int) []float32 { return normal(r, n) }
 						for _, s := range p.Specs() {
 							if err := p.Write(s.Name, random(s.Len())); err != nil {
 								t.Fatal(err)
