@@ -3,7 +3,8 @@ package flows
 import (
 	"context"
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/contraflow/contraflow/io/cifar"
@@ -31,17 +32,15 @@ func cifarArchive(k cifar.Kind, url, sum string, train int, test int64) fetch.Ar
 	return a
 }
 
+// Archives are the names of the data sets that Fetch knows, in order.
+func Archives() []string { return slices.Sorted(maps.Keys(archives)) }
+
 // Fetch downloads a published data set into out and says which folder it is in. A mirror replaces the publisher's address; what comes
 // must have the published sum all the same.
 func Fetch(ctx context.Context, name, out, mirror string, o fetch.Options) (string, error) {
 	a, ok := archives[name]
 	if !ok {
-		var names []string
-		for n := range archives {
-			names = append(names, n)
-		}
-		sort.Strings(names)
-		return "", fmt.Errorf("there is no data set %q to fetch: choose one of %s", name, strings.Join(names, ", "))
+		return "", fmt.Errorf("there is no data set %q to fetch: choose one of %s", name, strings.Join(Archives(), ", "))
 	}
 	if mirror != "" {
 		a.URL = mirror

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -18,11 +19,11 @@ func newDataFetch() *cobra.Command {
 	var o fetch.Options
 	var quiet bool
 	c := &cobra.Command{
-		Use:   "fetch stl10|cifar10|cifar100 --out DIR",
+		Use:   "fetch " + strings.Join(flows.Archives(), "|") + " --out DIR",
 		Short: "Download a published data set, going on where an earlier download stopped, and check its sum",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 || !slices.Contains([]string{"stl10", "cifar10", "cifar100"}, args[0]) {
-				return usagef("fetch takes one data set, stl10, cifar10 or cifar100, found %q: see %s --help", args, cmd.CommandPath())
+			if len(args) != 1 || !slices.Contains(flows.Archives(), args[0]) {
+				return usagef("fetch takes one data set of %s, found %q: see %s --help", strings.Join(flows.Archives(), ", "), args, cmd.CommandPath())
 			}
 			return nil
 		},

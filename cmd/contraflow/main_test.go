@@ -87,7 +87,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"train", "cmc", "--nothing"}, 2, "unknown flag"},
 		{[]string{"help", "nothing"}, 2, `no command "nothing"`},
 		{[]string{"help", "train", "nothing"}, 2, `no command "train nothing"`},
-		{[]string{"data", "fetch", "nothing", "--out", dir}, 2, "stl10, cifar10 or cifar100"},
+		{[]string{"data", "fetch", "nothing", "--out", dir}, 2, "one data set of cifar10, cifar100, stl10"},
 		{[]string{"train", "cmc", "stray"}, 2, "takes no argument"},
 		{append(train, "--data_folder", data, "--nce_t", "0"), 2, "--nce_t 0"},
 		{append(train, "--data_folder", data, "--nce-k", "0"), 2, "--nce_k 0"},
