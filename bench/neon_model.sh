@@ -4,6 +4,9 @@
 # Debian: llvm-16, binutils-aarch64-linux-gnu.
 set -eu
 cd "$(dirname "$0")/.."
+for tool in llvm-mca-16 aarch64-linux-gnu-objdump; do
+  command -v $tool >/dev/null || { echo "neon_model: $tool is missing: apt-get install llvm-16 binutils-aarch64-linux-gnu" >&2; exit 1; }
+done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go test -c -o "$work/kernels" ./ops/cpu
