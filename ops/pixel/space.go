@@ -94,6 +94,7 @@ var (
 	stains = inverse(matrix{{0.65, 0.70, 0.29}, {0.07, 0.99, 0.11}, {0.27, 0.57, 0.78}})
 )
 
+// mul, and what else multiplies here, rounds every product: a machine that fuses it with the sum would have other pixels.
 func mul(m matrix, v [3]float64) (o [3]float64) {
 	for i := range o {
 		o[i] = float64(m[i][0]*v[0]) + float64(m[i][1]*v[1]) + float64(m[i][2]*v[2])
