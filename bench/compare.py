@@ -2,7 +2,8 @@
 """Measures contraflow and its peers in turn, A B A B …, and writes bench/results/{step,conv,bank}.md.
 
     compare.py step [ROW…]   whole training steps against PyTorch (Debian: python3-torch, libjemalloc2); a row is
-                             FLOW:MODEL:BATCH:THREADS, and with :avx2 behind it both sides are held to AVX2
+                             FLOW:MODEL:BATCH:THREADS, and with :avx2 behind it both sides are held to AVX2, with :bf16 both
+                             compute in bfloat16 (--amp, autocast)
     compare.py more [ROW…]   more rounds of rows that were measured before
     compare.py scaling [ROW…]
                              how much faster steps are on all cores than on one, and what the machine allows; a row is FLOW:MODEL:BATCH
@@ -58,24 +59,24 @@ JEMALLOC = next(pathlib.Path("/usr/lib").glob("*/libjemalloc.so.2"), None)
 KEEP = {"LD_PRELOAD": str(JEMALLOC), "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always"} if JEMALLOC else {}
 
 
-def torch(flow, model, batch, threads, steps, layout, env):
-    env = {**env, **KEEP}
+def torch(flow, model, batch, threads, steps, layout, kind):
+    env = {**(AVX2 if kind == ["avx2"] else {}), **KEEP}
     peer = "moco-query" if flow == "moco" else flow
-    return json.loads(run(sys.executable, HERE / "step.py", peer, model, batch, threads, steps, layout, env=env))
+    return json.loads(run(sys.executable, HERE / "step.py", peer, model, batch, threads, steps, layout, *(["bf16"] if kind == ["bf16"] else []), env=env))
 
 
 def step(rows, more=False):
     file = RESULTS / "step.json"
     done = json.loads(file.read_text()) if file.exists() else {}
     for row in rows:
-        flow, model, batch, threads, *isa = row.split(":")
-        env = AVX2 if isa == ["avx2"] else {}
+        flow, model, batch, threads, *kind = row.split(":")
+        env, flags = (AVX2, []) if kind == ["avx2"] else ({}, ["--amp"] if kind == ["bf16"] else [])
         if more:
             layout = done[row]["layout"]
         else:
-            layouts = {l: torch(flow, model, batch, threads, 1, l, env)["step_ms"] for l in ("channels_last", "contiguous")}
+            layouts = {l: torch(flow, model, batch, threads, 1, l, kind)["step_ms"] for l in ("channels_last", "contiguous")}
             layout = min(layouts, key=layouts.get)
-        pairs = [(ours(flow, model, batch, threads, 6, env=env), torch(flow, model, batch, threads, 4, layout, env)) for _ in range(ROUNDS)]
+        pairs = [(ours(flow, model, batch, threads, 6, *flags, env=env), torch(flow, model, batch, threads, 4, layout, kind)) for _ in range(ROUNDS)]
         before = done[row] if more else {"ours_ms": [], "torch_ms": [], "ours_mb": 0, "torch_mb": 0}
         done[row] = {"layout": layout, "torch": pairs[0][1]["torch"], "isa": pairs[0][0]["isa"],
                      "ours_ms": before["ours_ms"] + [a["step_ms"] for a, _ in pairs], "torch_ms": before["torch_ms"] + [b["step_ms"] for _, b in pairs],
@@ -114,9 +115,9 @@ def scaling(rows):
 def table(done):
     """table writes step.md from what was measured."""
     ceiling, neighbours = done.pop("ceiling", None), done.pop("scaling", {})
-    wide, narrow = [r for r in ROWS if r in done], [r for r in done if r.endswith(":avx2")]
-    wide += [r for r in done if r not in ROWS and r not in narrow]
-    version, rounds = done[wide[0]], sorted({len(done[r]["ours_ms"]) for r in wide + narrow})
+    wide, narrow, half = [r for r in ROWS if r in done], [r for r in done if r.endswith(":avx2")], [r for r in done if r.endswith(":bf16")]
+    wide += [r for r in done if r not in ROWS + narrow + half]
+    version, rounds = done[wide[0]], sorted({len(done[r]["ours_ms"]) for r in wide + narrow + half})
     write("step.md", "Whole training steps on the processor", "make bench-compare",
           f"Forward, loss with K = 4096, backward, SGD, memory update; 224 pixels, float32; kernels {version['isa']}, PyTorch {version['torch']} in the better of its "
           f"two memory formats{' under jemalloc, which keeps its memory' if KEEP else ''}. Median of {' to '.join(str(r) for r in dict.fromkeys([rounds[0], rounds[-1]]))} interleaved processes a side.\n\n" + steps(done, wide)
@@ -124,7 +125,8 @@ def table(done):
              f"time: {CORES} threads that only multiply are {spread(ceiling['peak_gflops'])} times as fast as one, and read memory "
              f"{spread(ceiling['peak_gb_s'])} times as fast.\n\n| step | {CORES} threads ÷ one |\n|---|---|\n"
              + "\n".join("| {}, {}, batch {} | ".format(NAMES[r.split(":")[0]], *r.split(":")[1:]) + spread(v) + " |" for r, v in neighbours.items()) if ceiling else "")
-          + ("\n\nBoth sides held to AVX2:\n\n" + steps(done, narrow) if narrow else ""))
+          + ("\n\nBoth sides held to AVX2:\n\n" + steps(done, narrow) if narrow else "")
+          + ("\n\nBoth sides in bfloat16, where the processor has instructions for it: ours with `--amp`, PyTorch under autocast:\n\n" + steps(done, half) if half else ""))
 
 
 def steps(done, rows):

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """PyTorch's side of `contraflow bench step`: the same models, losses, batch and optimiser, in one JSON line.
 
-Debian: apt-get install python3-torch. Usage: step.py FLOW MODEL BATCH THREADS STEPS [channels_last|contiguous]
-FLOW is cmc, insdis or moco-query (MoCo without its key encoder). K = 4096, 100000 images, 224 pixels."""
+Debian: apt-get install python3-torch. Usage: step.py FLOW MODEL BATCH THREADS STEPS [channels_last|contiguous [bf16]]
+FLOW is cmc, insdis or moco-query (MoCo without its key encoder). K = 4096, 100000 images, 224 pixels. With bf16 encoders run under
+autocast."""
 import json
 import resource
 import statistics
@@ -73,6 +74,7 @@ def nce(query, rows, state, key):
 def main():
     flow, model, batch, threads, steps = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
     layout = torch.channels_last if (sys.argv[6:] or ["channels_last"])[0] == "channels_last" else torch.contiguous_format
+    amp = sys.argv[7:] == ["bf16"]
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     make = {"alexnet": alexnet, "resnet18v1": lambda c: resnet(18, 0.5, c), "resnet50v1": lambda c: resnet(50, 0.5, c), "resnet50": lambda c: resnet(50, 1, c)}[model]
@@ -86,7 +88,9 @@ def main():
 
     def step():
         begin = time.perf_counter()
-        out = [F.normalize(t(x)) for t, x in zip(towers, images)]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=amp):
+            out = [t(x) for t, x in zip(towers, images)]
+        out = [F.normalize(o.float()) for o in out]
         if flow == "moco-query":
             logits = torch.cat([(out[0] * keys).sum(1, keepdim=True), out[0] @ banks[0].t()], 1) / T
             s = torch.exp(logits)

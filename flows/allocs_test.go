@@ -13,15 +13,16 @@ func TestAllocs(t *testing.T) {
 	for _, c := range []struct {
 		flow, model string
 		softmax     bool
+		amp         bool
 	}{
-		{"cmc", "alexnet", false}, {"cmc", "resnet18v1", true},
-		{"moco", "resnet18", false}, {"moco", "resnet18", true},
-		{"insdis", "resnet18", false},
+		{flow: "cmc", model: "alexnet"}, {flow: "cmc", model: "resnet18v1", softmax: true},
+		{flow: "moco", model: "resnet18"}, {flow: "moco", model: "resnet18", softmax: true},
+		{flow: "insdis", model: "resnet18"}, {flow: "insdis", model: "resnet50", amp: true},
 	} {
 		for _, threads := range []int{1, 2} {
-			t.Run(fmt.Sprintf("%s %s softmax=%v threads=%d", c.flow, c.model, c.softmax, threads), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s %s softmax=%v amp=%v threads=%d", c.flow, c.model, c.softmax, c.amp, threads), func(t *testing.T) {
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
-				s := StepBench{Flow: c.flow, Model: c.model, Softmax: c.softmax, Threads: threads, Batch: 4, ImageSize: 32, K: 40, N: 100, Steps: 1}
+				s := StepBench{Flow: c.flow, Model: c.model, Softmax: c.softmax, AMP: c.amp, Device: "cpu", Threads: threads, Batch: 4, ImageSize: 32, K: 40, N: 100, Steps: 1}
 				o, err := s.options()
 				if err != nil {
 					t.Fatal(err)

@@ -55,7 +55,7 @@ func openDevice(o Options) (ops.Device, error) {
 			return d, err
 		}
 	}
-	return cpu.New(o.Net.Threads)
+	return cpu.Open(cpu.Options{Threads: o.Net.Threads, BF16: o.Net.AMP})
 }
 
 // DeviceMemory is how many bytes the run holds on a GPU, 0 on the processor.

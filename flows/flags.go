@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/contraflow/contraflow/encoders"
+	"github.com/contraflow/contraflow/ops/cpu"
 	"github.com/contraflow/contraflow/ops/pixel"
 )
 
@@ -93,7 +94,7 @@ func flagTable() []flag {
 		{name: "deterministic_reference", group: "Encoders", help: "only arithmetic in the reference's order: no Winograd convolutions", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.Direct }},
 		{name: "cuda_graph", group: "Encoders", help: "the cuda device records the work of a step once and launches it as CUDA graphs", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.CUDAGraph }},
 		{name: "tf32", group: "Encoders", help: "float products of the cuda device round their inputs to ten bits of mantissa", origin: ours, def: "false", value: func(o *Options) any { return &o.Net.TF32 }},
-		{name: "amp", group: "Encoders", help: "mixed precision: the cuda device computes in bfloat16, with masters and statistics in float32; the cpu device does not; the run folder is named for it", origin: ref, def: "false", value: func(o *Options) any { return &o.Net.AMP }},
+		{name: "amp", group: "Encoders", help: "mixed precision: the cuda device computes in bfloat16, with masters and statistics in float32; the cpu device multiplies so in most convolutions where the processor can; the run folder is named for it", origin: ref, def: "false", value: func(o *Options) any { return &o.Net.AMP }},
 		{name: "opt_level", group: "Encoders", help: "accepted: both levels are what --amp does; with it part of the run folder's name", origin: ref, def: "O2", choices: []string{"O1", "O2"}, value: func(o *Options) any { return &o.Net.OptLevel }},
 
 		{name: "softmax", group: "Contrast", only: contrasts, help: "softmax cross entropy (InfoNCE) instead of noise-contrastive estimation", origin: ref, def: "false", value: func(o *Options) any { return &o.Loss.Softmax }},
@@ -227,8 +228,13 @@ func Warnings(fs *pflag.FlagSet, o *Options) []string {
 		case "warm":
 			out = append(out, "--warm only names the run folder: the original has no warm-up; --warmup_epochs has")
 		case "amp", "cuda_graph", "tf32":
-			if c, err := parseDevice(o.Net.Device); err == nil && !c.gpu {
-				out = append(out, fmt.Sprintf("--%s does not change the arithmetic: the cpu device computes in float32", f.Name))
+			c, err := parseDevice(o.Net.Device)
+			switch {
+			case err != nil || c.gpu:
+			case f.Name != "amp":
+				out = append(out, fmt.Sprintf("--%s has no effect on the cpu device", f.Name))
+			case !cpu.BF16():
+				out = append(out, "--amp does not change the arithmetic: this processor has no instructions for bfloat16")
 			}
 		case "opt_level":
 			if !o.Net.AMP {

@@ -83,7 +83,7 @@ type NetOptions struct {
 	Direct    bool    // --deterministic_reference: no Winograd
 	CUDAGraph bool    // --cuda_graph: the cuda device records a step once and launches it whole
 	TF32      bool    // --tf32: the cuda device may round the inputs of float products
-	AMP       bool    // --amp: bfloat16 on the cuda device; part of the name of the run folder
+	AMP       bool    // --amp: bfloat16 where the device can; part of the name of the run folder
 	OptLevel  string  // --opt_level
 }
 

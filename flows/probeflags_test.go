@@ -10,6 +10,7 @@ import (
 
 	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/flows"
+	"github.com/contraflow/contraflow/ops/cpu"
 )
 
 // The crop rule of the reference is told, and run.json has what the probe does, not what the flags said.
@@ -99,6 +100,28 @@ func TestFlagsOfTheOtherMethod(t *testing.T) {
 		}
 		if w := flows.Warnings(fs, &o); len(w) != 1 || !strings.Contains(w[0], flag+" has no effect on train "+method) {
 			t.Errorf("train %s: warnings %q", method, w)
+		}
+	}
+}
+
+// --amp without a GPU is told of only where the processor cannot either.
+func TestAMPOnProcessor(t *testing.T) {
+	for _, isa := range []string{"generic", "avx2", "neon"} {
+		t.Setenv("CONTRAFLOW_ISA", isa)
+		if d, err := cpu.New(1); err != nil {
+			continue // other machines have it
+		} else if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		o := flows.Options{Method: "moco"}
+		fs := pflag.NewFlagSet("moco", pflag.ContinueOnError)
+		flows.Bind(fs, &o)
+		if err := fs.Parse([]string{"--amp", "--device", "cpu"}); err != nil {
+			t.Fatal(err)
+		}
+		w := strings.Join(flows.Warnings(fs, &o), "\n")
+		if told := strings.Contains(w, "no instructions for bfloat16"); told != (isa != "generic") || told != (w != "") {
+			t.Errorf("%s: warnings %q", isa, w)
 		}
 	}
 }

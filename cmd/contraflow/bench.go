@@ -75,7 +75,7 @@ func newBenchStep() *cobra.Command {
 	f.IntVar(&b.Steps, "steps", 5, "steps measured, after one to warm up")
 	f.BoolVar(&b.Softmax, "softmax", false, "softmax cross entropy instead of NCE")
 	f.StringVar(&b.Device, "device", "auto", "auto, cpu, cuda or cuda:N")
-	f.BoolVar(&b.AMP, "amp", false, "bfloat16 on the cuda device")
+	f.BoolVar(&b.AMP, "amp", false, "bfloat16: on the cuda device, and where the processor has instructions for it")
 	f.BoolVar(&b.CUDAGraph, "cuda_graph", false, "steps of the cuda device as CUDA graphs")
 	f.BoolVar(&b.TF32, "tf32", false, "float products of the cuda device round their inputs")
 	f.BoolVar(&b.Direct, "deterministic_reference", false, "no Winograd convolutions")
@@ -115,14 +115,14 @@ type convRow struct {
 
 func newBenchConv() *cobra.Command {
 	var batch, threads, runs int
-	var direct, asJSON bool
+	var direct, amp, asJSON bool
 	c := &cobra.Command{
 		Use: "conv", Short: "Every convolution of ResNet-50: forward, gradient of the input, gradient of the weights", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := flows.CheckCount("threads", threads, "one a core"); err != nil {
 				return usageError{err}
 			}
-			d, err := cpu.New(threads)
+			d, err := cpu.Open(cpu.Options{Threads: threads, BF16: amp})
 			if err != nil {
 				return err
 			}
@@ -149,6 +149,7 @@ func newBenchConv() *cobra.Command {
 	atLeast(0, f, "threads")
 	atLeast(1, f, "batch", "runs")
 	f.BoolVar(&direct, "deterministic_reference", false, "no Winograd convolutions")
+	f.BoolVar(&amp, "amp", false, "bfloat16 where the processor has instructions for it")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }

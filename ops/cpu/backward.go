@@ -199,14 +199,14 @@ func (pr *program) backWeights(s *step, x, dy *image, n int) {
 	dw, fresh := t.grad, t.stale
 	switch {
 	case s.Kind == ops.Linear:
-		pr.d.backWeight(dw, asPixels(x, n), asPixels(dy, n), 1, 1, 1, 0, fresh)
+		pr.d.backWeight(dw, asPixels(x, n), asPixels(dy, n), 1, 1, 1, 0, fresh, false)
 	case s.Node.Groups > 1:
 		t.settle()
 		pr.d.groupedBackWeight(dw, x, dy, n, s.Node)
 	case s.wino != nil:
 		s.wino.backWeight(pr.d, dw, x, dy, n, fresh)
 	default:
-		pr.d.backWeight(dw, x, dy, n, s.Node.Kernel, s.Node.Stride, s.Node.Pad, fresh)
+		pr.d.backWeight(dw, x, dy, n, s.Node.Kernel, s.Node.Stride, s.Node.Pad, fresh, s.pairs)
 	}
 	t.stale = false
 }
@@ -230,12 +230,12 @@ func (pr *program) backInput(s *step, dy *image, n int) {
 	}
 	dy.clearHalo(n)
 	if s.winoBack != nil {
-		s.winoBack.convolve(pr.d, turn{w, s.Node.Kernel, s.phases[0].taps}, dy, dx, n, add)
+		s.winoBack.convolve(pr.d, turn{w: w, kernel: s.Node.Kernel, taps: s.phases[0].taps}, dy, dx, n, add)
 		return
 	}
 	// The packed weights are used at once and never again before they change: one buffer serves all layers.
 	packed := grow32(&pr.d.packedWeights, s.backward+slack)
-	pr.d.backData(dx, dy, n, w, packed, s.Node.Kernel, s.phases, s.Node.Stride, add)
+	pr.d.backData(dx, dy, n, w, packed, s.Node.Kernel, s.phases, s.Node.Stride, add, s.pairs)
 }
 
 // backwardNorm gives the norm's input its gradient, and the other summand the gradient of the sum.

@@ -16,6 +16,7 @@ type step struct {
 
 	backward       int       // floats of the weights packed for the gradient of the input
 	wino, winoBack *winograd // nil: direct
+	pairs          bool      // of bfloat16, directly
 }
 
 // program is a compiled graph.
@@ -99,6 +100,7 @@ func (pr *program) measureHalos() {
 		if !pr.Options.Direct && n.Stride == 1 && n.Kernel == 2*n.Pad+1 {
 			s.wino = newWinograd(n.Kernel, pr.Options.Batch, n.Out.H, n.Out.W, nodes[s.In[0]].Out.C, n.Out.C)
 		}
+		s.pairs = s.wino == nil && pr.d.inPairs(nodes[s.In[0]].Out.C, n.Out.C)
 	}
 }
 

@@ -39,6 +39,7 @@ type window struct {
 	ys, y0, x0        int
 	add               bool
 	turn              turn // weights to pack on the way, if any
+	pairs             bool // of bfloat16, in the weights, and of x where it is used
 }
 
 // convolve runs a window over the first n maps of x, weights wp [panel of y.c][KH·KW·C][width]. With q.turn they are packed on the
@@ -59,7 +60,7 @@ func (d *Device) convolve(x, y *image, n int, wp []float32, q window) {
 	work := float64(q.kh*q.kw*x.c*y.c) * float64(j.rows*j.cols)
 	chunks := max(1, min(128, int(work/2e6)))
 	np := d.isa.panels(y.c)
-	block := min(np, max(1, l2Panels/(4*j.depth*d.isa.nr)))
+	block := min(np, max(1, l2Panels/(j.bytes()*j.depth*d.isa.nr)))
 	if q.turn.w != nil {
 		block = min(block, max(1, np/d.pool.threads))
 	}
@@ -99,6 +100,10 @@ func (j *windowRows) cut(k *isa) {
 	q, c := &j.q, j.x.c
 	total := q.kh * q.kw * c
 	j.mr = k.mr
+	if q.pairs { // which round much more than long sums do
+		j.taps, j.calls, j.depth = q.kh, 1, total
+		return
+	}
 	if q.kh*q.kw == 1 && (q.s*c*4)%4096 == 0 {
 		j.mr = min(k.mr, oneSet)
 	}
@@ -112,6 +117,14 @@ func (j *windowRows) cut(k *isa) {
 	if j.sliced = j.calls > 1 && 4*total*k.nr > slicePanels; !j.sliced {
 		j.depth = total
 	}
+}
+
+// bytes is how many a weight takes.
+func (j *windowRows) bytes() int {
+	if j.q.pairs {
+		return 2
+	}
+	return 4
 }
 
 func (j *windowRows) do(d *Device, sc *scratch, c int) {
@@ -176,7 +189,7 @@ func (w *windowCall) pack(o0, o1 int) {
 func (w *windowCall) weights(j, k, width int) unsafe.Pointer {
 	nr := w.d.isa.nr
 	if w.q.turn.w == nil {
-		return ptr(w.wp, j*w.q.kh*w.q.kw*w.x.c*nr+k*width)
+		return ptr(w.wp, (j*w.q.kh*w.q.kw*w.x.c*nr+k*width)*w.bytes()/4)
 	}
 	return ptr(w.own, (j-w.j0)*w.depth*nr+(k-w.from)*width)
 }
@@ -209,10 +222,13 @@ func (w *windowCall) pixels(r0, r1, colFrom, colTo, o0, o1 int) {
 			if c1 < colTo {
 				next = xb + c1*q.s*x.c
 			}
-			if q.kh*q.kw == 1 {
-				w.pixelTile(at, next, yb+c0*q.ys*y.c, c1-c0, o0, o1)
-			} else {
-				w.windowTile(at, next, yb+c0*q.ys*y.c, c1-c0, o0, o1, kh0, kh1)
+			switch yc, m := yb+c0*q.ys*y.c, c1-c0; {
+			case q.pairs:
+				w.pairTile(at, next, yc, m, kh0, kh1)
+			case q.kh*q.kw == 1:
+				w.pixelTile(at, next, yc, m, o0, o1)
+			default:
+				w.windowTile(at, next, yc, m, o0, o1, kh0, kh1)
 			}
 		}
 	}
@@ -299,6 +315,7 @@ type turn struct {
 	w      []float32
 	kernel int
 	taps   []int
+	pairs  bool // of output channels, in bfloat16
 }
 
 // packBackward turns the panels of weights w over oc channels, K = KH·KW·IC, into panels over input channels for the given
@@ -314,7 +331,11 @@ type packBackward struct {
 	ic, oc int
 }
 
-func (b *packBackward) do(d *Device, _ *scratch, j int) {
+func (b *packBackward) do(d *Device, sc *scratch, j int) {
+	if b.pairs {
+		d.turnPairs(sc, b.dst[j*len(b.taps)*b.oc/2*d.isa.nr:], &b.turn, b.ic, b.oc, j)
+		return
+	}
 	d.turnPanel(b.dst[j*len(b.taps)*b.oc*d.isa.nr:], &b.turn, b.ic, b.oc, j, 0, len(b.taps), 0, b.oc)
 }
 

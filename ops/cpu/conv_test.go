@@ -54,21 +54,27 @@ func (c convolution) compare(t *testing.T, g *ops.Graph) {
 	x, dy, w := random(convSamples*g.Nodes[0].Out.Len()), random(convSamples*g.Nodes[1].Out.Len()), random(g.Params[0].Len())
 	want := c.define(g.Nodes[1].Out, x, dy, w)
 	for _, k := range available() {
-		one := computed(t, g, k, 1, x, dy, w)
-		for i, name := range []string{"output", "input gradient", "weight gradient"} {
-			var worst, scale float64
-			for j, v := range want[i] {
-				worst, scale = max(worst, math.Abs(v-float64(one[i][j]))), max(scale, math.Abs(v))
-			}
-			if !(worst < 2e-6*scale) {
-				t.Errorf("%s, %s: off by %.2g of %.3g", k.name, name, worst, scale)
-			}
+		same(t, g, k, false, want, x, dy, w)
+	}
+}
+
+// same compares what kernels compute with the definition, and three threads with one.
+func same(t *testing.T, g *ops.Graph, k isa, pairs bool, want [3][]float64, x, dy, w []float32) {
+	t.Helper()
+	one := computed(t, g, k, pairs, 1, x, dy, w)
+	for i, name := range []string{"output", "input gradient", "weight gradient"} {
+		var worst, scale float64
+		for j, v := range want[i] {
+			worst, scale = max(worst, math.Abs(v-float64(one[i][j]))), max(scale, math.Abs(v))
 		}
-		for i, values := range computed(t, g, k, 3, x, dy, w) {
-			for j, v := range values {
-				if v != one[i][j] {
-					t.Fatalf("%s: value %d of result %d is %v on three threads and %v on one", k.name, j, i, v, one[i][j])
-				}
+		if !(worst < 2e-6*scale) {
+			t.Errorf("%s, %s: off by %.2g of %.3g", k.name, name, worst, scale)
+		}
+	}
+	for i, values := range computed(t, g, k, pairs, 3, x, dy, w) {
+		for j, v := range values {
+			if v != one[i][j] {
+				t.Fatalf("%s: value %d of result %d is %v on three threads and %v on one", k.name, j, i, v, one[i][j])
 			}
 		}
 	}
@@ -96,10 +102,11 @@ func (c convolution) define(out ops.Shape, x, dy, w []float32) [3][]float64 {
 }
 
 // computed is the same of two passes, whose weight gradients add up.
-func computed(t *testing.T, g *ops.Graph, k isa, threads int, x, dy, w []float32) (r [3][]float32) {
+func computed(t *testing.T, g *ops.Graph, k isa, pairs bool, threads int, x, dy, w []float32) (r [3][]float32) {
 	t.Helper()
 	d := newDevice(threads, k)
 	defer d.Close()
+	d.pairs = pairs
 	p, err := d.NewParams(g)
 	if err != nil {
 		t.Fatal(err)

@@ -58,8 +58,8 @@ func gradHalo(list []phase, stride, h, oh int) int {
 const turnPixels = 2048
 
 // backData writes, or adds, the gradient of a convolution's input, whose forward weights are w. dy has a halo of at least gradHalo,
-// zeroed; packed is memory for the weights of all phases.
-func (d *Device) backData(dx, dy *image, n int, w, packed []float32, kernel int, list []phase, stride int, add bool) {
+// zeroed; packed is memory for the weights of all phases, in pairs those of bfloat16.
+func (d *Device) backData(dx, dy *image, n int, w, packed []float32, kernel int, list []phase, stride int, add, pairs bool) {
 	if !add && anyEmpty(list) {
 		run(d, &d.jobs.blank, n, blank{*dx})
 	}
@@ -70,10 +70,10 @@ func (d *Device) backData(dx, dy *image, n int, w, packed []float32, kernel int,
 		}
 		q := window{
 			kh: p.kh, kw: p.kw, s: 1, h0: p.h0, w0: p.w0, oh: oh, ow: ow,
-			ys: stride, y0: p.ph, x0: p.pw, add: add,
+			ys: stride, y0: p.ph, x0: p.pw, add: add, pairs: pairs,
 		}
-		t := turn{w, kernel, p.taps}
-		if n*oh*ow <= turnPixels && d.isa.panels(dx.c) >= 2*d.pool.threads {
+		t := turn{w, kernel, p.taps, pairs}
+		if !pairs && n*oh*ow <= turnPixels && d.isa.panels(dx.c) >= 2*d.pool.threads {
 			q.turn = t
 		} else {
 			d.packBackward(packed[p.at:], t, dx.c, dy.c)
@@ -113,13 +113,15 @@ type weightGrad struct {
 	x, dy               image
 	kernel, stride, pad int
 	rows, chunks        int // of dy, samples and rows in one
+	pairs               bool
 }
 
 // backWeight adds Σ_pixels x[n, i·s-pad+kh, j·s-pad+kw, ic] · dy[n, i, j, oc] to dw [panel of OC][KH·KW·IC][width], or with fresh
 // writes it. Pixels are taken in chunks: the chunk's dy is packed once, then every tile of dw is a matrix product over the chunk.
-func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad int, fresh bool) {
+// In pairs it is one over pairs of pixels, in bfloat16.
+func (d *Device) backWeight(dw []float32, x, dy *image, n, kernel, stride, pad int, fresh, pairs bool) {
 	g := &d.weightGrad
-	*g = weightGrad{d: d, x: *x, dy: *dy, kernel: kernel, stride: stride, pad: pad, rows: n * dy.h}
+	*g = weightGrad{d: d, x: *x, dy: *dy, kernel: kernel, stride: stride, pad: pad, rows: n * dy.h, pairs: pairs}
 	size := kernel * kernel * x.c * d.isa.padded(dy.c)
 	segments, chunks := inParts(max(1, (g.rows*dy.w+pixelsPerSum/2)/pixelsPerSum), size)
 	g.chunks = min(g.rows, chunks)
@@ -151,7 +153,7 @@ type band struct {
 	*weightGrad
 	r0, r1, from, to int
 	all              bool // all rows, whatever they look for
-	px               int
+	px               int  // pixels or pairs of them
 }
 
 // band is the longest one of chunk c that begins with row kh of the window.
@@ -174,8 +176,25 @@ func (g *weightGrad) band(c, kh int) band {
 	if !skips {
 		b.to = g.kernel
 	}
-	b.px = rows * g.dy.w
+	b.px = b.steps(rows)
 	return b
+}
+
+// steps is how many pixels, or pairs of them, some rows have. Pairs do not reach from a row into the next, unless the rows follow one
+// another without a gap.
+func (b *band) steps(rows int) int {
+	switch {
+	case !b.pairs:
+		return rows * b.dy.w
+	case b.flat():
+		return (rows*b.dy.w + 1) / 2
+	}
+	return rows * ((b.dy.w + 1) / 2)
+}
+
+// flat says whether rows of both maps follow one another and belong to each other.
+func (g *weightGrad) flat() bool {
+	return g.kernel == 1 && g.stride == 1 && g.x.halo == 0 && g.dy.halo == 0
 }
 
 // counts says whether the band has row r of dy.
@@ -245,7 +264,7 @@ func (g *weightGrad) pixel(r, kh int) int {
 }
 
 // direct says whether x is read where it lies: with few panels of dy it does not pay to pack it.
-func (g *weightGrad) direct() bool { return g.d.isa.panels(g.dy.c) <= directPanels }
+func (g *weightGrad) direct() bool { return !g.pairs && g.d.isa.panels(g.dy.c) <= directPanels }
 
 // tile adds to, or writes, tile t of dw the products of a band, whose gradient is packed [panel][pixel][width].
 func (b *band) tile(sc *scratch, dw, packed []float32, t int, fresh bool) {
@@ -347,7 +366,10 @@ func (b *band) group(sc *scratch, dw []float32, k, groups, j0, j1 int, fresh boo
 	if !fresh {
 		p.acc = 1
 	}
-	first := b.dy.at(b.r0/b.dy.h, b.r0%b.dy.h, 0)
+	first, lines := b.dy.at(b.r0/b.dy.h, b.r0%b.dy.h, 0), 2 // of a pixel
+	if b.pairs {
+		lines = 4 // of two pixels
+	}
 	for j := j0; j < j1; j++ {
 		b.packGradient(packed, j)
 		width := d.isa.width(j, oc)
@@ -356,13 +378,30 @@ func (b *band) group(sc *scratch, dw []float32, k, groups, j0, j1 int, fresh boo
 			kh := b.from + t/b.tiles()
 			i0, i1 := b.columns(t)
 			// Meanwhile the next panel of dy comes in, a line with every pixel, or the next tile of x.
-			if line := t - t0; line < 2 && j+1 < j1 {
-				p.fetchEvery(addr(b.dy.data, first+(j+1)*nr+16*line), uintptr(4*oc))
+			if line := t - t0; line < lines && j+1 < j1 {
+				p.fetchEvery(addr(b.dy.data, first+line/2*b.px*oc+(j+1)*nr+line%2*16), uintptr(4*oc))
 			} else {
 				p.fetch(addr(a, min(line+1, t1-t0-1)*pitch))
 			}
 			p.a, p.c = ptr(a, (t-t0)*pitch), ptr(dw, j*b.kernel*run*nr+(kh*run+i0)*width)
-			d.isa.kernel(i1-i0, width)(p)
+			if b.pairs {
+				d.isa.pairs[i1-i0](p)
+			} else {
+				d.isa.kernel(i1-i0, width)(p)
+			}
+		}
+	}
+}
+
+// runs tells f of the band's rows of dy, from row r on so many pixels.
+func (b *band) runs(f func(r, pixels int)) {
+	if b.flat() {
+		f(b.r0, (b.r1-b.r0)*b.dy.w)
+		return
+	}
+	for r := b.r0; r < b.r1; r++ {
+		if b.counts(r) {
+			f(r, b.dy.w)
 		}
 	}
 }
@@ -392,6 +431,13 @@ func (b *band) packGradient(dst []float32, j int) {
 	d, dy, nr := b.d, &b.dy, b.d.isa.nr
 	width := d.isa.width(j, dy.c)
 	channels := min(width, dy.c-j*nr)
+	if b.pairs {
+		b.runs(func(r, pixels int) {
+			d.pairRows(dst, dy.data[dy.at(r/dy.h, r%dy.h, 0)+j*nr:], dy.c, pixels)
+			dst = dst[(pixels+1)/2*nr:]
+		})
+		return
+	}
 	for r := b.r0; r < b.r1; r++ {
 		if !b.counts(r) {
 			continue
@@ -416,6 +462,13 @@ func (b *band) packPixels(dst []float32, t, n int) {
 	d, mr, step, pitch := b.d, b.d.isa.mr, b.stride*b.x.c, b.tilePitch()
 	kh := b.from + t/b.tiles()
 	from, to := b.columns(t)
+	if b.pairs {
+		b.runs(func(r, pixels int) {
+			d.pairTiles(dst, b.x.data[b.pixel(r, kh)+from:], step, pixels, n, to-from, pitch)
+			dst = dst[(pixels+1)/2*mr:]
+		})
+		return
+	}
 	for r := b.r0; r < b.r1; r++ {
 		if !b.counts(r) {
 			continue

@@ -10,6 +10,7 @@ import (
 // Device runs graphs on the processor. It belongs to one goroutine at a time; inside it uses its own threads.
 type Device struct {
 	isa     isa
+	pairs   bool // convolutions in bfloat16
 	pool    *pool
 	chunk   func(worker, chunk int) // d.do
 	job     job                     // that runs
@@ -37,14 +38,28 @@ type Device struct {
 
 var _ ops.Device = (*Device)(nil)
 
+// Options are how the processor computes.
+type Options struct {
+	Threads int // that compute; 0 is one a core
+
+	// BF16 rounds what convolutions multiply to bfloat16, where the machine has instructions for that and they have multiples of 32
+	// channels and are not computed by Winograd's algorithm, which is as fast. Sums, weights and everything else stay float32.
+	BF16 bool
+}
+
 // New opens the processor with a number of compute threads; 0 is one a core. It fails when CONTRAFLOW_ISA names
 // kernels that this machine or build does not have.
-func New(threads int) (*Device, error) {
+func New(threads int) (*Device, error) { return Open(Options{Threads: threads}) }
+
+// Open is New with options.
+func Open(o Options) (*Device, error) {
 	k, err := pick()
 	if err != nil {
 		return nil, err
 	}
-	return newDevice(threads, k), nil
+	d := newDevice(o.Threads, k)
+	d.pairs = o.BF16 && k.pairs != nil
+	return d, nil
 }
 
 func newDevice(threads int, k isa) *Device {
@@ -57,9 +72,19 @@ func newDevice(threads int, k isa) *Device {
 	return d
 }
 
-// Name is "cpu (avx512, 2 threads)".
+// BF16 says whether Options.BF16 changes anything here: the processor has AVX512_BF16, or CONTRAFLOW_ISA names the generic kernels.
+func BF16() bool {
+	k, err := pick()
+	return err == nil && k.pairs != nil
+}
+
+// Name is "cpu (avx512, 2 threads)" or, with BF16 on a machine that can, "cpu (avx512, bfloat16, 2 threads)".
 func (d *Device) Name() string {
-	return fmt.Sprintf("cpu (%s, %d threads)", d.isa.name, d.pool.threads)
+	kind := d.isa.name
+	if d.pairs {
+		kind += ", bfloat16"
+	}
+	return fmt.Sprintf("cpu (%s, %d threads)", kind, d.pool.threads)
 }
 
 // ISA is the set of kernels in use: avx512, avx2, neon or generic.

@@ -91,7 +91,10 @@ func (pr *program) forward(s *step, t *tape, n int) {
 				s.wino.convolve(d, turn{w: w}, x, y, n, false)
 				break
 			}
-			d.convolve(x, y, n, w, window{kh: k, kw: k, s: s.Node.Stride, h0: -s.Node.Pad, w0: -s.Node.Pad, oh: y.h, ow: y.w, ys: 1})
+			if s.pairs {
+				w = d.roundWeights(w, k*k*x.c, y.c)
+			}
+			d.convolve(x, y, n, w, window{kh: k, kw: k, s: s.Node.Stride, h0: -s.Node.Pad, w0: -s.Node.Pad, oh: y.h, ow: y.w, ys: 1, pairs: s.pairs})
 		}
 		pr.addBias(s, y, n)
 	case ops.Linear:

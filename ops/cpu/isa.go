@@ -40,11 +40,12 @@ type isa struct {
 	mr, nr  int
 	gemm    []func(*gemmArgs) // by rows, nr columns
 	narrow  []func(*gemmArgs) // by rows, nr/2 columns; nil without
+	pairs   []func(*gemmArgs) // by rows, nr columns, of pairs of bfloat16; nil without
 	vector  bool              // streaming kernels in assembly
 	packs16 bool              // AVX-512 packing kernels
 }
 
-var generic = isa{name: "generic", mr: 4, nr: 8, gemm: genericGemm(4)}
+var generic = isa{name: "generic", mr: 4, nr: 8, gemm: genericGemm(4, gemmGo), pairs: genericGemm(4, gemmPairsGo)}
 
 // panels is how many panels of nr channels c channels need.
 func (k *isa) panels(c int) int { return (c + k.nr - 1) / k.nr }
@@ -90,10 +91,10 @@ func pick() (isa, error) {
 }
 
 // genericGemm is the micro-kernel in Go, for 1 … most rows.
-func genericGemm(most int) []func(*gemmArgs) {
+func genericGemm(most int, f func(p *gemmArgs, rows int)) []func(*gemmArgs) {
 	out := make([]func(*gemmArgs), most+1)
 	for mr := 1; mr <= most; mr++ {
-		out[mr] = func(p *gemmArgs) { gemmGo(p, mr) }
+		out[mr] = func(p *gemmArgs) { f(p, mr) }
 	}
 	return out
 }
@@ -120,9 +121,14 @@ func gemmGo(p *gemmArgs, mr int) {
 		}
 		at += p.ja
 	}
+	p.put(&acc, mr)
+}
+
+// put writes, or adds, the sums of the micro-kernel in Go.
+func (p *gemmArgs) put(acc *[4][8]float64, mr int) {
 	for i := range mr {
-		c := (*[nr]float32)(unsafe.Add(p.c, uintptr(i)*p.ldc))
-		for j := range nr {
+		c := (*[8]float32)(unsafe.Add(p.c, uintptr(i)*p.ldc))
+		for j := range c {
 			if p.acc == 0 {
 				c[j] = float32(acc[i][j])
 			} else {

@@ -10,6 +10,11 @@ func pack32(dst, src unsafe.Pointer, ss uintptr, rows int) { panic("ops: no asse
 func pack14(dst, src unsafe.Pointer, ss uintptr, rows, tiles int, step, pitch uintptr) {
 	panic("ops: no assembly")
 }
+func toPairs(dst, src unsafe.Pointer, ds, ss uintptr, rows, n int) { panic("ops: no assembly") }
+func pairs32(dst, src unsafe.Pointer, ss uintptr, rows int)        { panic("ops: no assembly") }
+func pairs14(dst, src unsafe.Pointer, ss uintptr, rows, tiles int, step, pitch uintptr) {
+	panic("ops: no assembly")
+}
 func transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr) { panic("ops: no assembly") }
 func bnSums512(sum, sq, x, shift unsafe.Pointer, pixels, c int, stride uintptr) {
 	panic("ops: no assembly")

@@ -18,6 +18,7 @@ type jobs struct {
 	blank          blank
 	windowRows     windowRows
 	packBackward   packBackward
+	roundPanels    roundPanels
 	weightPanels   weightPanels
 	weightTiles    weightTiles
 	weightBlocks   weightBlocks

@@ -94,6 +94,50 @@ func gemm512Narrowx14(p *gemmArgs)
 
 var gemm512NarrowKernels = [...]func(*gemmArgs){nil, gemm512Narrowx1, gemm512Narrowx2, gemm512Narrowx3, gemm512Narrowx4, gemm512Narrowx5, gemm512Narrowx6, gemm512Narrowx7, gemm512Narrowx8, gemm512Narrowx9, gemm512Narrowx10, gemm512Narrowx11, gemm512Narrowx12, gemm512Narrowx13, gemm512Narrowx14}
 
+//go:noescape
+func gemmPairsx1(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx2(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx3(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx4(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx5(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx6(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx7(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx8(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx9(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx10(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx11(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx12(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx13(p *gemmArgs)
+
+//go:noescape
+func gemmPairsx14(p *gemmArgs)
+
+var gemmPairsKernels = [...]func(*gemmArgs){nil, gemmPairsx1, gemmPairsx2, gemmPairsx3, gemmPairsx4, gemmPairsx5, gemmPairsx6, gemmPairsx7, gemmPairsx8, gemmPairsx9, gemmPairsx10, gemmPairsx11, gemmPairsx12, gemmPairsx13, gemmPairsx14}
+
 // pack32 copies rows of 32 floats that are ss bytes apart: dst[r][:32] = src[r][:32].
 //
 //go:noescape
@@ -110,6 +154,22 @@ func pack14(dst, src unsafe.Pointer, ss uintptr, rows, tiles int, step, pitch ui
 //
 //go:noescape
 func transpose16(dst, src unsafe.Pointer, ds, ss, next uintptr)
+
+// toPairs rounds rows of n floats, a multiple of 32, that are ss bytes apart, to n/2 pairs, ds bytes apart.
+//
+//go:noescape
+func toPairs(dst, src unsafe.Pointer, ds, ss uintptr, rows, n int)
+
+// pairs32 pairs rows of 32 floats that are ss bytes apart: dst[r][k] = (src[2r][k], src[2r+1][k]), zero after an odd last row.
+//
+//go:noescape
+func pairs32(dst, src unsafe.Pointer, ss uintptr, rows int)
+
+// pairs14 is pack14 of pairs of rows: dst[t][r][:14] = (src[2r][t·step:][:14], src[2r+1][t·step:][:14]), zero after an odd last
+// row. It reads, and in the last row writes, 16.
+//
+//go:noescape
+func pairs14(dst, src unsafe.Pointer, ss uintptr, rows, tiles int, step, pitch uintptr)
 
 // bnApply512 is dst[p][k] = max((src[p][k]-coef[k])·coef[c+k] + coef[2c+k] + res[p][k], low[0]), res nil counting as
 // zeros; unless mask is nil it receives where the result is positive.

@@ -30,7 +30,7 @@ func TestLinearLayers(t *testing.T) {
 				}
 			}
 			for _, k := range available() {
-				one, three := computed(t, g, k, 1, x, dy, w), computed(t, g, k, 3, x, dy, w)
+				one, three := computed(t, g, k, false, 1, x, dy, w), computed(t, g, k, false, 3, x, dy, w)
 				for i, name := range []string{"output", "input gradient", "weight gradient"} {
 					for j, v := range want[i] {
 						if got := float64(one[i][j]); !(math.Abs(got-v) <= 2e-5+2e-6*math.Abs(v)) {

@@ -61,6 +61,15 @@ func itoa(n int) string {
 	return string(rune('0' + n))
 }
 
+// multiply is sum += b·t.
+func (v isa) multiply(a *asm, b, t, sum int) {
+	if v.pairs {
+		a.evex(dpbf16, b, t, sum)
+		return
+	}
+	a.p("\tVFMADD231PS %s%d, %s%d, %s%d", v.reg, b, v.reg, t, v.reg, sum)
+}
+
 func gemm(a *asm, name string, mr int, v isa) {
 	const nv, unroll = 2, 2
 	acc := mr * nv
@@ -114,7 +123,7 @@ func gemm(a *asm, name string, mr int, v isa) {
 			t := acc + nv + i%spare
 			a.p("\tVBROADCASTSS %s, %s%d", a.rowAddr(i), v.reg, t)
 			for j := range nv {
-				a.p("\tVFMADD231PS %s%d, %s%d, %s%d", v.reg, acc+j, v.reg, t, v.reg, i*nv+j)
+				v.multiply(a, acc+j, t, i*nv+j)
 			}
 		}
 		for _, b := range bases {

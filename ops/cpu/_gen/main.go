@@ -26,8 +26,10 @@ func main() {
 	d.eight.p(code + "//go:build (amd64 || arm64) && !purego\n\npackage cpu\n\nimport \"unsafe\"\n")
 	gemmFamily(&a, &d.wide, "gemm512", 14, avx512)
 	gemmFamily(&a, &d.wide, "gemm512Narrow", 14, narrow)
+	gemmFamily(&a, &d.wide, "gemmPairs", 14, pairs)
 	gemmFamily(&a, &d.eight, "gemm16", 6, avx2)
 	packs(&a, &d)
+	pairPacks(&a, &d.wide)
 	streams(&a, &d)
 	winograd(&a, &d)
 	gathers(&a, &d)
@@ -68,10 +70,12 @@ type isa struct {
 	bytes int    // of a vector
 	regs  int
 	zero  string // instruction that clears a register
+	pairs bool   // what would be a float is two bfloat16
 }
 
 var (
-	avx512 = isa{"Z", 64, 32, "VPXORD"}
-	narrow = isa{"Y", 32, 32, "VPXORD"} // AVX-512 on half vectors: as many rows, half the columns
-	avx2   = isa{"Y", 32, 16, "VPXOR"}
+	avx512 = isa{"Z", 64, 32, "VPXORD", false}
+	narrow = isa{"Y", 32, 32, "VPXORD", false} // AVX-512 on half vectors: as many rows, half the columns
+	pairs  = isa{"Z", 64, 32, "VPXORD", true}
+	avx2   = isa{"Y", 32, 16, "VPXOR", false}
 )
