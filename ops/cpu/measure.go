@@ -11,9 +11,14 @@ import (
 const settling = time.Second
 
 // Peak measures what the device's threads can do at best: multiply-adds on data in the first-level cache, in
-// floating-point operations a second, and reads of memory that no cache holds, in bytes a second.
+// floating-point operations a second, and reads of memory that no cache holds, in bytes a second. With BF16 the operations are those of
+// bfloat16.
 func (d *Device) Peak() (flops, bandwidth float64) {
 	k := d.isa
+	kernel, each := k.gemm[k.mr], 2.0
+	if d.pairs {
+		kernel, each = k.pairs[k.mr], 4
+	}
 	const depth, rounds = 128, 20000
 	type bench struct{ a, b, c []float32 }
 	work := make([]bench, d.pool.threads)
@@ -27,12 +32,12 @@ func (d *Device) Peak() (flops, bandwidth float64) {
 			b := &work[c]
 			p := gemmArgs{ki: depth, ko: 1, a: ptr(b.a, 0), rsa: depth * 4, csa: 4, b: ptr(b.b, 0), c: ptr(b.c, 0), ldc: uintptr(k.nr * 4), pf: addr(b.a, 0), pair: 64, hop: 128}
 			for range rounds {
-				k.gemm[k.mr](&p)
+				kernel(&p)
 			}
 		})
 		best = min(best, time.Since(t))
 	}
-	flops = float64(d.pool.threads) * rounds * 2 * depth * float64(k.mr*k.nr) / best.Seconds()
+	flops = float64(d.pool.threads) * rounds * each * depth * float64(k.mr*k.nr) / best.Seconds()
 
 	const n = 32 << 20 // floats: 128 MiB
 	x := aligned(n)
