@@ -3,12 +3,15 @@ package contraflow
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Check looks for mistakes in the wiring: everything noted while building, ports that nothing reads, and forks whose
 // legs cannot hold what the other leg keeps in flight. Each message begins with the user's file and line.
 func (g *Graph) Check() error {
-	errs := append([]error(nil), g.mistakes...)
+	g.mu.Lock()
+	errs := slices.Clone(g.mistakes)
+	g.mu.Unlock()
 	if len(g.nodes) == 0 {
 		errs = append(errs, fmt.Errorf("graph %s is empty: begin with Source", g.name))
 	}

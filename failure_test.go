@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/reugn/go-streams/flow"
+
 	"github.com/contraflow/contraflow"
 )
 
@@ -227,14 +229,49 @@ func TestPanicLine(t *testing.T) {
 	}
 }
 
-// A stage that is added to a running graph does not run, and Run says so.
+// What is added to a running graph does not run, and Run says so. It changes nothing of what runs or is being looked at.
 func TestAddedLate(t *testing.T) {
-	g := contraflow.New("late")
-	contraflow.Each(contraflow.Source(g, "numbers", count(1)), "sink", func(context.Context, int) error {
-		contraflow.Each(contraflow.Source(g, "more", count(1)), "late", func(context.Context, int) error { return nil })
-		return nil
-	})
-	if err := g.Run(context.Background()); err == nil || !strings.Contains(err.Error(), `stage "late" is added to a graph that runs already`) {
-		t.Errorf("got %v", err)
+	for _, when := range []string{"in a stage", "beside the run"} {
+		g := contraflow.New("late", contraflow.WithWatchdog(time.Millisecond, func(contraflow.Stuck) {}))
+		running, added := make(chan struct{}), make(chan struct{})
+		numbers := contraflow.Source(g, "numbers", count(9))
+		doubled := contraflow.Step(numbers, "double", double)
+		foreign := flow.NewMap(func(i int) int { return i }, 1)
+		add := func() {
+			defer close(added)
+			late := contraflow.Through[int, int](contraflow.Source(g, "more", count(1)), "foreign", foreign)
+			contraflow.Each(contraflow.Step(late, "late", double, contraflow.Chained()), "late sink", func(context.Context, int) error { return nil })
+			contraflow.Step(numbers, "second reader", double, contraflow.Chained())
+			contraflow.Loop[int](g, "late loop", 1)
+		}
+		if when == "beside the run" {
+			go func() { <-running; add() }()
+		}
+		sum := 0
+		contraflow.Each(doubled, "sink", func(_ context.Context, i int) error {
+			switch {
+			case i == 4 && when == "in a stage":
+				add()
+			case i == 4:
+				close(running)
+				for range 100 {
+					g.Stats()
+				}
+				<-added
+			}
+			sum += i
+			return nil
+		})
+		err := g.Run(context.Background())
+		for _, want := range []string{`stage "late" is added to a graph that runs already`, `loop "late loop" is added to a graph that runs already`} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v, want %s", when, err, want)
+			}
+		}
+		if st := g.Stats(); len(st.Stages) != 3 || len(st.Edges) != 2 || len(st.Loops) != 0 || sum != 72 {
+			t.Errorf("%s: sum %d, %+v", when, sum, st)
+		}
+		for range foreign.Out() { // ends: the late stage has let go of it
+		}
 	}
 }

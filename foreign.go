@@ -18,7 +18,7 @@ func From[T any](g *Graph, name string, o streams.Outlet, opts ...StageOption) P
 	if o == nil {
 		g.mistake(at, "from %q has no outlet", name)
 	} else {
-		n.refused = func() { go drain(o.Out()) }
+		n.refuses(func() { go drain(o.Out()) })
 	}
 	out := n.out(s.depth)
 	n.loops = append(n.loops, func(ctx context.Context) (err error) {
@@ -68,7 +68,7 @@ func Through[A, B any](p Port[A], name string, f streams.Flow, opts ...StageOpti
 	if f == nil {
 		g.mistake(at, "through %q has no flow", name)
 	} else {
-		n.refused = func() { close(f.In()) }
+		n.refuses(func() { close(f.In()) })
 	}
 	in := connect(p, n)
 	out, over := n.out(s.depth), make(chan struct{})
@@ -113,7 +113,7 @@ func To[T any](p Port[T], name string, sink streams.Sink) {
 	if sink == nil {
 		g.mistake(at, "to %q has no sink", name)
 	} else {
-		n.refused = func() { close(sink.In()) }
+		n.refuses(func() { close(sink.In()) })
 	}
 	in := connect(p, n)
 	n.loops = append(n.loops, func(ctx context.Context) error {
@@ -140,9 +140,26 @@ func Outlet[T any](p Port[T], name string) streams.Source {
 	g, at := graphOf(p), site(1)
 	n, _ := g.add("to", name, at, nil, 0)
 	in, out := connect(p, n), make(outlet)
-	n.refused = func() { close(out) }
+	n.refuses(func() { close(out) })
 	n.loops = append(n.loops, func(ctx context.Context) error { return n.pump(ctx, in, out, nil) })
 	return out
+}
+
+// refuses sets what frees the foreign neighbours of n if it will not run: one that is added too late will not.
+func (n *node) refuses(f func()) {
+	n.refused = f
+	if n.late {
+		n.refuse()
+	}
+}
+
+// refuse frees the foreign neighbours of a stage that will not run, once. A channel may be closed already, of a foreign stage that was
+// used twice: the mistakes say more.
+func (n *node) refuse() {
+	if f := n.refused; f != nil {
+		n.refused = nil
+		guard(context.Background(), func(context.Context) error { f(); return nil })
+	}
 }
 
 // pump copies an edge into a foreign inlet and closes it when the stream ends. A foreign stage knows no context: the

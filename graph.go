@@ -12,7 +12,8 @@ import (
 )
 
 // Graph is a set of stages joined by bounded edges. It is built by the free functions of this package (Source, Step,
-// Fork2, …), which start nothing; Run owns every goroutine. A Graph runs once.
+// Fork2, …), by one goroutine and before Run; they start nothing, Run owns every goroutine. A Graph runs once: what is added while it
+// runs does not run, and Run's error says so.
 type Graph struct {
 	name   string
 	trace  func(Span)
@@ -67,11 +68,7 @@ func (g *Graph) Stop() { g.once.Do(func() { close(g.stop) }) }
 func (g *Graph) Run(ctx context.Context) error {
 	if err := g.Check(); err != nil {
 		for _, n := range g.nodes {
-			if n.refused != nil {
-				// A channel may be closed already, of a foreign stage that was used twice: the mistakes say more.
-				guard(ctx, func(context.Context) error { n.refused(); return nil })
-				n.refused = nil
-			}
+			n.refuse()
 		}
 		return err
 	}
@@ -95,12 +92,19 @@ func (g *Graph) Run(ctx context.Context) error {
 	watching.Wait()
 	tuning.Wait()
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.end = time.Now()
-	g.mu.Unlock()
 	if cause == nil {
-		cause = errors.Join(g.mistakes...) // stages that were added meanwhile
+		cause = errors.Join(g.mistakes...) // what was added meanwhile
 	}
 	return cause
+}
+
+// begun says whether Run has started the stages: from then on nodes, edges and loops stay as they are.
+func (g *Graph) begun() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.started
 }
 
 // stopped says whether Stop was called.
@@ -205,5 +209,7 @@ func site(depth int) string {
 
 // mistake records a building error at the user's line; Check and Run report it.
 func (g *Graph) mistake(at, format string, args ...any) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.mistakes = append(g.mistakes, fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...)))
 }

@@ -37,7 +37,11 @@ func Loop[T any](g *Graph, name string, staleness int) *Feedback[T] {
 		staleness = 1
 	}
 	l := &loop{name: name, site: at, capacity: staleness, sent: make(chan struct{}), taken: make(chan struct{})}
-	g.loops = append(g.loops, l)
+	if g.begun() {
+		g.mistake(at, "loop %q is added to a graph that runs already: build all of it before Run", name)
+	} else {
+		g.loops = append(g.loops, l)
+	}
 	return &Feedback[T]{make(chan T, staleness), l}
 }
 

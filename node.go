@@ -23,6 +23,7 @@ type node struct {
 	workers []worker
 	gate    *gate       // of a step that may have several workers
 	refused func()      // frees the foreign neighbours of a stage that will not run
+	late    bool        // added to a running graph, which knows nothing of it
 	exited  atomic.Bool // a call has neither returned an error nor a result
 
 	ledger  ledger

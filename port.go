@@ -86,11 +86,12 @@ func (g *Graph) add(kind, name, at string, opts []StageOption, takes taken) (*no
 		g.mistake(at, "stage %q: %d workers and depth %d: both must be at least 1", name, s.workers, s.depth)
 		s.workers, s.depth = max(s.workers, 1), max(s.depth, 1)
 	}
-	if g.started {
-		g.mistake(at, "stage %q is added to a graph that runs already", name)
+	late := g.begun()
+	if late {
+		g.mistake(at, "stage %q is added to a graph that runs already: build all of it before Run", name)
 	}
 	s.most = max(s.most, s.workers)
-	n := &node{g: g, name: name, kind: kind, site: at, most: s.most, scales: s.scales, holds: s.holds}
+	n := &node{g: g, name: name, kind: kind, site: at, late: late, most: s.most, scales: s.scales, holds: s.holds}
 	n.workers = make([]worker, s.most)
 	for i := range n.workers {
 		n.workers[i].n, n.workers[i].id = n, i
@@ -99,7 +100,9 @@ func (g *Graph) add(kind, name, at string, opts []StageOption, takes taken) (*no
 	if s.most > 1 {
 		n.gate = newGate(s.workers)
 	}
-	g.nodes = append(g.nodes, n)
+	if !late {
+		g.nodes = append(g.nodes, n)
+	}
 	return n, s
 }
 
@@ -107,7 +110,9 @@ func (g *Graph) add(kind, name, at string, opts []StageOption, takes taken) (*no
 func (n *node) out(depth int) *edge {
 	e := &edge{ch: make(chan any, depth), from: n, site: n.site}
 	n.outs = append(n.outs, e)
-	n.g.edges = append(n.g.edges, e)
+	if !n.late {
+		n.g.edges = append(n.g.edges, e)
+	}
 	return e
 }
 
@@ -123,7 +128,7 @@ func connect[T any](p Port[T], n *node) *edge {
 	case p.e.to != nil:
 		n.g.mistake(n.site, "stage %q reads from stage %q, which stage %q (%s) reads already: use Fork2 to split a stream",
 			n.name, p.e.from.name, p.e.to.name, p.e.to.site)
-		return p.e
+		return &edge{ch: make(chan any), from: p.e.from, to: n} // p's may be in use
 	}
 	p.e.to = n
 	n.ins = append(n.ins, p.e)
