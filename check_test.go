@@ -84,6 +84,17 @@ func TestMistakes(t *testing.T) {
 			long := contraflow.Through[int, int](a, "foreign", identity())
 			contraflow.Each(contraflow.Zip2("zip", b, long), "e", func(context.Context, contraflow.Pair[int, int]) error { return nil })
 		}, "say with Holds"},
+		"batch in a loop": {func(g *contraflow.Graph) {
+			contraflow.Loop[int](g, "back", 3).Between("update", "encode")
+			p := contraflow.Step(contraflow.Source(g, "a", count(9)), "encode", double)
+			p = contraflow.Through[int, int](contraflow.Through[int, int](p, "one", identity(), contraflow.Holds(1)), "two", identity(), contraflow.Holds(2))
+			contraflow.Each(contraflow.Through[int, int](p, "three", identity(), contraflow.Holds(3)), "update", sink)
+		}, `loop "back" would deadlock: the flows between "encode" and "update" take 4 items before they give one, and its staleness is 3: raise it`},
+		"unknown hold in a loop": {func(g *contraflow.Graph) {
+			contraflow.Loop[int](g, "back", 3).Between("update", "encode")
+			p := contraflow.Step(contraflow.Source(g, "a", count(9)), "encode", double)
+			contraflow.Each(contraflow.Through[int, int](p, "foreign", identity()), "update", sink)
+		}, `stage "foreign" is between the ends of loop "back": say with Holds`},
 	} {
 		g := contraflow.New("mistake")
 		c.build(g)
@@ -110,5 +121,30 @@ func TestDeepDiamond(t *testing.T) {
 	})
 	if err := g.Run(context.Background()); err != nil || n != 90 {
 		t.Fatal(n, err)
+	}
+}
+
+// Checking takes no longer for diamonds one behind the other, although the ways through them double with every one.
+func TestManyDiamonds(t *testing.T) {
+	g := contraflow.New("diamonds")
+	p := contraflow.Source(g, "numbers", count(3))
+	back := contraflow.Loop[int](g, "back", 1).Between("sink", "fork 0")
+	const diamonds = 64
+	for i := range diamonds {
+		a, b := contraflow.Fork2(p, fmt.Sprint("fork ", i), func(i int) (int, int) { return i, i })
+		p = contraflow.Step(contraflow.Zip2(fmt.Sprint("zip ", i), a, contraflow.Step(b, fmt.Sprint("leg ", i), double)), fmt.Sprint("step ", i), func(_ context.Context, p contraflow.Pair[int, int]) (int, error) {
+			return p.B - p.A, nil
+		})
+	}
+	sum := 0
+	contraflow.Each(p, "sink", func(ctx context.Context, i int) error {
+		sum += i
+		if i > 0 {
+			return nil
+		}
+		return back.Send(ctx, i)
+	})
+	if err := g.Run(context.Background()); err != nil || sum != 3 {
+		t.Error(sum, err)
 	}
 }

@@ -29,7 +29,10 @@ type loop struct {
 	sent, taken chan struct{} // closed when the stage at the start, at the end, has ended
 }
 
-// Loop declares a feedback edge on which at most staleness values wait.
+// Loop declares a feedback edge on which at most staleness values wait. A flow of Through between its ends, which Between names, must
+// say with Holds how many items it takes before it gives one: not more than the staleness, and the receiver has to send as many before
+// it waits for the first answer. Check cannot see how often it waits: a receiver that waits for an answer too many waits for ever, which
+// WithWatchdog tells of.
 func Loop[T any](g *Graph, name string, staleness int) *Feedback[T] {
 	at := site(1)
 	if staleness < 1 {

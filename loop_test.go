@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/reugn/go-streams/flow"
+
 	"github.com/contraflow/contraflow"
 )
 
@@ -49,6 +51,32 @@ func feedback(t *testing.T) {
 	}
 	if l := g.Stats().Loops; len(l) != 1 || l[0].Items != 20 || l[0].From != "update" {
 		t.Errorf("loops %+v", l)
+	}
+}
+
+// One answer comes for every batch that a foreign flow gathers: the receiver sends a whole one before it waits.
+func TestFeedbackOfBatches(t *testing.T) {
+	const size = 3
+	g := contraflow.New("batches")
+	back := contraflow.Loop[int](g, "sums", size).Between("update", "encode")
+	var sums []int
+	sent := 0
+	settle := func(ctx context.Context) error {
+		v, err := back.Recv(ctx)
+		sums = append(sums, v)
+		return err
+	}
+	p := contraflow.Step(contraflow.Source(g, "numbers", count(4*size)), "encode", func(ctx context.Context, i int) (int, error) {
+		if sent++; sent > size {
+			sent = 1
+			return i, settle(ctx)
+		}
+		return i, nil
+	}, contraflow.Finish(settle))
+	batches := contraflow.Through[int, []int](p, "batch", flow.NewBatch[int](size, time.Hour), contraflow.Holds(size))
+	contraflow.Each(batches, "update", func(ctx context.Context, b []int) error { return back.Send(ctx, b[0]+b[1]+b[2]) })
+	if err := g.Run(context.Background()); err != nil || fmt.Sprint(sums) != "[3 12 21 30]" {
+		t.Error(sums, err)
 	}
 }
 

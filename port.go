@@ -49,8 +49,9 @@ func Depth(n int) StageOption {
 	return func(s *settings) { s.depth, s.given = n, s.given|takesDepth }
 }
 
-// Holds declares that a foreign flow gives something at the latest with the n-th item it takes, as batching does. A flow between a
-// fork and a zip must say so: the other leg needs as much room.
+// Holds declares that a foreign flow gives something at the latest with the n-th item it takes, as batching does; 1 is a flow that
+// keeps nothing back. A flow between a fork and a zip must say so: the other leg needs as much room. So must one between the ends of a
+// feedback edge: what waits for the answer must have sent as many.
 func Holds(n int) StageOption {
 	return func(s *settings) { s.holds, s.given = n, s.given|takesHolds }
 }
