@@ -120,7 +120,7 @@ func (n *node) ends() {
 // waiting runs wait, booked to the stage whose function was given ctx.
 func (f *Feedback[T]) waiting(ctx context.Context, wait func() error) error {
 	if w := workerOf(ctx); w != nil {
-		return w.wait(wait)
+		return w.wait(f.loop, wait)
 	}
 	return wait()
 }

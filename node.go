@@ -44,7 +44,9 @@ type worker struct {
 	start  int64      // of the call
 	waits  int        // on feedback edges, under way
 	since  int64      // when the first of them began
+	on     *loop      // the edge of the first
 	waited int64      // ns of this call in which one was under way
+	ended  int64      // when the last call did
 }
 
 type workerKey struct{}
@@ -127,21 +129,22 @@ func (w *worker) end(now int64) (waited int64) {
 		w.n.ledger.move(now, 1, -1)
 	}
 	w.turn.Add(1)
+	w.ended = now
 	w.began.Store(0)
 	return w.waited
 }
 
 // wait books what f takes as waiting on a feedback edge. A call may wait on several at once, on goroutines of its own: it waits
 // from the first to the last.
-func (w *worker) wait(f func() error) error {
+func (w *worker) wait(on *loop, f func() error) error {
 	call := w.turn.Load()
-	w.waiting(call, 1)
-	defer w.waiting(call, -1)
+	w.waiting(on, call, 1)
+	defer w.waiting(on, call, -1)
 	return f()
 }
 
 // waiting changes how many goroutines of a call wait, unless the call is over.
-func (w *worker) waiting(call int64, more int) {
+func (w *worker) waiting(on *loop, call int64, more int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if call%2 == 0 || call != w.turn.Load() {
@@ -150,7 +153,7 @@ func (w *worker) waiting(call int64, more int) {
 	now, before := w.n.g.now(), w.waits
 	switch w.waits += more; {
 	case before == 0:
-		w.since = now
+		w.since, w.on = now, on
 		w.began.Store(0)
 		w.n.ledger.move(now, -1, 1)
 	case w.waits == 0:

@@ -55,3 +55,35 @@ func TestWatchdogForeign(t *testing.T) {
 		}
 	})
 }
+
+// An answer that nobody sends is waited for for ever: once no stage has anything to do, the one that waits is stuck. Before that it is
+// not, however short the calls of those that it waits for.
+func TestWatchdogStandstill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := map[string]time.Duration{}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		g := contraflow.New("watch", contraflow.WithWatchdog(time.Second, func(s contraflow.Stuck) {
+			if stuck[fmt.Sprint(s.Stage, s.Item)] = s.For; s.For > time.Minute {
+				cancel()
+			}
+		}))
+		back := contraflow.Loop[int](g, "back", 1).Between("update", "encode")
+		p := contraflow.Step(contraflow.Source(g, "numbers", count(9)), "encode", func(ctx context.Context, i int) (int, error) {
+			if i == 0 {
+				return i, nil
+			}
+			_, err := back.Recv(ctx)
+			return i, err
+		})
+		for i := range 9 {
+			p = contraflow.Step(p, fmt.Sprint("slow ", i), func(_ context.Context, i int) (int, error) { time.Sleep(900 * time.Millisecond); return i, nil }, contraflow.Workers(1+i%2))
+		}
+		kept := contraflow.Filter(p, "filter", func(_ context.Context, i int) (int, bool, error) { return i, i != 4, nil })
+		contraflow.Each(kept, "update", func(ctx context.Context, i int) error { return back.Send(ctx, i) })
+		err := g.Run(ctx)
+		if d := stuck["encode5"]; err == nil || len(stuck) != 1 || d < time.Minute || d > 62*time.Second {
+			t.Errorf("%v, stuck %v", err, stuck)
+		}
+	})
+}
