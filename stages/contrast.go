@@ -2,6 +2,7 @@ package stages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 )
@@ -34,6 +35,9 @@ type Contrast struct{ Objective Objective }
 
 // Run scores one batch.
 func (c *Contrast) Run(_ context.Context, f *Features) (*Scores, error) {
+	if c.Objective == nil {
+		return nil, errors.New("nothing says how to score: set Objective")
+	}
 	if f.Snapshot != nil {
 		var err error
 		if f.Snapshot.Bank, err = c.Objective.State(f.Snapshot.Bank); err != nil {

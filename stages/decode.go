@@ -24,7 +24,7 @@ type RegionDecoder interface {
 // Crops are the cut and scaled pictures of a batch, in numbered slots: sample b's crop c is Pictures[b·PerSample+c].
 type Crops struct {
 	Plan
-	PerSample int
+	PerSample int // 0 is 1
 	Labels    []int
 	Pictures  []pixel.Picture
 	Bad       []Substitution
@@ -80,6 +80,8 @@ type bench struct {
 // Run renders the crops of one plan.
 func (d *Decode) Run(ctx context.Context, p Plan) (*Crops, error) {
 	switch {
+	case d.Data == nil || d.Decoder == nil:
+		return nil, errors.New("nothing to read or to decode with: set Data and Decoder")
 	case d.Size < 1:
 		return nil, fmt.Errorf("crops of %d×%d pixels: Size must be at least 1", d.Size, d.Size)
 	case d.Rule == nil && !d.Centre:

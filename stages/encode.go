@@ -25,7 +25,8 @@ type Tower struct {
 type Pass struct {
 	Tower int
 	View  int
-	// Shuffle encodes the samples in a random order and restores it afterwards (MoCo's shuffling batch norm).
+	// Shuffle encodes the samples in a random order and restores it afterwards (MoCo's shuffling batch norm). Only passes of momentum
+	// encoders do.
 	Shuffle bool
 }
 
@@ -103,6 +104,11 @@ var ErrStop = errors.New("told to stop")
 
 // Run encodes one batch.
 func (e *Encode) Run(ctx context.Context, b *Batch) (*Features, error) {
+	if e.tapes == nil {
+		if err := e.check(); err != nil {
+			return nil, err
+		}
+	}
 	if err := e.settle(ctx); err != nil {
 		return nil, err
 	}
@@ -169,8 +175,8 @@ func (e *Encode) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if g.Step != e.batch.Step {
-		return fmt.Errorf("gradients of step %d arrived for step %d", g.Step, e.batch.Step)
+	if err := e.answer(g); err != nil {
+		return err
 	}
 	e.inflight = false
 	err = e.apply(g)
@@ -326,6 +332,9 @@ func (e *Encode) prepare() {
 
 // forward starts one pass. Its tape is nil when no sample has its view.
 func (e *Encode) forward(i int, p Pass, b *Batch) (err error) {
+	if err := p.fits(i, b); err != nil {
+		return err
+	}
 	if b.Pixels != nil {
 		return e.forwardPixels(i, p, b)
 	}

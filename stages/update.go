@@ -2,6 +2,7 @@ package stages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -46,6 +47,9 @@ type Update struct {
 
 // Run answers one batch.
 func (u *Update) Run(ctx context.Context, s *Scores) (*Report, error) {
+	if u.LR == nil || u.Gradients == nil {
+		return nil, errors.New("nothing says how large a step is, or where it goes: set LR and Gradients")
+	}
 	r := &Report{
 		Plan: s.Plan, Samples: len(s.Index), Loss: s.Loss, LR: u.LR(s.Plan),
 		Values: s.Values, Bad: s.Bad, Snapshot: s.Snapshot,

@@ -30,11 +30,15 @@ type Views struct {
 
 // Run renders one batch.
 func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
+	if err := v.check(c); err != nil {
+		return nil, err
+	}
 	b, _ := v.pool.Get().(*Batch)
 	if b == nil {
 		b = &Batch{}
 	}
-	n := len(c.Pictures) / max(c.PerSample, 1)
+	per := max(c.PerSample, 1)
+	n := len(c.Pictures) / per
 	slots := n
 	if c.Mix != nil {
 		slots = c.Mix.Slots()
@@ -45,13 +49,10 @@ func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
 	b.release = func() { v.pool.Put(b) }
 	split, crops := v.Split, 1
 	if split == nil {
-		crops = c.PerSample
+		crops = per
 		for range crops {
 			split = append(split, []int{0, 1, 2})
 		}
-	}
-	if len(c.Pictures) == 0 {
-		return nil, fmt.Errorf("step %d: a batch without pictures", c.Step)
 	}
 	h, w := c.Pictures[0].H, c.Pictures[0].W
 	b.Views = b.Views[:cap(b.Views)]
@@ -84,7 +85,7 @@ func (v *Views) Run(_ context.Context, c *Crops) (*Batch, error) {
 					planes[ch] = out[j*h*w:][:h*w]
 				}
 			}
-			v.Space.Render(planes, &c.Pictures[s*c.PerSample+k])
+			v.Space.Render(planes, &c.Pictures[s*per+k])
 		}
 	}
 	v.more(b, c, slots, n)
@@ -105,7 +106,8 @@ func (v *Views) pixels(b *Batch, c *Crops, split [][]int, crops int) {
 	if len(c.Touch) > 0 {
 		b.Touch = make([][]ops.Touch, len(split))
 	}
-	n, size := len(c.Pictures)/max(c.PerSample, 1), 3*h*w
+	per := max(c.PerSample, 1)
+	n, size := len(c.Pictures)/per, 3*h*w
 	for i, channels := range split {
 		b.Shapes = append(b.Shapes, [3]int{len(channels), h, w})
 		if i >= crops { // another view of the only crop
@@ -117,9 +119,9 @@ func (v *Views) pixels(b *Batch, c *Crops, split [][]int, crops int) {
 		}
 		b.Pixels[i] = slices.Grow(b.Pixels[i][:0], n*size)
 		for s := range n {
-			b.Pixels[i] = append(b.Pixels[i], c.Pictures[s*c.PerSample+i].Pix...)
+			b.Pixels[i] = append(b.Pixels[i], c.Pictures[s*per+i].Pix...)
 			if b.Touch != nil {
-				b.Touch[i] = append(b.Touch[i], c.Touch[s*c.PerSample+i])
+				b.Touch[i] = append(b.Touch[i], c.Touch[s*per+i])
 			}
 		}
 	}

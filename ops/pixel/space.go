@@ -1,6 +1,7 @@
 package pixel
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sort"
@@ -59,6 +60,17 @@ func LookupSpace(name string) (Space, error) {
 		}
 	}
 	return Space{}, fmt.Errorf("there is no colour space %q: choose one of %s", name, strings.Join(SpaceNames(), ", "))
+}
+
+// Check reports a space that cannot render.
+func (s Space) Check() error {
+	switch {
+	case s.convert == nil:
+		return errors.New("the zero Space has no colours: set one of pixel.LookupSpace")
+	case !s.Known:
+		return fmt.Errorf("colour space %s has no mean and deviation of its own: give it some with Normalised", s.Name)
+	}
+	return nil
 }
 
 // Normalised is the space with constants of its own, three each.
