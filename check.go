@@ -106,7 +106,7 @@ func (g *Graph) ways(edges ...*edge) map[*node]way {
 		case n.kind == "through" && n.holds < 0:
 			w.unknown = cmp.Or(w.unknown, n)
 		case n.kind == "through":
-			w.keeps += max(n.holds-1, 0)
+			w.keeps += n.holds - 1
 			w.room += n.holds
 		case n.ins[0].inline == nil: // a chained step holds what its sender does
 			w.room++

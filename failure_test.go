@@ -247,7 +247,7 @@ func TestAddedLate(t *testing.T) {
 		if when == "beside the run" {
 			go func() { <-running; add() }()
 		}
-		sum := 0
+		sum, again := 0, error(nil)
 		contraflow.Each(doubled, "sink", func(_ context.Context, i int) error {
 			switch {
 			case i == 4 && when == "in a stage":
@@ -258,11 +258,16 @@ func TestAddedLate(t *testing.T) {
 					g.Stats()
 				}
 				<-added
+			case i == 6:
+				again = g.Run(context.Background())
 			}
 			sum += i
 			return nil
 		})
 		err := g.Run(context.Background())
+		if again == nil || !strings.Contains(again.Error(), "runs once") {
+			t.Errorf("%s: again: %v", when, again)
+		}
 		for _, want := range []string{`stage "late" is added to a graph that runs already`, `loop "late loop" is added to a graph that runs already`} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: got %v, want %s", when, err, want)

@@ -66,18 +66,17 @@ func (g *Graph) Stop() { g.once.Do(func() { close(g.stop) }) }
 // Run checks the graph, starts every stage, and waits for all of them. It returns the first error, which names its
 // stage, or the cause of ctx's end; when it returns no goroutine of the graph is left but those that wait for foreign stages to end.
 func (g *Graph) Run(ctx context.Context) error {
+	if g.start(true) {
+		return fmt.Errorf("graph %s: a graph runs once: build a new one", g.name)
+	}
 	if err := g.Check(); err != nil {
 		for _, n := range g.nodes {
 			n.refuse()
 		}
+		g.start(false)
 		return err
 	}
 	g.mu.Lock()
-	if g.started {
-		g.mu.Unlock()
-		return fmt.Errorf("graph %s: a graph runs once: build a new one", g.name)
-	}
-	g.started = true
 	g.begin = time.Now()
 	ctx, g.cancel = context.WithCancelCause(ctx)
 	g.mu.Unlock()
@@ -100,7 +99,15 @@ func (g *Graph) Run(ctx context.Context) error {
 	return cause
 }
 
-// begun says whether Run has started the stages: from then on nodes, edges and loops stay as they are.
+// start says whether the graph had begun to run, and sets it.
+func (g *Graph) start(now bool) (before bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before, g.started = g.started, now
+	return before
+}
+
+// begun says whether Run has begun: from then on nodes, edges and loops stay as they are.
 func (g *Graph) begun() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

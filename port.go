@@ -87,6 +87,9 @@ func (g *Graph) add(kind, name, at string, opts []StageOption, takes taken) (*no
 		g.mistake(at, "stage %q: %d workers and depth %d: both must be at least 1", name, s.workers, s.depth)
 		s.workers, s.depth = max(s.workers, 1), max(s.depth, 1)
 	}
+	if s.given&takesHolds != 0 && s.holds < 1 {
+		g.mistake(at, "stage %q: Holds(%d): what it takes before it gives something is at least 1", name, s.holds)
+	}
 	late := g.begun()
 	if late {
 		g.mistake(at, "stage %q is added to a graph that runs already: build all of it before Run", name)

@@ -279,6 +279,10 @@ func TestMoreMistakes(t *testing.T) {
 		"Holds means nothing to a step": func(g *contraflow.Graph) {
 			contraflow.Each(contraflow.Step(contraflow.Source(g, "a", count(1)), "s", double, contraflow.Holds(2)), "b", sink)
 		},
+		"Holds(0): what it takes before it gives something is at least 1": func(g *contraflow.Graph) {
+			one := flow.NewMap(func(i int) int { return i }, 1)
+			contraflow.Each(contraflow.Through[int, int](contraflow.Source(g, "a", count(1)), "s", one, contraflow.Holds(0)), "b", sink)
+		},
 		"Finish means nothing to a source": func(g *contraflow.Graph) {
 			contraflow.Each(contraflow.Source(g, "a", count(1), contraflow.Finish(func(context.Context) error { return nil })), "b", sink)
 		},
