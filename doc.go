@@ -35,7 +35,7 @@
 // # Statistics
 //
 // Every stage and edge counts always: Stats tells how long each was busy, starved, blocked and waiting, and Verdict
-// names the bottleneck.
+// names the bottleneck. Table prints them all.
 //
 // # go-streams
 //

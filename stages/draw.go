@@ -23,6 +23,9 @@ const (
 	PurposeUnmix
 	PurposeBank
 	PurposeInit
+
+	// PurposeOwn is the first that no stage of this package ever uses: stages of one's own count from it.
+	PurposeOwn Purpose = 1 << 32
 )
 
 // Draw is the stream of random numbers of (seed, epoch, index, purpose). The same four give the same numbers on every

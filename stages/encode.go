@@ -57,7 +57,7 @@ type GradientSource interface {
 
 // Encode owns the device. For every batch it first applies the gradients of the batch before (backward, optimiser,
 // momentum encoders) and then runs the forward passes, so that the device is busy whenever a batch is ready.
-// It is used by one goroutine.
+// It is used by one goroutine. It releases every batch, so all towers of a graph belong to one Encode.
 type Encode struct {
 	Towers    []Tower
 	Passes    []Pass
