@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/contraflow/contraflow/encoders"
 	"github.com/contraflow/contraflow/flows"
 	"github.com/contraflow/contraflow/io/synth"
 )
@@ -381,5 +382,30 @@ func TestProbeMistakes(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(strings.Split(fmt.Sprint(err), "\n")[0], "panic") {
 			t.Errorf("got %v, want a message with %q", err, c.want)
 		}
+	}
+}
+
+// A classifier of which one velocity was lost is refused; without any they are zero.
+func TestRestoreOfLostVelocity(t *testing.T) {
+	m, err := encoders.Lookup("resnet18v1", 128)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := flows.NewLinearHead(m.Classifier(6, 3, ""), 8, 4, 1, 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	s, err := h.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Moment[1] = nil
+	if err := h.Restore(s); err == nil || !strings.Contains(err.Error(), "but none of "+s.Names[1]) {
+		t.Errorf("of %q one is lost: %v", s.Names, err)
+	}
+	s.Moment[0] = nil
+	if err := h.Restore(s); err != nil {
+		t.Errorf("without any: %v", err)
 	}
 }

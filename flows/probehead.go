@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/contraflow/contraflow/encoders"
@@ -392,7 +393,7 @@ func (h *LinearHead) export(t headTensor, from []float32) ([]float32, error) {
 	return out, params.Read(t.spec.Name, out)
 }
 
-// Restore brings a copy back. Missing moments are zero.
+// Restore brings a copy back. Without any moments they are zero.
 func (h *LinearHead) Restore(s *HeadState) error {
 	if len(s.Names) != len(h.tensors) {
 		return fmt.Errorf("the checkpoint has %d tensors of a classifier, this probe has %d", len(s.Names), len(h.tensors))
@@ -408,6 +409,9 @@ func (h *LinearHead) Restore(s *HeadState) error {
 		}{{s.Moment, t.moment}, {s.Second, t.second}} {
 			clear(part.to)
 			if part.from == nil || part.from[i] == nil {
+				if slices.ContainsFunc(part.from, func(m []float32) bool { return m != nil }) {
+					return fmt.Errorf("the checkpoint has moments of its optimiser, but none of %s: whatever wrote it left that out", t.spec.Name)
+				}
 				continue
 			}
 			if err := h.replicas[0].params.Write(t.spec.Name, part.from[i]); err != nil {

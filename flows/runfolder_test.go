@@ -61,17 +61,33 @@ func TestResumeFromElsewhere(t *testing.T) {
 		}
 		r.Close()
 	}
-	weights, err := flows.ReadState(a)
+	s, err := flows.ReadState(a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	weights.Tensors = slices.DeleteFunc(weights.Tensors, func(t raw.Tensor) bool { return strings.HasPrefix(t.Name, "contrast/") })
-	bare := filepath.Join(t.TempDir(), "bare.npz")
-	if err := flows.WriteState(bare, weights, false); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := flows.Prepare(options("new", bare, 2)); err == nil || !strings.Contains(err.Error(), "no contrast/params: weights alone can be judged") {
-		t.Errorf("weights alone: %v", err)
+	whole := s.Tensors
+	for _, c := range []struct{ lost, want string }{
+		{"contrast/", "no contrast/params: weights alone can be judged"},
+		{"velocity/encoder.module.ab_to_l.layer1.0.conv2.weight", "has velocities, but no velocity/encoder.module.ab_to_l.layer1.0.conv2.weight: "},
+		{"velocity/encoder.module.l_to_ab.", "has velocities, but no velocity/encoder.module.l_to_ab.conv1.weight: "},
+		{"velocity/", ""}, // those begin at zero
+	} {
+		s.Tensors = slices.DeleteFunc(slices.Clone(whole), func(t raw.Tensor) bool { return strings.HasPrefix(t.Name, c.lost) })
+		file := filepath.Join(t.TempDir(), "less.safetensors")
+		if err := flows.WriteState(file, s, false); err != nil {
+			t.Fatal(err)
+		}
+		o := options("new", file, 2)
+		if c.want == "" {
+			o.Run.ModelPath = t.TempDir()
+		}
+		r, err := flows.Prepare(o)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("without %s: %v, want %q", c.lost, err, c.want)
+		}
+		if err == nil {
+			r.Close()
+		}
 	}
 	if after := contents(t, runs); after != before {
 		t.Errorf("runs were\n%sare\n%s", before, after)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/contraflow/contraflow/io/checkpoint"
 	"github.com/contraflow/contraflow/io/raw"
@@ -57,8 +58,10 @@ func (r *Run) tensorPrefix(i int) string {
 
 // restore brings a checkpoint back into the run and returns its step.
 func (r *Run) restore(s *checkpoint.State) (int, error) {
+	// Files of weights alone have no velocities, which then begin at zero as in a new run.
+	velocities := slices.ContainsFunc(s.Tensors, func(t raw.Tensor) bool { return strings.HasPrefix(t.Name, velocityPrefix) })
 	for i, t := range r.towers {
-		if err := readParams(s, r.tensorPrefix(i), t.Params, t.Follows < 0); err != nil {
+		if err := readParams(s, r.tensorPrefix(i), t.Params, velocities && t.Follows < 0); err != nil {
 			return 0, err
 		}
 	}
@@ -75,8 +78,8 @@ func (r *Run) restore(s *checkpoint.State) (int, error) {
 	return s.Step, err
 }
 
-// readParams writes a checkpoint's tensors into parameters.
-func readParams(s *checkpoint.State, prefix string, p ops.Params, velocity bool) error {
+// readParams writes a checkpoint's tensors into parameters, and with velocities the one of every parameter that is trained.
+func readParams(s *checkpoint.State, prefix string, p ops.Params, velocities bool) error {
 	for _, spec := range p.Specs() {
 		t := s.Tensor(prefix + spec.Name)
 		if t == nil {
@@ -94,13 +97,15 @@ func readParams(s *checkpoint.State, prefix string, p ops.Params, velocity bool)
 		if err := p.Write(spec.Name, t.Float32s()); err != nil {
 			return err
 		}
-		if !velocity || !spec.Role.Trainable() {
+		if !velocities || !spec.Role.Trainable() {
 			continue
 		}
-		if t := s.Tensor(velocityPrefix + prefix + spec.Name); t != nil {
-			if err := p.WriteVelocity(spec.Name, t.Float32s()); err != nil {
-				return err
-			}
+		v := s.Tensor(velocityPrefix + prefix + spec.Name)
+		if v == nil {
+			return fmt.Errorf("the checkpoint has velocities, but no %s: whatever wrote it left that out; with none at all they begin at zero", velocityPrefix+prefix+spec.Name)
+		}
+		if err := p.WriteVelocity(spec.Name, v.Float32s()); err != nil {
+			return err
 		}
 	}
 	return nil
