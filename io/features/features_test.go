@@ -86,6 +86,55 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// Windows renames no open file, and nothing over one: a matrix that is in memory holds none, also when its name cannot be given.
+func TestMatrixHoldsNoFile(t *testing.T) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		t.Skip("NOT CHECKED: the system does not say which files are open")
+	}
+	dir := t.TempDir()
+	holds := func(when string) {
+		t.Helper()
+		open, _ := filepath.Glob("/proc/self/fd/*")
+		for _, fd := range open {
+			if name, err := os.Readlink(fd); err == nil && strings.HasPrefix(name, dir) {
+				t.Errorf("%s: %s is open", when, name)
+			}
+		}
+	}
+	path, taken := filepath.Join(dir, "m.npy"), filepath.Join(dir, "taken")
+	if err := os.MkdirAll(filepath.Join(taken, "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{path, taken} {
+		m, err := Create(to, 2, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(m.Values(), set().Rows)
+		if err := m.Commit(); (err != nil) != (to == taken) {
+			t.Errorf("%s: %v", to, err)
+		}
+		holds("after Commit of " + to)
+		if r := m.Row(1); r[0] != 4 {
+			t.Errorf("%s: row 1 is %v", to, r)
+		}
+		if err := m.Close(); err != nil {
+			t.Errorf("%s: %v", to, err)
+		}
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 2 {
+		t.Errorf("%d entries are left, want the matrix and what was in the way of another", len(left))
+	}
+	m, err := Open(path, 2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if holds("after Open"); m.Row(1)[0] != 4 {
+		t.Errorf("row 1 is %v", m.Row(1))
+	}
+}
+
 // Every format gives back what was written; NumPy reads the .npy files where it is installed.
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()

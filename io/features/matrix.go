@@ -16,7 +16,7 @@ type Matrix struct {
 	N, D int
 
 	path, tmp string
-	f         *os.File
+	f         *os.File // nil but from Create to Commit
 	data      []byte
 	release   func() error
 }
@@ -66,7 +66,8 @@ func Open(path string, n, d int) (*Matrix, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Matrix{N: n, D: d, path: path, f: f}
+	defer f.Close()
+	m := &Matrix{N: n, D: d, path: path}
 	size := headerSize + 4*int64(n)*int64(d)
 	info, err := f.Stat()
 	if err == nil && info.Size() != size {
@@ -79,7 +80,6 @@ func Open(path string, n, d int) (*Matrix, error) {
 		err = errors.Join(errors.New("its header is not that of the matrix: remove it"), m.release())
 	}
 	if err != nil {
-		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
@@ -93,9 +93,11 @@ func (m *Matrix) Values() []float32 {
 // Row is row i.
 func (m *Matrix) Row(i int) []float32 { return m.Values()[i*m.D:][:m.D] }
 
-// Commit makes a created matrix durable and gives it its name.
+// Commit makes a created matrix durable and gives it its name. It may be called once.
 func (m *Matrix) Commit() error {
-	if err := errors.Join(flush(m.f, m.data), m.f.Sync()); err != nil {
+	err := errors.Join(flush(m.f, m.data), m.f.Sync(), m.f.Close()) // Windows renames no open file
+	m.f = nil
+	if err != nil {
 		return fmt.Errorf("%s: %w", m.path, err)
 	}
 	if err := os.Rename(m.tmp, m.path); err != nil {
@@ -107,7 +109,10 @@ func (m *Matrix) Commit() error {
 
 // Close unmaps the file; a matrix that was not committed disappears.
 func (m *Matrix) Close() error {
-	err := errors.Join(m.release(), m.f.Close())
+	err := m.release()
+	if m.f != nil {
+		err = errors.Join(err, m.f.Close())
+	}
 	if m.tmp != "" {
 		err = errors.Join(err, os.Remove(m.tmp))
 	}
