@@ -10,13 +10,14 @@ import (
 	"github.com/contraflow/contraflow/stages"
 )
 
-// Embedder turns images into features with frozen encoders: the mark Layer of every tower, each scaled to length one,
+// Embedder turns images into features with frozen encoders: the mark Layer of the towers, each scaled to length one,
 // concatenated. An image that cannot be read has no row: the one that stands in for it in training would be judged twice.
 type Embedder struct {
 	// OnBad, if set, is told once of every image that cannot be read, of one at a time.
 	OnBad func(name string, err error)
 
 	programs []ops.Program
+	towers   []int // the view that each is of
 	decode   *stages.Decode
 	views    *stages.Views
 	batch    int
@@ -28,13 +29,13 @@ type Embedder struct {
 	bad  map[int]bool // images that could not be read
 }
 
-// newEmbedder compiles the evaluation programs of a network over a data set.
-func newEmbedder(o Options, n *network, v views, decode *stages.Decode, layer string) (*Embedder, error) {
-	e := &Embedder{decode: decode, batch: 100, workers: o.Data.Workers, bad: map[int]bool{}}
+// newEmbedder compiles the evaluation programs of a network over a data set: those of some towers, or of all without.
+func newEmbedder(o Options, n *network, v views, decode *stages.Decode, layer string, towers []int) (*Embedder, error) {
+	e := &Embedder{towers: n.chosen(towers), decode: decode, batch: 100, workers: o.Data.Workers, bad: map[int]bool{}}
 	decode.OnBad = e.tell
 	e.views = v.stage(decode.Recycle)
-	for i, g := range n.graphs {
-		p, err := n.device.Compile(g, n.params[i], ops.Options{Batch: e.batch, Outputs: []string{layer}, Direct: o.Net.Direct})
+	for _, t := range e.towers {
+		p, err := n.device.Compile(n.graphs[t], n.params[t], ops.Options{Batch: e.batch, Outputs: []string{layer}, Direct: o.Net.Direct})
 		if err != nil {
 			return nil, err
 		}
@@ -146,7 +147,8 @@ func (e *Embedder) Encode(ctx context.Context, batches []*stages.Batch) (*Featur
 func (e *Embedder) encode(f *FeatureSet, b *stages.Batch) error {
 	n, at := len(b.Index), 0
 	rows := make([]float32, n*f.Dim)
-	for v, p := range e.programs {
+	for i, p := range e.programs {
+		v := e.towers[i]
 		t, err := p.Forward(b.Views[v], n)
 		if err != nil {
 			return fmt.Errorf("embedding: %w", err)

@@ -16,10 +16,7 @@ type EmbedOptions struct {
 	Layer      int    // 0 is the layer before the embedding's head
 	Out        string // .npy, .safetensors or .parquet
 	Raw        bool   // features as they are; otherwise each tower's are scaled to length one
-	ImageSize  int    // 0 is that of training
-	Threads    int
-	BadSamples *float64                     // largest share of unreadable images; nil is that of training
-	OnBad      func(name string, err error) // told of those, which have no row
+	Open              // its OnBad is told of images that have no row
 }
 
 // EmbedResult says what was written.
@@ -43,7 +40,7 @@ func (o EmbedOptions) Check() error {
 	if o.ImageSize != 0 && (o.ImageSize < 32 || o.ImageSize > 4096) {
 		return fmt.Errorf("--image_size %d: must be between 32 and 4096, or 0 for that of training", o.ImageSize)
 	}
-	return nil
+	return o.Open.Check()
 }
 
 // EmbedFile writes the features of one half of a data set, in its order, with index and label. An image that cannot be read has no
@@ -55,7 +52,7 @@ func EmbedFile(ctx context.Context, o EmbedOptions) (*EmbedResult, error) {
 	if err := takes(o.Out); err != nil {
 		return nil, err
 	}
-	e, err := OpenEncoder(o.ModelPath, Open{Threads: o.Threads, ImageSize: o.ImageSize, BadSamples: o.BadSamples, OnBad: o.OnBad})
+	e, err := OpenEncoder(o.ModelPath, o.Open)
 	if err != nil {
 		return nil, fmt.Errorf("--model_path: %w", err)
 	}
@@ -78,6 +75,9 @@ func EmbedFile(ctx context.Context, o EmbedOptions) (*EmbedResult, error) {
 	data := emb.decode.Data
 	out := &features.Set{Dim: set.Dim, Rows: set.Rows, Index: set.Index, Labels: set.Labels, Classes: data.Classes(),
 		Meta: map[string]string{"model": e.Model.Name, "layer": layer, "encoder": o.ModelPath, "half": o.Half, "unit_length": strconv.FormatBool(!o.Raw)}}
+	if len(o.Towers) > 0 {
+		out.Meta["towers"] = (*intList)(&o.Towers).String()
+	}
 	for _, i := range set.Index {
 		out.Names = append(out.Names, data.Name(i))
 	}

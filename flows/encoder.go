@@ -3,6 +3,7 @@ package flows
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/contraflow/contraflow/encoders"
@@ -21,6 +22,7 @@ type Encoder struct {
 	state   *checkpoint.State
 	net     *network
 	views   views
+	towers  []int // that are judged; empty is all
 	decoder *jpeg.Decoder
 	onBad   func(name string, err error)
 }
@@ -31,17 +33,37 @@ type Open struct {
 	Threads   int    // as --threads
 	Decoder   string // as --decoder
 	Model     string // for files of bare tensors: the model, which is otherwise found by names and shapes
-	View      string // for files of bare tensors of CMC: the colour space, otherwise Lab
+	View      string // of CMC: the colour space that the file does not say, otherwise Lab; another than the file's is refused
+	Towers    []int  // of CMC: whose features are joined; empty is all
 	ImageSize int    // side of the crops, when it is not that of training
 
 	BadSamples *float64                     // as --bad_samples
 	OnBad      func(name string, err error) // as Embedder.OnBad, of every half that is opened
 }
 
+// Check reports the first setting that makes no sense, without a look at any file.
+func (o Open) Check() error {
+	if _, err := parseDevice(o.Device); err != nil {
+		return err
+	}
+	if err := CheckCount("threads", o.Threads, "one a core"); err != nil {
+		return err
+	}
+	for i, t := range o.Towers {
+		if slices.Contains(o.Towers[:i], t) {
+			return fmt.Errorf("--towers %v: tower %d is there twice", (*intList)(&o.Towers), t)
+		}
+	}
+	return nil
+}
+
 // OpenEncoder opens the encoder in a run folder, a checkpoint folder, a .pth of the reference or a bare state_dict, a
 // .safetensors or an .npz, and puts its weights on a device. A MoCo file gives the query encoder, as the reference takes it.
 // Close gives the device back.
 func OpenEncoder(path string, with Open) (*Encoder, error) {
+	if err := with.Check(); err != nil {
+		return nil, err
+	}
 	state, err := ReadState(path)
 	if err != nil {
 		return nil, err
@@ -74,8 +96,17 @@ func (e *Encoder) open(with Open) (err error) {
 	if e.Model, err = modelOf(*o); err != nil {
 		return err
 	}
+	if with.View != "" && e.Model.Multi && !strings.EqualFold(with.View, o.Data.View) {
+		return fmt.Errorf("--view %s: the encoder was trained on %s: leave --view out", with.View, o.Data.View)
+	}
 	if e.views, err = viewsOf(*o, e.Model); err != nil {
 		return err
+	}
+	e.towers = with.Towers
+	for _, t := range e.towers {
+		if n := len(e.views.channels()); t < 0 || t >= n {
+			return fmt.Errorf("--towers %d: %s has %d, counted from 0", t, e.Model.Name, n)
+		}
 	}
 	if e.decoder, err = jpeg.Open(o.Data.Decoder); err != nil {
 		return err
@@ -151,7 +182,7 @@ func (e *Encoder) Embedder(folder, half, layer string) (*Embedder, error) {
 	if layer == "" {
 		layer = e.Model.Features()
 	}
-	m, err := newEmbedder(o, e.net, e.views, decode, layer)
+	m, err := newEmbedder(o, e.net, e.views, decode, layer, e.towers)
 	if err != nil {
 		return nil, err
 	}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/contraflow/contraflow/flows"
+	"github.com/contraflow/contraflow/io/safetensors"
 )
 
 // features embeds the validation images.
@@ -103,6 +106,72 @@ func TestOpenEncoder(t *testing.T) {
 		p.Close()
 		if fmt.Sprint(reset.Rows) != fmt.Sprint(k.Val.Rows) {
 			t.Errorf("%s: after Reset the features are not those of a fresh run", method)
+		}
+	}
+}
+
+// Whoever judges a tower alone gets its part of what all towers give, from every command.
+func TestOpenTowers(t *testing.T) {
+	data, dir := encoderRun(t, "cmc")
+	ctx := context.Background()
+	both := features(t, dir, data, flows.Open{})
+	const n, d = 12, 256
+	if len(both) != n*2*d {
+		t.Fatalf("%d values, want those of %d images and 2 towers", len(both), n)
+	}
+	for tower := range 2 {
+		var want []float32
+		for i := range n {
+			want = append(want, both[(2*i+tower)*d:][:d]...)
+		}
+		with := flows.Open{Towers: []int{tower}}
+		if got := features(t, dir, data, with); !slices.Equal(got, want) {
+			t.Errorf("tower %d alone has other features than beside the other", tower)
+		}
+		out := filepath.Join(t.TempDir(), "f.safetensors")
+		if _, err := flows.EmbedFile(ctx, flows.EmbedOptions{ModelPath: dir, DataFolder: data, Half: "val", Out: out, Open: with}); err != nil {
+			t.Fatal(err)
+		}
+		f, err := safetensors.Open(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows, err := f.Read("features"); err != nil || !slices.Equal(rows.Float32s(), want) || f.Metadata["towers"] != fmt.Sprint(tower) {
+			t.Errorf("embed of tower %d: other features, of %q, %v", tower, f.Metadata["towers"], err)
+		}
+		f.Close()
+		set := func(half string) *flows.FeatureSet {
+			e := must(flows.OpenEncoder(dir, with))
+			defer e.Close()
+			return must(must(e.Embedder(data, half, "")).Run(ctx, nil))
+		}
+		train, val := set("train"), set("val")
+		top1, err := flows.DefaultKNN.Top1(train, val)
+		if s := must(flows.ScoreKNN(ctx, dir, data, flows.DefaultKNN, with)); err != nil || s.KNN != top1 {
+			t.Errorf("knn of tower %d: %v, want %v, %v", tower, s.KNN, top1, err)
+		}
+		near := must(flows.KNN{K: 1, T: 1}.Search(train, val))[5][0]
+		r := flows.RetrieveOptions{ModelPath: dir, DataFolder: data, Index: []int{5}, K: 1, Out: filepath.Join(t.TempDir(), "r.png"), Open: with}
+		first := must(flows.Retrieve(ctx, r))[0]
+		r.Index, r.Images = nil, []string{first.Query} // as a file
+		for _, found := range []flows.Retrieved{first, must(flows.Retrieve(ctx, r))[0]} {
+			if got := found.Neighbours[0]; got.Index != near.Row || got.Similarity != near.Similarity {
+				t.Errorf("retrieve with tower %d: %+v, want %+v", tower, got, near)
+			}
+		}
+	}
+	for want, with := range map[string]flows.Open{
+		"--towers 2: resnet18v1 has 2, counted from 0":        {Towers: []int{2}},
+		"--towers 1,1: tower 1 is there twice":                {Towers: []int{1, 1}},
+		"--view RGB: the encoder was trained on Lab: leave":   {View: "RGB"},
+		`--device "gpu": choose auto, cpu, cuda or cuda:N`:    {Device: "gpu"},
+		"--threads -1: must be between 0 (one a core) and 40": {Threads: -1},
+	} {
+		if e, err := flows.OpenEncoder(dir, with); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+			if err == nil {
+				e.Close()
+			}
 		}
 	}
 }

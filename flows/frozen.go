@@ -36,11 +36,7 @@ const frozenBatch = 64
 // Frozen compiles the features of a layer, counted from 1, pooled as c says. towers nil is all. threads are those of all
 // replicas together.
 func (e *Encoder) Frozen(layer int, c encoders.Classifier, towers []int, replicas int) (*Frozen, error) {
-	if len(towers) == 0 {
-		for v := range e.net.graphs {
-			towers = append(towers, v)
-		}
-	}
+	towers = e.net.chosen(towers)
 	if t, ok := e.net.device.(ops.Tracer); ok && t.Behind() {
 		replicas = 1 // the device does its work at once
 	}

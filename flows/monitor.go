@@ -67,7 +67,7 @@ func NewMonitor(r *Run, limit int, ctx context.Context) (m *Monitor, err error) 
 	}
 	bytes := 0
 	for i, half := range []stages.Dataset{m.trainData, m.valData} {
-		e, err := newEmbedder(r.o, r.net, r.views, m.decode[i], r.net.model.Features())
+		e, err := newEmbedder(r.o, r.net, r.views, m.decode[i], r.net.model.Features(), nil)
 		if err != nil {
 			return nil, err
 		}

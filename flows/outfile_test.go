@@ -22,7 +22,7 @@ func TestOutOfNoFolder(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "none", "x")
 	for who, err := range map[string]error{
 		"retrieve": func() error {
-			_, err := flows.Retrieve(ctx, flows.RetrieveOptions{ModelPath: dir, DataFolder: data, Index: []int{0}, K: 1, Out: out + ".png", OnBad: onBad})
+			_, err := flows.Retrieve(ctx, flows.RetrieveOptions{ModelPath: dir, DataFolder: data, Index: []int{0}, K: 1, Out: out + ".png", Open: flows.Open{OnBad: onBad}})
 			return err
 		}(),
 		"report": func() error {
@@ -30,7 +30,7 @@ func TestOutOfNoFolder(t *testing.T) {
 			return err
 		}(),
 		"embed": func() error {
-			_, err := flows.EmbedFile(ctx, flows.EmbedOptions{ModelPath: dir, DataFolder: data, Half: "train", Out: out + ".npy", OnBad: onBad})
+			_, err := flows.EmbedFile(ctx, flows.EmbedOptions{ModelPath: dir, DataFolder: data, Half: "train", Out: out + ".npy", Open: flows.Open{OnBad: onBad}})
 			return err
 		}(),
 	} {

@@ -129,6 +129,17 @@ type network struct {
 	params []ops.Params
 }
 
+// chosen are towers, or all with none.
+func (n *network) chosen(towers []int) (out []int) {
+	if len(towers) > 0 {
+		return towers
+	}
+	for v := range n.graphs {
+		out = append(out, v)
+	}
+	return out
+}
+
 // newNetwork builds the towers of a model and draws their weights.
 func newNetwork(o Options, d ops.Device, m encoders.Model, channels []int) (*network, error) {
 	return newHeaded(o, d, m, channels, nil)

@@ -141,7 +141,7 @@ func PrepareProbe(ctx context.Context, o ProbeOptions) (*ProbeRun, error) {
 func (r *ProbeRun) open(ctx context.Context) (err error) {
 	o := &r.o
 	// The model is looked at after opening, so that a mismatch names both; files of bare tensors need it to open.
-	r.encoder, err = OpenEncoder(o.ModelPath, Open{Device: o.Device, Threads: o.Threads, Decoder: o.Decoder, ImageSize: o.ImageSize, View: o.View})
+	r.encoder, err = OpenEncoder(o.ModelPath, Open{Device: o.Device, Threads: o.Threads, Decoder: o.Decoder, ImageSize: o.ImageSize, View: o.View, Towers: o.Towers})
 	if err != nil {
 		return fmt.Errorf("--model_path: %w", err)
 	}

@@ -157,9 +157,6 @@ func (o *ProbeOptions) resolve(e *Encoder) error {
 	}
 	o.Model = m.Name
 	if m.Multi {
-		if o.View != "" && !strings.EqualFold(o.View, e.Options.Data.View) {
-			return fmt.Errorf("--view %s: the encoder of %s was trained on %s: leave --view out", o.View, o.ModelPath, e.Options.Data.View)
-		}
 		o.View, o.Aug = e.Options.Data.View, "NULL"
 	} else {
 		o.View = "RGB"
@@ -169,11 +166,6 @@ func (o *ProbeOptions) resolve(e *Encoder) error {
 	}
 	if err := hasLayer(m, o.Layer); err != nil {
 		return err
-	}
-	for _, t := range o.Towers {
-		if n := len(e.net.graphs); t < 0 || t >= n {
-			return fmt.Errorf("--towers %d: %s has %d, counted from 0", t, m.Name, n)
-		}
 	}
 	if o.Dataset == "" {
 		o.Dataset = map[bool]string{true: "imagenet", false: "imagenet100"}[m.Multi]

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
-	"slices"
 	"strconv"
 
 	"github.com/contraflow/contraflow/encoders"
@@ -89,7 +88,7 @@ func ValidateProbe(o ProbeOptions) error {
 	bad(o.ImageSize == 0 || o.ImageSize >= 32 && o.ImageSize <= 4096, "--image_size %d: must be between 32 and 4096, or 0 for that of training", o.ImageSize)
 	bad(o.CropLow > 0 && o.CropLow <= 1, "--crop_low %v: must be in (0,1]", o.CropLow)
 	bad(o.BadSamples >= 0 && o.BadSamples <= 1, "--bad_samples %v: must be in [0,1]", o.BadSamples)
-	errs = append(errs, CheckCount("workers", o.Workers, "half the cores"), CheckCount("threads", o.Threads, "one a core"), checkName(o.Name))
+	errs = append(errs, CheckCount("workers", o.Workers, "half the cores"), Open{Device: o.Device, Threads: o.Threads, Towers: o.Towers}.Check(), checkName(o.Name))
 	bad(o.Replicas >= 1 && o.Replicas <= probeShards, "--replicas %d: must be between 1 and %d", o.Replicas, probeShards)
 	bad(!o.Cache || !o.Augment, "--cache_features keeps one row of features an image: give --augment=false with it, which trains on the evaluation crop")
 	bad(o.BatchSize >= 1, "--batch_size %d: must be at least 1", o.BatchSize)
@@ -101,9 +100,6 @@ func ValidateProbe(o ProbeOptions) error {
 	bad(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1, "--beta1 %v, --beta2 %v: must be in [0,1)", o.Beta1, o.Beta2)
 	bad(o.WeightDecay >= 0, "--weight_decay %v: must not be negative", o.WeightDecay)
 	bad(noneBelow(1, o.DecayEpochs), "--lr_decay_epochs %v: epochs count from 1", (*intList)(&o.DecayEpochs))
-	for i, t := range o.Towers {
-		bad(!slices.Contains(o.Towers[:i], t), "--towers %v: tower %d is there twice", (*intList)(&o.Towers), t)
-	}
 	bad(o.SaveFreq >= 0, "--save_freq %d: must be 0 (the best and the last only) or more", o.SaveFreq)
 	bad(o.SaveSteps >= 0, "--save_steps %d: must be 0 (never) or more", o.SaveSteps)
 	bad(o.Keep >= 0, "--keep %d: must be 0 (all) or more", o.Keep)

@@ -21,9 +21,7 @@ type RetrieveOptions struct {
 	K          int
 	Limit      int    // largest number of training images to search, evenly spread; 0 is all
 	Out        string // .png
-	Threads    int
-	BadSamples *float64                     // largest share of unreadable images; nil is that of training
-	OnBad      func(name string, err error) // told of those, which are not searched
+	Open              // its OnBad is told of training images, which are not searched
 }
 
 // Retrieved are the neighbours of one query.
@@ -47,7 +45,7 @@ func Retrieve(ctx context.Context, o RetrieveOptions) ([]Retrieved, error) {
 	if err := cmp.Or(CheckPNG(o.Out), takes(o.Out)); err != nil {
 		return nil, err
 	}
-	e, err := OpenEncoder(o.ModelPath, Open{Threads: o.Threads, BadSamples: o.BadSamples, OnBad: o.OnBad})
+	e, err := OpenEncoder(o.ModelPath, o.Open)
 	if err != nil {
 		return nil, fmt.Errorf("--model_path: %w", err)
 	}
@@ -148,7 +146,7 @@ func (g *gallery) files(ctx context.Context, paths []string, add func(name, clas
 	if err != nil {
 		return err
 	}
-	emb, err := newEmbedder(e.Options, e.net, e.views, decode, e.Model.Features())
+	emb, err := newEmbedder(e.Options, e.net, e.views, decode, e.Model.Features(), e.towers)
 	if err != nil {
 		return err
 	}

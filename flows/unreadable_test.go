@@ -53,7 +53,7 @@ func TestUnreadableHasNoRow(t *testing.T) {
 	}
 
 	out := filepath.Join(t.TempDir(), "f.npy")
-	emb, err := flows.EmbedFile(ctx, flows.EmbedOptions{ModelPath: dir, DataFolder: data, Half: "val", Out: out, OnBad: onBad})
+	emb, err := flows.EmbedFile(ctx, flows.EmbedOptions{ModelPath: dir, DataFolder: data, Half: "val", Out: out, Open: flows.Open{OnBad: onBad}})
 	if err != nil || emb.Images != 11 || emb.Bad != 1 {
 		t.Fatalf("embed: %+v %v", emb, err)
 	}
@@ -67,7 +67,7 @@ func TestUnreadableHasNoRow(t *testing.T) {
 		t.Errorf("embed: %v, row 5 has index %d, want 6", err, index.Int(5))
 	}
 
-	r := flows.RetrieveOptions{ModelPath: dir, DataFolder: data, Index: []int{4}, K: 26, Out: filepath.Join(t.TempDir(), "r.png"), OnBad: onBad}
+	r := flows.RetrieveOptions{ModelPath: dir, DataFolder: data, Index: []int{4}, K: 26, Out: filepath.Join(t.TempDir(), "r.png"), Open: flows.Open{OnBad: onBad}}
 	found, err := flows.Retrieve(ctx, r)
 	if err != nil || len(found[0].Neighbours) != 26 || slices.ContainsFunc(found[0].Neighbours, func(n flows.Retrieval) bool { return n.Image == bad[0] }) {
 		t.Errorf("retrieve: %+v %v", found, err)

@@ -48,9 +48,8 @@ func newEmbed() *cobra.Command {
 	f.StringVar(&o.Out, "out", "", "file to write")
 	f.BoolVar(&o.Raw, "raw", false, "features as they are, instead of scaling each tower's to length one")
 	f.IntVar(&o.ImageSize, "image_size", 0, "side of the crops; 0 is that of training")
-	f.IntVar(&o.Threads, "threads", 0, "compute threads; 0 is one a core")
-	atLeast(0, f, "threads", "layer")
-	badSamples(f, &o.BadSamples)
+	opened(f, &o.Open)
+	atLeast(0, f, "layer")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }

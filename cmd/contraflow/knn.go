@@ -25,6 +25,9 @@ func newKNN() *cobra.Command {
 			if k.K < 1 || !(k.T > 0) {
 				return usagef("--k %d, --t %v: both must be positive", k.K, k.T)
 			}
+			if err := with.Check(); err != nil {
+				return usageError{err}
+			}
 			ctx, stop, done := stopper(cmd.Context())
 			defer done()
 			ctx, cancel := flows.Until(ctx, stop)
@@ -50,9 +53,7 @@ func newKNN() *cobra.Command {
 	f.StringVar(&folder, "data_folder", "", "images, as train takes them, of train and val")
 	f.IntVar(&k.K, "k", k.K, "neighbours that vote; all, when there are fewer")
 	f.Float64Var(&k.T, "t", k.T, "temperature of the votes")
-	f.IntVar(&with.Threads, "threads", 0, "compute threads; 0 is one a core")
-	atLeast(0, f, "threads")
-	badSamples(f, &with.BadSamples)
+	opened(f, &with)
 	f.BoolVar(&untrained, "untrained", false, "only the freshly initialised encoder of the same shape, which is otherwise printed beside")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c

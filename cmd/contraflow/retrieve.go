@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -23,7 +24,7 @@ func newRetrieve() *cobra.Command {
 			if o.K < 1 || o.K > 50 || o.Limit < 0 {
 				return usagef("--k %d, --limit %d: want 1 to 50 neighbours, and a limit of 0 (all images) or more", o.K, o.Limit)
 			}
-			if err := flows.CheckPNG(o.Out); err != nil {
+			if err := cmp.Or(flows.CheckPNG(o.Out), o.Open.Check()); err != nil {
 				return usageError{err}
 			}
 			o.OnBad = leftOut(logger(cmd.ErrOrStderr(), false))
@@ -57,9 +58,7 @@ func newRetrieve() *cobra.Command {
 	f.IntVar(&o.K, "k", o.K, "neighbours")
 	f.IntVar(&o.Limit, "limit", 0, "training images to search, evenly spread; 0 is all")
 	f.StringVar(&o.Out, "out", o.Out, "picture to write")
-	f.IntVar(&o.Threads, "threads", 0, "compute threads; 0 is one a core")
-	atLeast(0, f, "threads")
-	badSamples(f, &o.BadSamples)
+	opened(f, &o.Open)
 	f.BoolVar(&asJSON, "json", false, "print a JSON list")
 	return c
 }

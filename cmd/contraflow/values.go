@@ -9,6 +9,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
+
+	"github.com/contraflow/contraflow/flows"
 )
 
 // limited is a flag that refuses values which parse and make no sense, so that they are mistakes in the command line.
@@ -53,6 +55,16 @@ func oneOf(fs *pflag.FlagSet, name string, from ...string) {
 
 // decoders are the choices of --decoder.
 var decoders = []string{"auto", "turbo", "go"}
+
+// opened adds the flags that say how an encoder is opened to be judged.
+func opened(fs *pflag.FlagSet, o *flows.Open) {
+	fs.StringVar(&o.View, "view", "", "colour space; empty takes what the file says, or Lab where it says nothing; another than the file's is refused")
+	fs.Var(flows.ListFlag(&o.Towers), "towers", "towers whose features are joined, such as 0 or 0,1; empty is all")
+	fs.StringVar(&o.Device, "device", "auto", "where the encoder runs: auto, cpu, cuda or cuda:N")
+	fs.IntVar(&o.Threads, "threads", 0, "compute threads; 0 is one a core")
+	atLeast(0, fs, "threads")
+	badSamples(fs, &o.BadSamples)
+}
 
 // badSamples adds the flag of commands that leave unreadable images out.
 func badSamples(fs *pflag.FlagSet, to **float64) {
