@@ -177,3 +177,22 @@ func TestStudyMistakes(t *testing.T) {
 		}
 	}
 }
+
+// Accuracies of several seeds have a deviation, the one of a single seed has none.
+func TestStudyTable(t *testing.T) {
+	table := func(seeds []int, top1, differences []float64) string {
+		r := flows.StudyResult{Question: "Which?", Columns: []string{"L", "ab"}, Recipe: flows.StudyRecipe{Data: "scenes", Train: 9, Val: 1, Model: "alexnet", ImageSize: 48, Epochs: 1, Layer: 5, Seeds: seeds},
+			Rows: []flows.StudyRow{{Variant: "softmax", Top1: map[string][]float64{"L": top1}}}, Claims: []flows.Verdict{{Claim: "softmax ≥ NCE, L", Differences: differences, Holds: true, Seeds: 1}}}
+		return r.Markdown()
+	}
+	head := "Which?\n\n| linear probe top-1, % | L | ab |\n|---|---|---|\n"
+	recipe := "; 9 training and 1 validation images (scenes), alexnet at 48 pixels, 1 epochs, layer 5.\n\n- softmax ≥ NCE, L: **holds** (difference "
+	want := head + "| softmax | 30.0 ± 14.1 | |\n\nMean ± standard deviation of seeds 1,4" + recipe + "+5.0 ± 21.2, in 1 of 2 seeds)\n"
+	if got := table([]int{1, 4}, []float64{0.2, 0.4}, []float64{0.2, -0.1}); got != want {
+		t.Errorf("two seeds: got\n%s\nwant\n%s", got, want)
+	}
+	want = head + "| softmax | 20.0 | |\n\nSeed 4" + recipe + "+20.0)\n"
+	if got := table([]int{4}, []float64{0.2}, []float64{0.2}); got != want {
+		t.Errorf("one seed: got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -25,23 +25,39 @@ func (r *StudyResult) Markdown() string {
 				b.WriteString(" |")
 				continue
 			}
-			mean, deviation := spreadOf(v)
-			fmt.Fprintf(&b, " %.1f ± %.1f |", 100*mean, 100*deviation)
+			fmt.Fprintf(&b, " %s |", spreadText("%.1f", v))
 		}
 		b.WriteString("\n")
 	}
 	k := r.Recipe
-	fmt.Fprintf(&b, "\nMean ± standard deviation of seeds %s; %d training and %d validation images (%s), %s at %d pixels, %d epochs, layer %d.\n\n",
-		(*intList)(&k.Seeds), k.Train, k.Val, k.Data, k.Model, k.ImageSize, k.Epochs, k.Layer)
+	of := "Mean ± standard deviation of seeds "
+	if len(k.Seeds) == 1 {
+		of = "Seed "
+	}
+	fmt.Fprintf(&b, "\n%s%s; %d training and %d validation images (%s), %s at %d pixels, %d epochs, layer %d.\n\n",
+		of, (*intList)(&k.Seeds), k.Train, k.Val, k.Data, k.Model, k.ImageSize, k.Epochs, k.Layer)
 	for _, c := range r.Claims {
-		mean, deviation := spreadOf(c.Differences)
 		word := "does not hold"
 		if c.Holds {
 			word = "holds"
 		}
-		fmt.Fprintf(&b, "- %s: **%s** (difference %+.1f ± %.1f, in %d of %d seeds)\n", c.Claim, word, 100*mean, 100*deviation, c.Seeds, len(c.Differences))
+		fmt.Fprintf(&b, "- %s: **%s** (difference %s", c.Claim, word, spreadText("%+.1f", c.Differences))
+		if n := len(c.Differences); n > 1 {
+			fmt.Fprintf(&b, ", in %d of %d seeds", c.Seeds, n)
+		}
+		b.WriteString(")\n")
 	}
 	return b.String()
+}
+
+// spreadText is the mean of some accuracies in percent, with their deviation where there are several.
+func spreadText(format string, v []float64) string {
+	mean, deviation := spreadOf(v)
+	text := fmt.Sprintf(format, 100*mean)
+	if len(v) > 1 {
+		text += fmt.Sprintf(" ± %.1f", 100*deviation)
+	}
+	return text
 }
 
 // write keeps the result in a folder.
