@@ -63,7 +63,7 @@ func openData(o Options, half string, judge bool) (stages.Dataset, error) {
 // judgeable refuses images that no accuracy can be measured on.
 func judgeable(d stages.Dataset, folder, half string) error {
 	if len(d.Classes()) < 2 {
-		return fmt.Errorf("--data_folder %s: the images of %s have %d classes: judging needs at least two", folder, half, len(d.Classes()))
+		return fmt.Errorf("--data_folder %s: the images of %s have %s: judging needs at least two", folder, half, counted(len(d.Classes()), "class"))
 	}
 	for i := range d.Len() {
 		if d.Label(i) < 0 {

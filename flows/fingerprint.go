@@ -71,7 +71,7 @@ func (f Fingerprint) differs(was Fingerprint, half string) string {
 	}
 	switch {
 	case was.Images != f.Images || was.Classes != f.Classes:
-		return fmt.Sprintf("--data_folder had %d images of %d classes%s, has %d of %d", was.Images, was.Classes, in, f.Images, f.Classes)
+		return fmt.Sprintf("--data_folder had %s of %s%s, has %d of %d", counted(was.Images, "image"), counted(was.Classes, "class"), in, f.Images, f.Classes)
 	case was.Names != f.Names:
 		return fmt.Sprintf("--data_folder has other images%s, or in another order", of)
 	}

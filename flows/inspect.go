@@ -113,7 +113,7 @@ func summarise(t *raw.Tensor) TensorSummary {
 
 // WriteText writes a table for people: the cursor, the options, and a line for every tensor.
 func (in *Inspection) WriteText(w io.Writer) error {
-	fmt.Fprintf(w, "%s\nepoch %d, step %d, %d tensors, %d values, %.1f MB\n", in.Path, in.Epoch, in.Step, len(in.Tensors), in.Values, float64(in.Bytes)/1e6)
+	fmt.Fprintf(w, "%s\nepoch %d, step %d, %s, %s, %.1f MB\n", in.Path, in.Epoch, in.Step, counted(len(in.Tensors), "tensor"), counted(in.Values, "value"), float64(in.Bytes)/1e6)
 	keys := make([]string, 0, len(in.Meta))
 	for k := range in.Meta {
 		keys = append(keys, k)

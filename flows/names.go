@@ -11,6 +11,17 @@ import (
 	"github.com/contraflow/contraflow/encoders"
 )
 
+// counted is a number of things in words: "1 class", "2 classes".
+func counted(n int, thing string) string {
+	switch {
+	case n == 1:
+		return "1 " + thing
+	case strings.HasSuffix(thing, "s"), strings.HasSuffix(thing, "ch"):
+		thing += "e"
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
+}
+
 // RunName is the name of a run's folder: the one given, or what the reference makes of its flags.
 func RunName(o Options) string {
 	if o.Run.Name != "" {

@@ -308,9 +308,9 @@ func (r *ProbeRun) Describe() string {
 	if o.Adam {
 		optimiser = "Adam"
 	}
-	return fmt.Sprintf("probe of %s layer %d: %v, %d features, %d classes, %d and %d images, %s, batch %d, %d epochs, %d replica(s) on %s",
+	return fmt.Sprintf("probe of %s layer %d: %v, %d features, %d classes, %d and %d images, %s, batch %d, %s, %s on %s",
 		r.encoder.Model.Name, o.Layer, r.frozen.Shape, r.frozen.Dim, r.head.Classes, r.halves[0].data.Len(), r.halves[1].data.Len(),
-		optimiser, r.sampler[0].Batch, o.Epochs, o.Replicas, r.encoder.net.device.Name())
+		optimiser, r.sampler[0].Batch, counted(o.Epochs, "epoch"), counted(o.Replicas, "replica"), r.encoder.net.device.Name())
 }
 
 // Steps is how many steps the probe has in all, and how many are done when it starts.

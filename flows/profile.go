@@ -56,7 +56,7 @@ func ProfileRun(ctx context.Context, o Options, p ProfileOptions) (*Profile, err
 	}
 	say("%s", r.Describe())
 	out := &Profile{Method: o.Method, Device: r.net.device.Name(), Decoder: r.decoder.Name(), Batch: o.Optim.BatchSize, Cores: runtime.NumCPU()}
-	r.Tuned = func(stage string, workers int) { say("autotune: %s has %d workers", stage, workers) }
+	r.Tuned = func(stage string, workers int) { say("autotune: %s has %s", stage, counted(workers, "worker")) }
 	whole := time.Duration(p.Seconds * float64(time.Second))
 	part := max(whole/4, time.Second/2)
 	say("the flow, %v", whole)
@@ -71,7 +71,7 @@ func ProfileRun(ctx context.Context, o Options, p ProfileOptions) (*Profile, err
 	if out.Loading, kept, err = r.load(ctx, part, replayed); err != nil {
 		return nil, err
 	}
-	say("compute on %d cached batches, %v", len(kept), part)
+	say("compute on %s, %v", counted(len(kept), "cached batch"), part)
 	busy := r.watch()
 	out.Compute, err = r.replay(ctx, part, kept)
 	if out.Busy = busy(); err != nil {
@@ -138,8 +138,8 @@ func (p *Profile) Headspace() (loading, compute float64) {
 // WriteText prints tables, verdict and headspace.
 func (p *Profile) WriteText(w io.Writer) error {
 	f := p.Flow
-	fmt.Fprintf(w, "%s on %s, decoder %s: %.1f images/s in batches of %d, %.0f %% of %d cores busy\n\n", p.Method, p.Device, p.Decoder,
-		f.PerSecond(), p.Batch, 100*f.Stats.CPU, p.Cores)
+	fmt.Fprintf(w, "%s on %s, decoder %s: %.1f images/s in batches of %d, %.0f %% of %s busy\n\n", p.Method, p.Device, p.Decoder,
+		f.PerSecond(), p.Batch, 100*f.Stats.CPU, counted(p.Cores, "core"))
 	if err := f.Stats.Table(w); err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func TestRanks(t *testing.T) {
 // Ranks that do not divide a batch, or would have none of a short one, are refused.
 func TestRankMistakes(t *testing.T) {
 	data := images(t) // 27 images
-	for want, c := range map[string][3]int{"rank 0 of 3 with batch 8": {0, 3, 8}, "rank 2 of 2": {2, 2, 8}, "the last batch of an epoch has 1 images for 2 ranks": {0, 2, 26}} {
+	for want, c := range map[string][3]int{"rank 0 of 3 with batch 8": {0, 3, 8}, "rank 2 of 2": {2, 2, 8}, "the last batch of an epoch has 1 image for 2 ranks": {0, 2, 26}} {
 		o := small(t, "moco", data)
 		o.Data.Rank, o.Data.Ranks, o.Optim.BatchSize = c[0], c[1], c[2]
 		if _, err := flows.PrepareLoading(o); err == nil || !strings.Contains(err.Error(), want) {

@@ -63,7 +63,7 @@ func (r *runRecord) subtitle() string {
 	if r.probe != nil {
 		model = "of " + r.probe.Model
 	}
-	return fmt.Sprintf("%s %s on %d images of %d classes; %s, decoder %s, %s, contraflow %s", m.Method, model, m.Images, m.Classes, m.Device, m.Decoder, m.OS, m.Version)
+	return fmt.Sprintf("%s %s on %s of %s; %s, decoder %s, %s, contraflow %s", m.Method, model, counted(m.Images, "image"), counted(m.Classes, "class"), m.Device, m.Decoder, m.OS, m.Version)
 }
 
 // series is a column of the steps, at most 200 points.

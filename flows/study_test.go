@@ -186,7 +186,7 @@ func TestStudyTable(t *testing.T) {
 		return r.Markdown()
 	}
 	head := "Which?\n\n| linear probe top-1, % | L | ab |\n|---|---|---|\n"
-	recipe := "; 9 training and 1 validation images (scenes), alexnet at 48 pixels, 1 epochs, layer 5.\n\n- softmax ≥ NCE, L: **holds** (difference "
+	recipe := "; 9 training and 1 validation image (scenes), alexnet at 48 pixels, 1 epoch, layer 5.\n\n- softmax ≥ NCE, L: **holds** (difference "
 	want := head + "| softmax | 30.0 ± 14.1 | |\n\nMean ± standard deviation of seeds 1,4" + recipe + "+5.0 ± 21.2, in 1 of 2 seeds)\n"
 	if got := table([]int{1, 4}, []float64{0.2, 0.4}, []float64{0.2, -0.1}); got != want {
 		t.Errorf("two seeds: got\n%s\nwant\n%s", got, want)

@@ -34,8 +34,8 @@ func (r *StudyResult) Markdown() string {
 	if len(k.Seeds) == 1 {
 		of = "Seed "
 	}
-	fmt.Fprintf(&b, "\n%s%s; %d training and %d validation images (%s), %s at %d pixels, %d epochs, layer %d.\n\n",
-		of, (*intList)(&k.Seeds), k.Train, k.Val, k.Data, k.Model, k.ImageSize, k.Epochs, k.Layer)
+	fmt.Fprintf(&b, "\n%s%s; %d training and %s (%s), %s at %d pixels, %s, layer %d.\n\n",
+		of, (*intList)(&k.Seeds), k.Train, counted(k.Val, "validation image"), k.Data, k.Model, k.ImageSize, counted(k.Epochs, "epoch"), k.Layer)
 	for _, c := range r.Claims {
 		word := "does not hold"
 		if c.Holds {

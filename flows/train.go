@@ -422,8 +422,8 @@ func (r *Run) Done() bool { return r.sampler.Start >= r.sampler.Steps() }
 
 // Describe is one line on what is about to happen.
 func (r *Run) Describe() string {
-	return fmt.Sprintf("%s: %d images (%s), %s (%.1f M parameters), batch %d, %d steps, on %s, decoder %s",
-		r.o.Method, r.data.Len(), stages.Format(r.data), r.net.model.Name, float64(r.net.parameterCount())/1e6, r.o.Optim.BatchSize, r.sampler.Steps(),
+	return fmt.Sprintf("%s: %s (%s), %s (%.1f M parameters), batch %d, %s, on %s, decoder %s",
+		r.o.Method, counted(r.data.Len(), "image"), stages.Format(r.data), r.net.model.Name, float64(r.net.parameterCount())/1e6, r.o.Optim.BatchSize, counted(r.sampler.Steps(), "step"),
 		r.net.device.Name(), r.decoder.Name())
 }
 

@@ -144,7 +144,7 @@ func TestUnreadableInAProbe(t *testing.T) {
 	o.BadSamples = 0 // less than the probe that made the cache
 	for _, cache := range []bool{true, false} {
 		o.Cache = cache
-		if _, err := flows.Probe(context.Background(), o); err == nil || !strings.Contains(err.Error(), "1 images could not be read, more than --bad_samples 0 of 27 allows") {
+		if _, err := flows.Probe(context.Background(), o); err == nil || !strings.Contains(err.Error(), "1 image could not be read, more than --bad_samples 0 of 27 allows") {
 			t.Errorf("a probe that allows none, cached %v: %v", cache, err)
 		}
 	}

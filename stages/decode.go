@@ -199,7 +199,15 @@ func TooManyBad(name string, err error, bad int, share float64, n int) error {
 	if bad <= badAllowed(share, n) {
 		return nil
 	}
-	return fmt.Errorf("%s: %w: %d images could not be read, more than --bad_samples %g of %d allows", name, err, bad, share, n)
+	return fmt.Errorf("%s: %w: %s could not be read, more than --bad_samples %g of %d allows", name, err, images(bad), share, n)
+}
+
+// images is a number of them in words.
+func images(n int) string {
+	if n == 1 {
+		return "1 image"
+	}
+	return fmt.Sprintf("%d images", n)
 }
 
 // count adds a sample to those that could not be read and returns how many there are.

@@ -29,13 +29,13 @@ func (s Sampler) Check() error {
 	case s.Batch < 1:
 		return fmt.Errorf("batch size %d: must be at least 1", s.Batch)
 	case s.Batch > s.N:
-		return fmt.Errorf("batch size %d is larger than the data set, %d images: lower --batch_size", s.Batch, s.N)
+		return fmt.Errorf("batch size %d is larger than the data set, %s: lower --batch_size", s.Batch, images(s.N))
 	case s.Epochs < 1:
 		return fmt.Errorf("%d epochs: must be at least 1, also where MaxSteps ends the run", s.Epochs)
 	case s.World > 1 && (s.Rank < 0 || s.Rank >= s.World || s.Batch%s.World != 0):
 		return fmt.Errorf("rank %d of %d with batch %d: ranks count from 0 and must divide the batch", s.Rank, s.World, s.Batch)
 	case s.World > 1 && !s.DropLast && s.N%s.Batch > 0 && s.N%s.Batch < s.World:
-		return fmt.Errorf("the last batch of an epoch has %d images for %d ranks: leave it out with --drop_last", s.N%s.Batch, s.World)
+		return fmt.Errorf("the last batch of an epoch has %s for %d ranks: leave it out with --drop_last", images(s.N%s.Batch), s.World)
 	}
 	return nil
 }

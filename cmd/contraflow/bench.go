@@ -189,7 +189,7 @@ func newBenchBank() *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(out).Encode(r)
 			}
-			fmt.Fprintf(out, "%.1f ms (best %.1f), %.1f GB/s of rows on %d threads; plain loops on one thread %.1f ms, %.1f times as long\n", r.MS, r.MSMin, r.GBs, r.Threads, r.NaiveMS, r.Ratio)
+			fmt.Fprintf(out, "%.1f ms (best %.1f), %.1f GB/s of rows on %s; plain loops on one thread %.1f ms, %.1f times as long\n", r.MS, r.MSMin, r.GBs, counted(r.Threads, "thread"), r.NaiveMS, r.Ratio)
 			return nil
 		},
 	}

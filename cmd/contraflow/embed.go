@@ -36,7 +36,7 @@ func newEmbed() *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(res)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d images, %d features of %s %s: %s%s\n", res.Images, res.Features, res.Model, res.Layer, strings.Join(res.Files, ", "), unreadable(res.Bad))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s, %s of %s %s: %s%s\n", counted(res.Images, "image"), counted(res.Features, "feature"), res.Model, res.Layer, strings.Join(res.Files, ", "), unreadable(res.Bad))
 			return nil
 		},
 	}

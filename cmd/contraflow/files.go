@@ -84,7 +84,7 @@ func newDiff() *cobra.Command {
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usagef("%s wants %s, found %d arguments: see %s --help", cmd.CommandPath(), what, len(args), cmd.CommandPath())
+			return usagef("%s wants %s, found %s: see %s --help", cmd.CommandPath(), what, counted(len(args), "argument"), cmd.CommandPath())
 		}
 		return nil
 	}

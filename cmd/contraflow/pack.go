@@ -35,10 +35,10 @@ func newDataPack() *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(out).Encode(r)
 			}
-			fmt.Fprintf(out, "%s: %s in %d shards, %.1f MB\n", o.Out, counts(r.Samples), r.Shards, float64(r.Bytes)/1e6)
-			fmt.Fprintf(out, "%d scaled, %d progressive files made baseline, %d left out\n", r.Scaled, r.Baselined, len(r.Bad))
+			fmt.Fprintf(out, "%s: %s in %s, %.1f MB\n", o.Out, counts(r.Samples), counted(r.Shards, "shard"), float64(r.Bytes)/1e6)
+			fmt.Fprintf(out, "%d scaled, %s made baseline, %d left out\n", r.Scaled, counted(r.Baselined, "progressive file"), len(r.Bad))
 			if r.Kept > 0 {
-				fmt.Fprintf(out, "%d progressive files stay as they are, since libjpeg-turbo is not there (Debian: apt-get install libturbojpeg0)\n", r.Kept)
+				fmt.Fprintf(out, "%s not made baseline, since libjpeg-turbo is not there (Debian: apt-get install libturbojpeg0)\n", counted(r.Kept, "progressive file"))
 			}
 			return nil
 		},
@@ -94,7 +94,7 @@ func newDataVerify() *cobra.Command {
 			}
 			fmt.Fprintf(out, "%s (%s): %d bad", counts(r.Images), r.Format, len(r.Bad))
 			if r.Shards > 0 {
-				fmt.Fprintf(out, ", the sums of %d shards compared", r.Shards)
+				fmt.Fprintf(out, ", the sums of %s compared", counted(r.Shards, "shard"))
 			}
 			fmt.Fprintln(out)
 			return r.Err()

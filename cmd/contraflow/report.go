@@ -49,7 +49,7 @@ func folders(name string, least, most int) cobra.PositionalArgs {
 			if most > 1 {
 				want = fmt.Sprintf("%d run folders or more", least)
 			}
-			return usagef("contraflow %s wants %s, found %d arguments: see %s --help", name, want, len(args), cmd.CommandPath())
+			return usagef("contraflow %s wants %s, found %s: see %s --help", name, want, counted(len(args), "argument"), cmd.CommandPath())
 		}
 		return nil
 	}

@@ -95,6 +95,14 @@ func leftOut(log zerolog.Logger) func(name string, err error) {
 	}
 }
 
+// counted is a number of things in words.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // unreadable is what a result says of images that are left out.
 func unreadable(n int) string {
 	if n == 0 {

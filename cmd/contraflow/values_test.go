@@ -57,6 +57,8 @@ func TestRefusedValues(t *testing.T) {
 		"study views --model foo":                             `no model "foo"`,
 		"study views --image_size 31":                         "--image_size 31",
 		"study views --layer 8":                               "--layer 8: resnet18v1 has layers 1 to 7",
+		"convert run":                                         "found 1 argument:",
+		"compare run":                                         "found 1 argument:",
 		"presets demo study":                                  "contraflow presets wants at most one name, found 2 arguments",
 		"preview cmc --data_folder d --out g.png --step -1":   "--step -1",
 		"preview cmc --data_folder d --out g.png --rank 1":    "--rank 1, --ranks 1",
