@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +59,29 @@ func TestCompressed(t *testing.T) {
 			if _, err := shard.Open(ctx, path, "train"); err == nil || !strings.Contains(err.Error(), path) {
 				t.Errorf("%s %s: got %v", name, ending, err)
 			}
+		}
+	}
+}
+
+// A shard may grow a hundredfold, and a small one further up to a fixed size; to that byte, and not one more.
+func TestGrowth(t *testing.T) {
+	noise := make([]byte, 30<<10)
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	for name, image := range map[string]string{
+		"less than a hundredfold": string(noise) + strings.Repeat("x", 2<<20), // of 30 KiB
+		"small":                   strings.Repeat("x", 1<<19),
+	} {
+		path := filepath.Join(t.TempDir(), "a.tar.zst")
+		os.WriteFile(path, compressed(t, ".zst", foreign(t, tar.FormatPAX, "x.jpg", image)), 0o644)
+		if got, err := open(t, path, "train").Read(ctx, 0, nil); err != nil || string(got) != image {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+	}
+	small := compressed(t, ".zst", noise)
+	for limit, fits := range map[int]bool{len(noise): true, len(noise) - 1: false} {
+		var out bytes.Buffer
+		if err := shard.Decompress(&out, bytes.NewReader(small), false, int64(limit)); (err == nil) != fits || out.Len() > limit+1 {
+			t.Errorf("%d bytes with a limit of %d: %d bytes, %v", len(noise), limit, out.Len(), err)
 		}
 	}
 }

@@ -7,6 +7,8 @@ func init() {
 	freeGrowth = 1 << 20
 }
 
+var Decompress = decompress
+
 // SetPatience is for one test, until restore is called.
 func SetPatience(d time.Duration) (restore func()) {
 	old := patience

@@ -82,4 +82,7 @@ func TestHoles(t *testing.T) {
 			t.Errorf("%d zeros behind the end: %v", fill, err)
 		}
 	}
+	if read(append(bytes.Clone(data), make([]byte, 10240)...)) == nil {
+		t.Error("more zeros than any writer leaves are taken for the end of a whole tar")
+	}
 }
