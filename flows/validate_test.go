@@ -1,6 +1,9 @@
 package flows
 
 import (
+	"errors"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,5 +36,55 @@ func TestFits(t *testing.T) {
 	}
 	if err := fits(Defaults("cmc"), 1000); err != nil {
 		t.Errorf("the defaults: %v", err)
+	}
+}
+
+// A setting of a mixture is taken to the ends of its range and refused beyond them, by the name of its flag.
+func TestMixtureRanges(t *testing.T) {
+	inf := math.Inf(1)
+	unit, outside := []float64{0, 1}, []float64{-0.01, 1.01, math.NaN()}
+	for _, c := range []struct {
+		kinds, flag string
+		set         func(m *MixOptions, v float64)
+		good, bad   []float64
+	}{
+		{"IM global", "g_alpha", func(m *MixOptions, v float64) { m.GAlpha = v }, []float64{1e-3, 1e6}, []float64{0, -1, 1.1e6, inf}},
+		{"IM global", "g_num", func(m *MixOptions, v float64) { m.GNum = int(v) }, []float64{0, 3}, []float64{-1}},
+		{"IM global", "g_prob", func(m *MixOptions, v float64) { m.GProb = v }, unit, outside},
+		{"IM region", "r_beta", func(m *MixOptions, v float64) { m.RBeta = v }, []float64{-1, 0, 1e6}, []float64{1.1e6, inf}},
+		{"IM region", "r_num", func(m *MixOptions, v float64) { m.RNum = int(v) }, []float64{0, 3}, []float64{-1}},
+		{"IM region", "r_prob", func(m *MixOptions, v float64) { m.RProb = v }, unit, outside},
+		{"IM region", "r_pixel_decay", func(m *MixOptions, v float64) { m.RDecay = v }, unit, outside},
+		{"Cutout", "mask_size", func(m *MixOptions, v float64) { m.MaskSize, m.CutoutInside = v, false }, []float64{1, 225}, []float64{0, 0.5, 1.5, -1}},
+		{"Cutout", "mask_size", func(m *MixOptions, v float64) { m.MaskSize, m.CutoutInside = v, true }, []float64{1, 224}, []float64{225}},
+		{"Cutout", "cutout_p", func(m *MixOptions, v float64) { m.CutoutP = v }, unit, outside},
+		{"RandomErasing", "random_erasing_prob", func(m *MixOptions, v float64) { m.EraseP = v }, unit, outside},
+		{"RandomErasing", "area_ratio_range", func(m *MixOptions, v float64) { m.AreaRange = []float64{v, 0.4} }, []float64{1e-3, 0.4}, []float64{0, 0.41}},
+		{"RandomErasing", "area_ratio_range", func(m *MixOptions, v float64) { m.AreaRange = []float64{0.02, v} }, []float64{0.02, 1}, []float64{0.01, 1.01}},
+		{"RandomErasing", "area_ratio_range", func(m *MixOptions, v float64) { m.AreaRange = []float64{0.1, 0.2, 0.3}[:int(v)] }, []float64{2}, []float64{0, 1, 3}},
+		{"RandomErasing", "min_aspect_ratio", func(m *MixOptions, v float64) { m.MinAspect = v }, []float64{1e-3, 1}, []float64{0, 1.01}},
+		{"RandomErasing", "max_attempt", func(m *MixOptions, v float64) { m.MaxAttempt = int(v) }, []float64{1}, []float64{0}},
+		{"unmix", "unmix_beta", func(m *MixOptions, v float64) { m.UnmixBeta = v }, []float64{1e-3, 1e6}, []float64{0, 1.1e6}},
+		{"unmix", "unmix_prob", func(m *MixOptions, v float64) { m.UnmixProb = v }, unit, outside},
+	} {
+		for _, kind := range []string{"IM", "global", "region", "Cutout", "RandomErasing", "unmix"} {
+			check := func(v float64) error {
+				o := Defaults("moco")
+				o.Mix.On, o.Mix.Type = true, kind
+				c.set(&o.Mix, v)
+				return errors.Join(validateMix(o)...)
+			}
+			for _, v := range c.good {
+				if err := check(v); err != nil {
+					t.Errorf("%s: --%s %v: %v", kind, c.flag, v, err)
+				}
+			}
+			uses := slices.Contains(strings.Fields(c.kinds), kind)
+			for _, v := range c.bad {
+				if err := check(v); (err != nil) != uses || uses && !strings.HasPrefix(err.Error(), "--"+c.flag+" ") {
+					t.Errorf("%s: --%s %v: %v", kind, c.flag, v, err)
+				}
+			}
+		}
 	}
 }
