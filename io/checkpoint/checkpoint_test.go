@@ -27,8 +27,13 @@ func TestDisk(t *testing.T) {
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
 	for _, step := range []int{10, 20, 9, 30} {
-		if _, err := w.Run(cancelled, state(step)); err != nil {
+		saved, err := w.Run(cancelled, state(step))
+		if err != nil {
 			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(saved.Path, checkpoint.StateFile))
+		if want := int64(4*300 + 8 + 4*100 + len(text)); err != nil || saved.Bytes != want || saved.Step != step || saved.Took <= 0 {
+			t.Errorf("%+v, want step %d and %d bytes, %v", saved, step, want, err)
 		}
 	}
 	list, err := checkpoint.List(checkpoint.Disk{}, root)

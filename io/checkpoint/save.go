@@ -28,7 +28,7 @@ type Options struct {
 type Saved struct {
 	Path  string
 	Step  int
-	Bytes int64
+	Bytes int64 // of the tensors' values and of the state
 	Took  time.Duration
 }
 
