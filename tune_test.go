@@ -89,6 +89,41 @@ func TestAutotuneShares(t *testing.T) {
 	})
 }
 
+// A worker is taken away only where the stage keeps up without it with room to spare, and first from the stage with the most.
+func TestAutotuneSpares(t *testing.T) {
+	for _, c := range []struct {
+		name                 string
+		views, crops, decode time.Duration // of an item, by two, two and one worker; the sink takes 10 ms
+		want                 string        // the first change
+	}{
+		{"most room first", 4 * time.Millisecond, time.Millisecond, 5 * time.Millisecond, "crops 1"},
+		{"in either order", time.Millisecond, 4 * time.Millisecond, 5 * time.Millisecond, "views 1"},
+		{"room enough", 8 * time.Millisecond, 9200 * time.Microsecond, 5 * time.Millisecond, "views 1"},
+		{"too little room", 9 * time.Millisecond, 9200 * time.Microsecond, 5 * time.Millisecond, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			first := ""
+			g := contraflow.New("spare", contraflow.WithAutotune(5, time.Second, func(stage string, n int) {
+				if first == "" {
+					first = fmt.Sprint(stage, " ", n)
+				}
+			}))
+			p := contraflow.Source(g, "numbers", count(1050)) // no window sees the end of the numbers
+			for _, s := range []struct {
+				name    string
+				takes   time.Duration
+				workers int
+			}{{"views", c.views, 2}, {"crops", c.crops, 2}, {"decode", c.decode, 1}} {
+				p = contraflow.Step(p, s.name, func(_ context.Context, i int) (int, error) { time.Sleep(s.takes); return i, nil }, contraflow.Workers(s.workers), contraflow.MaxWorkers(4))
+			}
+			contraflow.Each(p, "sink", func(context.Context, int) error { time.Sleep(10 * time.Millisecond); return nil })
+			if err := g.Run(context.Background()); err != nil || first != c.want {
+				t.Errorf("%s: the first change is %q, want %q: %v", c.name, first, c.want, err)
+			}
+		})
+	}
+}
+
 // Workers can be added and taken away while the graph runs.
 func TestSetWorkers(t *testing.T) { synctest.Test(t, setWorkers) }
 
