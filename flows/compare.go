@@ -40,7 +40,7 @@ func CompareRuns(dirs []string, out string) error {
 			p.Commands = append(p.Commands, report.Command{Does: r.name, Line: line})
 		}
 	}
-	return replaceFile(out, func(w io.Writer) error { return report.Write(w, p) })
+	return ReplaceFile(out, func(w io.Writer) error { return report.Write(w, p) })
 }
 
 // results is a row a run.

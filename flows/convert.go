@@ -1,7 +1,6 @@
 package flows
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -116,7 +115,7 @@ func WriteState(path string, s *checkpoint.State, plain bool) error {
 	default:
 		return fmt.Errorf("%s has an ending that is no format to write: expected %s", path, StateFormats)
 	}
-	return replaceFile(path, write)
+	return ReplaceFile(path, write)
 }
 
 // Convert reads a state from one path and writes it to another, in the formats of ReadState and WriteState.
@@ -126,30 +125,6 @@ func Convert(in, out string, plain bool) error {
 		return err
 	}
 	return WriteState(out, s, plain)
-}
-
-// replaceFile writes beside path, syncs, and renames.
-func replaceFile(path string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-*")
-	if err != nil {
-		if temp := (*fs.PathError)(nil); errors.As(err, &temp) { // nobody asked for a file of that name
-			err = temp.Err
-		}
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	b := bufio.NewWriterSize(f, 1<<20)
-	err = write(b)
-	if err == nil {
-		err = errors.Join(b.Flush(), f.Chmod(0o644), f.Sync())
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
 }
 
 // cursor is what a file of tensors keeps beside them.

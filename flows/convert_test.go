@@ -340,13 +340,43 @@ func TestReplaceFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	err := replaceFile(path, func(w io.Writer) error {
+	err := ReplaceFile(path, func(w io.Writer) error {
 		w.Write([]byte("new"))
 		return io.ErrShortWrite
 	})
 	text, _ := os.ReadFile(path)
 	if left, _ := os.ReadDir(filepath.Dir(path)); err == nil || string(text) != "old" || len(left) != 1 {
 		t.Errorf("after a failed write: %v, %q, %d files", err, text, len(left))
+	}
+}
+
+// A link goes on leading to its file, and a pipe is written to: neither is replaced by a file.
+func TestReplaceFileThrough(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(file, []byte("old"), 0o644), os.Symlink(file, link)); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pipe := fmt.Sprintf("/dev/fd/%d", w.Fd())
+	if _, err := os.Stat(pipe); err != nil {
+		t.Skip(err)
+	}
+	for _, path := range []string{link, pipe} {
+		if err := ReplaceFile(path, func(w io.Writer) error { _, err := io.WriteString(w, "new"); return err }); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	w.Close()
+	text, err := os.ReadFile(file)
+	if to, _ := os.Readlink(link); err != nil || string(text) != "new" || to != file {
+		t.Errorf("the link leads to %q, its file holds %q: %v", to, text, err)
+	}
+	if text, err := io.ReadAll(r); err != nil || string(text) != "new" {
+		t.Errorf("through the pipe came %q: %v", text, err)
 	}
 }
 

@@ -48,13 +48,13 @@ func (r *Run) dump(t *stages.Trouble) (string, error) {
 		return "", err
 	}
 	tensors, about := r.describe(t)
-	err := replaceFile(filepath.Join(tmp, "batch.json"), func(w io.Writer) error {
+	err := ReplaceFile(filepath.Join(tmp, "batch.json"), func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		return e.Encode(about)
 	})
 	if err == nil {
-		err = replaceFile(filepath.Join(tmp, "batch.npz"), func(w io.Writer) error { return npz.Write(w, tensors) })
+		err = ReplaceFile(filepath.Join(tmp, "batch.npz"), func(w io.Writer) error { return npz.Write(w, tensors) })
 	}
 	if err == nil {
 		err = errors.Join(os.RemoveAll(dir), os.Rename(tmp, dir))

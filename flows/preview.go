@@ -53,7 +53,7 @@ func CheckPNG(out string) error {
 
 // WritePNG writes a picture whole or not at all.
 func WritePNG(path string, img image.Image) error {
-	return replaceFile(path, func(w io.Writer) error { return png.Encode(w, img) })
+	return ReplaceFile(path, func(w io.Writer) error { return png.Encode(w, img) })
 }
 
 // preview is one batch, cut down to a few samples.

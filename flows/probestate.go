@@ -153,7 +153,7 @@ func (r *ProbeRun) savePth(name string, h *HeadState) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(r.Dir, name), func(w io.Writer) error {
+	return ReplaceFile(filepath.Join(r.Dir, name), func(w io.Writer) error {
 		return torch.Write(w, c.Value(), torch.WriteOptions{Name: strings.TrimSuffix(name, ".pth")})
 	})
 }
@@ -325,7 +325,7 @@ func (r *ProbeRun) WriteManifest(command []string, settings map[string]Setting) 
 
 // writeJSON writes a file whole or not at all.
 func writeJSON(path string, v any) error {
-	return replaceFile(path, func(w io.Writer) error {
+	return ReplaceFile(path, func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		return e.Encode(v)

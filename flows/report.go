@@ -50,7 +50,7 @@ func WriteReport(ctx context.Context, dir string, o ReportOptions) (string, erro
 	r.summary(p)
 	p.Options = r.options()
 	p.Commands = append(r.commands(), p.Commands...)
-	return out, replaceFile(out, func(w io.Writer) error { return report.Write(w, *p) })
+	return out, ReplaceFile(out, func(w io.Writer) error { return report.Write(w, *p) })
 }
 
 // subtitle says what ran on what.

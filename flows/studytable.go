@@ -67,7 +67,7 @@ func (r *StudyResult) write(dir string) error {
 		files["views.svg"] = string(r.plot().SVG())
 	}
 	for name, text := range files {
-		if err := replaceFile(filepath.Join(dir, name), func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
+		if err := ReplaceFile(filepath.Join(dir, name), func(w io.Writer) error { _, err := io.WriteString(w, text); return err }); err != nil {
 			return err
 		}
 	}
