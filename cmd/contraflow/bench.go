@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"runtime/pprof"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -29,19 +27,11 @@ func newBenchStep() *cobra.Command {
 			if err := b.Check(); err != nil {
 				return usageError{err}
 			}
-			if profile != "" {
-				f, err := os.Create(profile)
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				if err := pprof.StartCPUProfile(f); err != nil {
-					return err
-				}
-				defer pprof.StopCPUProfile()
-			}
-			r, err := b.Run()
-			if err != nil {
+			var r flows.StepResult
+			if err := profiled(profile, func() (err error) {
+				r, err = b.Run()
+				return err
+			}); err != nil {
 				return err
 			}
 			out := cmd.OutOrStdout()

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"runtime/pprof"
 	"slices"
 	"text/tabwriter"
 
@@ -27,19 +25,11 @@ func newBenchDecode() *cobra.Command {
 			if err := b.Check(); err != nil {
 				return usageError{err}
 			}
-			if profile != "" {
-				f, err := os.Create(profile)
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				if err := pprof.StartCPUProfile(f); err != nil {
-					return err
-				}
-				defer pprof.StopCPUProfile()
-			}
-			r, err := b.Run(cmd.Context())
-			if err != nil {
+			var r flows.DecodeResult
+			if err := profiled(profile, func() (err error) {
+				r, err = b.Run(cmd.Context())
+				return err
+			}); err != nil {
 				return err
 			}
 			out := cmd.OutOrStdout()

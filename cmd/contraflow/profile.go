@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -59,13 +61,13 @@ func newProfileMethod(method, short string) *cobra.Command {
 			return err
 		}
 		if trace != "" {
-			if err := writeFile(trace, p.Trace.WriteJSON); err != nil {
-				return fmt.Errorf("--trace: %w", err)
+			if err := writeFile("trace", trace, p.Trace.WriteJSON); err != nil {
+				return err
 			}
 		}
 		if graph != "" {
-			if err := writeFile(graph, func(w io.Writer) error { return draw(res.Flow.Stats, w, "batches") }); err != nil {
-				return fmt.Errorf("--graph: %w", err)
+			if err := writeFile("graph", graph, func(w io.Writer) error { return draw(res.Flow.Stats, w, "batches") }); err != nil {
+				return err
 			}
 		}
 		out := cmd.OutOrStdout()
@@ -126,22 +128,50 @@ func drawing(name string) (func(s contraflow.Stats, w io.Writer, unit string) er
 	return nil, fmt.Errorf("--graph %s: the name must end in .svg or .dot", name)
 }
 
-// writable finds out before minutes of measuring whether a file can be written.
+// writable finds out before minutes of measuring whether a file can be written, and leaves none behind.
 func writable(path string) error {
 	if path == "" {
 		return nil
 	}
+	_, missing := os.Stat(path)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	return f.Close()
+	err = f.Close()
+	if missing != nil {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
-func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
+// profiled runs work, and writes a profile of it unless path is "".
+func profiled(path string, work func() error) error {
+	if err := writable(path); err != nil {
+		return fmt.Errorf("--cpuprofile: %w", err)
+	}
+	if path == "" {
+		return work()
+	}
+	var profile bytes.Buffer
+	if err := pprof.StartCPUProfile(&profile); err != nil {
+		return fmt.Errorf("--cpuprofile: %w", err)
+	}
+	err := work()
+	pprof.StopCPUProfile()
 	if err != nil {
 		return err
 	}
-	return errors.Join(write(f), f.Close())
+	return writeFile("cpuprofile", path, func(w io.Writer) error {
+		_, err := profile.WriteTo(w)
+		return err
+	})
+}
+
+// writeFile writes what a flag asks for.
+func writeFile(flag, path string, write func(io.Writer) error) error {
+	if err := flows.ReplaceFile(path, write); err != nil {
+		return fmt.Errorf("--%s: %w", flag, err)
+	}
+	return nil
 }

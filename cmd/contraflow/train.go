@@ -156,8 +156,8 @@ func train(ctx context.Context, o flows.Options, settings map[string]flows.Setti
 	err = r.Train(ctx)
 	p.end()
 	if trace != "" {
-		if traceErr := writeFile(trace, r.Trace.WriteJSON); traceErr != nil && err == nil {
-			err = fmt.Errorf("--trace: %w", traceErr)
+		if traceErr := writeFile("trace", trace, r.Trace.WriteJSON); err == nil {
+			err = traceErr
 		}
 	}
 	for _, closeErr := range []error{m.Close(), scalars.Close(), judge.Finish(ctx, err)} {
