@@ -129,11 +129,11 @@ func (g *gallery) maps(ctx context.Context, p *report.Page) error {
 		return nil // too few images
 	}
 	p.Maps = append(p.Maps, report.Scatter{Title: "Principal components", Note: "Validation features on their first two." + note, Points: pca, Labels: labels, Classes: classes})
-	tsne, err := report.TSNE(ctx, rows, g.val.Dim, 30)
+	tsne, err := report.TSNE(ctx, rows, g.val.Dim)
 	if err != nil {
 		return ctx.Err()
 	}
-	p.Maps = append(p.Maps, report.Scatter{Title: "t-SNE", Note: "Near images stay near; distances between groups mean little. Perplexity 30." + note, Points: tsne, Labels: labels, Classes: classes})
+	p.Maps = append(p.Maps, report.Scatter{Title: "t-SNE", Note: fmt.Sprintf("Near images stay near; distances between groups mean little. Perplexity %.2g.", report.Perplexity(len(labels))) + note, Points: tsne, Labels: labels, Classes: classes})
 	return nil
 }
 

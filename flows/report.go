@@ -272,8 +272,12 @@ func (r *runRecord) ridges() *report.Ridges {
 	if len(r.sims) == 0 {
 		return nil
 	}
+	others := "drawn negatives at the start of an epoch, before the memory learns of the batch"
+	if r.manifest.Method == "moco" {
+		others = "keys of the queue at the start of an epoch, before those of the batch enter it"
+	}
 	out := &report.Ridges{Low: -1, High: 1, XLabel: "cosine of query and key",
-		Note: "Cosines of one batch's queries with their positives and with drawn negatives at the start of an epoch, before the memory learns of the batch. Each histogram is scaled to its fullest bin."}
+		Note: "Cosines of one batch's queries with their positives and with " + others + ". Each histogram is scaled to its fullest bin."}
 	rows := min(8, len(r.sims))
 	for i := range rows {
 		s := r.sims[i*(len(r.sims)-1)/max(rows-1, 1)]

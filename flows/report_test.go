@@ -48,7 +48,7 @@ func judged(t *testing.T, o flows.Options) string {
 func TestReports(t *testing.T) {
 	ctx, data := context.Background(), images(t)
 	var dirs []string
-	for method, section := range map[string]string{"cmc": "tower ab", "moco": "Age of the queue"} {
+	for method, sections := range map[string][]string{"cmc": {"tower ab", "drawn negatives"}, "moco": {"Age of the queue", "keys of the queue"}} {
 		o := small(t, method, data)
 		o.Run.KNNEvery, o.Run.KNNImages, o.Run.TBPath, o.Run.Name = 1, 100, "", method
 		dir := judged(t, o)
@@ -63,7 +63,7 @@ func TestReports(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wants(t, path, section, "kNN accuracy against wall time", "Similarities over time", "Confusion", "Nearest neighbours", "t-SNE", "First-layer filters", "<span>--resume</span> <span>auto</span>")
+		wants(t, path, append(sections, "kNN accuracy against wall time", "Similarities over time", "Confusion", "Nearest neighbours", "Perplexity 3.7.", "First-layer filters", "<span>--resume</span> <span>auto</span>")...)
 		if _, err := flows.WriteReport(ctx, dir, flows.ReportOptions{Images: 50, DataFolder: data + "x"}); err == nil || !strings.Contains(err.Error(), "--data_folder") {
 			t.Errorf("a named folder that is not there: %v", err)
 		}

@@ -200,7 +200,8 @@ func (s Scatter) SVG() template.HTML {
 	const size = 420
 	x0, x1, y0, y1 := Chart{Series: []Series{{Points: s.Points}}}.bounds()
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" role="img" aria-label="%s">`, size, size, template.HTMLEscapeString(s.Title))
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" role="img" aria-label="%s"><rect class="grid" x="0.5" y="0.5" width="%d" height="%d" fill="none"/>`,
+		size, size, template.HTMLEscapeString(s.Title), size-1, size-1) // the frame keeps maps beside each other apart
 	for i, p := range s.Points {
 		if !finite(p) {
 			continue

@@ -8,10 +8,13 @@ import (
 	"sync"
 )
 
+// Perplexity is what TSNE takes for n rows: 30, or less where they are too few for that.
+func Perplexity(n int) float64 { return min(30, float64(n-1)/3) }
+
 // TSNE lays rows [n,d] out in the plane so that near rows stay near: exact t-SNE (van der Maaten and Hinton, JMLR 2008) with the
 // cosine distance of unit rows, started from the principal components, so that the same rows give the same map. Time and
 // memory grow with n², so give it a few hundred rows, a thousand or two at most.
-func TSNE(ctx context.Context, rows []float32, d int, perplexity float64) ([]Point, error) {
+func TSNE(ctx context.Context, rows []float32, d int) ([]Point, error) {
 	if d < 2 || len(rows)%d != 0 || len(rows)/d < 5 {
 		return nil, fmt.Errorf("report: %d values as rows of %d: want at least five rows and two columns", len(rows), d)
 	}
@@ -20,7 +23,7 @@ func TSNE(ctx context.Context, rows []float32, d int, perplexity float64) ([]Poi
 	if err != nil {
 		return nil, err
 	}
-	p := affinities(distances(rows, d, n), n, min(perplexity, float64(n-1)/3))
+	p := affinities(distances(rows, d, n), n, Perplexity(n))
 	y := make([]Point, n)
 	var spread float64
 	for _, s := range start {
