@@ -30,21 +30,23 @@ func changes(saved, now Options) []string {
 	return out
 }
 
-// agrees refuses to go on with options that change the run, or with other data, unless forced.
-func agrees(saved, now Options, data []string) error {
-	if saved.Method != now.Method {
-		return fmt.Errorf("it is a run of train %s, not train %s", saved.Method, now.Method)
+// agrees refuses to go on with options that change the run, or with other data, unless forced, which is told.
+func agrees(diff []string, force bool) (told []string, err error) {
+	changed := &changedError{strings.Join(diff, "; ")}
+	switch {
+	case len(diff) == 0:
+		return nil, nil
+	case force:
+		return []string{"--force: " + changed.differ()}, nil
 	}
-	diff := append(changes(saved, now), data...)
-	if len(diff) == 0 || now.Run.Force {
-		return nil
-	}
-	return &changedError{strings.Join(diff, "; ")}
+	return nil, changed
 }
 
 // changedError refuses a run that would go on as another.
 type changedError struct{ what string }
 
+func (e *changedError) differ() string { return "options differ from the checkpoint's: " + e.what }
+
 func (e *changedError) Error() string {
-	return fmt.Sprintf("options differ from the checkpoint's: %s: give the old values, or --force to go on with the new ones", e.what)
+	return e.differ() + ": give the old values, or --force to go on with the new ones"
 }

@@ -117,33 +117,39 @@ func TestMixtureResume(t *testing.T) {
 	}
 }
 
-// A resumed run with other options is refused, by name, unless it is forced or the option changes nothing.
+// A resumed run with other options is refused, by name, unless it is forced, which is told, or the option changes nothing.
 func TestResumeChanged(t *testing.T) {
 	data := images(t)
 	o := small(t, "cmc", data)
 	o.Run.Name, o.Run.MaxSteps = "run", 2
 	run(t, o)
-	try := func(change func(o *flows.Options)) error {
+	try := func(change func(o *flows.Options)) (told []string, err error) {
 		p := o
 		p.Run.Resume, p.Run.MaxSteps = "auto", 3
 		change(&p)
 		r, err := flows.Prepare(p)
 		if err == nil {
+			told = r.Warnings
 			r.Close()
 		}
-		return err
+		return told, err
 	}
-	if err := try(func(p *flows.Options) { p.Loss.T, p.Optim.LR = 0.2, 1 }); err == nil ||
+	if _, err := try(func(p *flows.Options) { p.Loss.T, p.Optim.LR = 0.2, 1 }); err == nil ||
 		!strings.Contains(err.Error(), "--nce_t was 0.07, is 0.2; --learning_rate was 0.03, is 1") {
 		t.Errorf("changed options: %v", err)
 	}
-	for name, change := range map[string]func(*flows.Options){
-		"forced":  func(p *flows.Options) { p.Loss.T, p.Run.Force = 0.2, true },
-		"workers": func(p *flows.Options) { p.Data.Workers = 2 },
-		"longer":  func(p *flows.Options) { p.Optim.Epochs = 9 },
+	for name, c := range map[string]struct {
+		change func(*flows.Options)
+		told   string
+	}{
+		"forced": {func(p *flows.Options) { p.Loss.T, p.Optim.LR, p.Run.Force = 0.2, 1, true },
+			"[--force: options differ from the checkpoint's: --nce_t was 0.07, is 0.2; --learning_rate was 0.03, is 1]"},
+		"forced needlessly": {func(p *flows.Options) { p.Run.Force = true }, "[]"},
+		"workers":           {func(p *flows.Options) { p.Data.Workers = 2 }, "[]"},
+		"longer":            {func(p *flows.Options) { p.Optim.Epochs = 9 }, "[]"},
 	} {
-		if err := try(change); err != nil {
-			t.Errorf("%s: %v", name, err)
+		if told, err := try(c.change); err != nil || fmt.Sprint(told) != c.told {
+			t.Errorf("%s: told %v, want %s: %v", name, told, c.told, err)
 		}
 	}
 }

@@ -268,7 +268,19 @@ func TestProbeOfOthers(t *testing.T) {
 	}
 	refused("--data_folder had 27 images of 3 classes in train, has 26 of 3; --data_folder has other images of val, or in another order")
 	o.Force = true
-	probe(t, o)
+	r, err := flows.PrepareProbe(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told := strings.Join(r.Warnings, "\n"); !strings.Contains(told, "--force: options differ from the checkpoint's: --data_folder had 27 images of 3 classes in train, has 26 of 3;") {
+		t.Errorf("told %q", told)
+	}
+	if _, err := r.Run(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // The time of a probe that goes on is that of all its parts, and an epoch begins where the one before ended.

@@ -186,9 +186,11 @@ func (r *ProbeRun) restore(s *checkpoint.State) error {
 		}
 		diff = append(probeChanges(saved, r.o), diff...)
 	}
-	if len(diff) > 0 && !r.o.Force {
-		return &changedError{strings.Join(diff, "; ")}
+	told, err := agrees(diff, r.o.Force)
+	if err != nil {
+		return err
 	}
+	r.Warnings = append(r.Warnings, told...)
 	h := &HeadState{}
 	take := func(name string) []float32 {
 		if t := s.Tensor(name); t != nil {

@@ -36,13 +36,18 @@ func (r *Run) resume() error {
 	if err != nil || state.Step == 0 { // the reference's files hold few of them
 		saved = r.o
 	}
-	data, err := r.fingerprint.changes(state)
-	if err == nil {
-		err = agrees(saved, r.o, data)
+	if saved.Method != r.o.Method {
+		return fmt.Errorf("--resume %s: it is a run of train %s, not train %s", path, saved.Method, r.o.Method)
 	}
+	data, err := r.fingerprint.changes(state)
 	if err != nil {
 		return fmt.Errorf("--resume %s: %w", path, err)
 	}
+	told, err := agrees(append(changes(saved, r.o), data...), r.o.Run.Force)
+	if err != nil {
+		return fmt.Errorf("--resume %s: %w", path, err)
+	}
+	r.Warnings = append(r.Warnings, told...)
 	if state.Step == 0 { // the reference's files are not refused: what differs is told
 		line, err := r.differences(state)
 		if err != nil {
