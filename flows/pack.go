@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -147,6 +148,9 @@ func openSplits(folder, classes string, names []string) ([]string, []stages.Data
 	var splits []string
 	var sets []stages.Dataset
 	for i, name := range wanted {
+		if name == "" || slices.Contains(wanted[:i], name) {
+			return nil, nil, fmt.Errorf("--splits %q: want names, each once, such as train,val", strings.Join(names, ","))
+		}
 		half := name
 		if name != "val" {
 			half, o.Data.Split = "train", name

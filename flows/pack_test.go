@@ -37,6 +37,11 @@ func TestPackAndVerify(t *testing.T) {
 	if r := verify(t, folder); len(r.Bad) != 1 || r.Bad[0].Name != filepath.Join(folder, "train", "00_disc", "bad.jpg") || r.Err() == nil {
 		t.Fatalf("the folder: %+v", r)
 	}
+	for _, splits := range [][]string{{""}, {"train", "train"}} {
+		if _, err := flows.Verify(context.Background(), folder, "", "auto", splits, 0, func(flows.BadImage) {}); err == nil || !strings.Contains(err.Error(), "--splits") {
+			t.Errorf("splits %q: %v", splits, err)
+		}
+	}
 	o := flows.DefaultPack
 	o.Folder, o.Out, o.Decoder, o.ShortSide, o.ShardMB = folder, filepath.Join(t.TempDir(), "out"), "go", 40, 1
 	var said []string

@@ -88,11 +88,13 @@ func noneBelow(least int, list []int) bool {
 	return !slices.ContainsFunc(list, func(v int) bool { return v < least })
 }
 
-// CheckCount refuses a number of workers or threads that nothing has use for: every one takes memory. zero is what 0 stands for.
+// MostWorkers is the largest number of workers or threads that a flag takes: every one takes memory.
+const MostWorkers = 4096
+
+// CheckCount refuses a number of workers or threads that nothing has use for. zero is what 0 stands for.
 func CheckCount(flag string, n int, zero string) error {
-	const most = 4096
-	if n < 0 || n > most {
-		return fmt.Errorf("--%s %d: must be between 0 (%s) and %d", flag, n, zero, most)
+	if n < 0 || n > MostWorkers {
+		return fmt.Errorf("--%s %d: must be between 0 (%s) and %d", flag, n, zero, MostWorkers)
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func newDemo() *cobra.Command {
 	f.StringVar(&resume, "resume", "", `"auto" goes on with the newest demonstration of the seed, if one was interrupted`)
 	f.IntVar(&threads, "threads", 0, "compute threads; 0 is one a core")
 	f.IntVar(&workers, "workers", 0, "decode workers; 0 takes half the cores")
-	atLeast(0, f, "threads", "workers")
+	limitWorkers(f, "threads", "workers")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object on standard output, everything else on standard error")
 	return c
 }

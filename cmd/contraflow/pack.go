@@ -107,7 +107,7 @@ func newDataVerify() *cobra.Command {
 	f.StringVar(&decoder, "decoder", "auto", "JPEG decoder: auto, turbo, go")
 	f.IntVar(&workers, "workers", 0, "workers; 0 is one a core")
 	oneOf(f, "decoder", decoders...)
-	atLeast(0, f, "workers")
+	limitWorkers(f, "workers")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }

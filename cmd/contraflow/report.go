@@ -36,7 +36,7 @@ func newReport() *cobra.Command {
 	f.StringVar(&o.Out, "out", "", "file to write; empty is report.html in the run folder")
 	f.IntVar(&o.Images, "images", o.Images, "largest number of images of train and of val to embed; 0 shows none")
 	f.IntVar(&o.Threads, "threads", 0, "compute threads; 0 is one a core")
-	atLeast(0, f, "threads")
+	limitWorkers(f, "threads")
 	badSamples(f, &o.BadSamples)
 	return c
 }

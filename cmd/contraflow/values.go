@@ -43,6 +43,16 @@ func atLeast(least int, fs *pflag.FlagSet, names ...string) {
 	}, names...)
 }
 
+// limitWorkers limits numbers of workers and threads.
+func limitWorkers(fs *pflag.FlagSet, names ...string) {
+	limit(fs, func(v string) error {
+		if n, err := strconv.Atoi(v); err != nil || n < 0 || n > flows.MostWorkers {
+			return fmt.Errorf("must be between 0 and %d", flows.MostWorkers)
+		}
+		return nil
+	}, names...)
+}
+
 // oneOf limits a flag to a list.
 func oneOf(fs *pflag.FlagSet, name string, from ...string) {
 	limit(fs, func(v string) error {
@@ -62,7 +72,7 @@ func opened(fs *pflag.FlagSet, o *flows.Open) {
 	fs.Var(flows.ListFlag(&o.Towers), "towers", "towers whose features are joined, such as 0 or 0,1; empty is all")
 	fs.StringVar(&o.Device, "device", "auto", "where the encoder runs: auto, cpu, cuda or cuda:N")
 	fs.IntVar(&o.Threads, "threads", 0, "compute threads; 0 is one a core")
-	atLeast(0, fs, "threads")
+	limitWorkers(fs, "threads")
 	badSamples(fs, &o.BadSamples)
 }
 

@@ -18,7 +18,9 @@ func TestRefusedValues(t *testing.T) {
 	probe := "probe --model_path m --data_folder d "
 	for args, want := range map[string]string{
 		knn + "--t NaN":                                       "--t NaN",
-		knn + "--threads -1":                                  `--threads "-1": must be 0 or more`,
+		knn + "--threads -1":                                  `--threads "-1": must be between 0 and 4096`,
+		knn + "--threads 5000":                                `--threads "5000": must be between 0 and 4096`,
+		"report run --threads 5000":                           `--threads "5000": must be between 0 and 4096`,
 		knn + "--bad_samples 2":                               `--bad_samples "2": must be in [0,1]`,
 		knn + "--towers 1,1":                                  "--towers 1,1: tower 1 is there twice",
 		embed + "--towers x":                                  `--towers "x": `,
@@ -73,7 +75,7 @@ func TestRefusedValues(t *testing.T) {
 		"data pack --data_folder d --out x --workers -1":      "--workers -1",
 		"data pack --data_folder d --out x --decoder foo":     "choose one of auto, turbo, go",
 		"data verify":                                         "--data_folder is missing",
-		"data verify --data_folder d --workers -1":            `--workers "-1": must be 0 or more`,
+		"data verify --data_folder d --workers -1":            `--workers "-1": must be between 0 and 4096`,
 		"data stats":                                          "--data_folder is missing",
 		"data stats --data_folder d --view foo":               "--view",
 		"data stats --data_folder d --max_images -1":          "--max_images",
