@@ -13,6 +13,9 @@ import (
 
 // CompareRuns writes one page on several runs: what each reached, where their options differ, and their curves together.
 func CompareRuns(dirs []string, out string) error {
+	if err := takes(out); err != nil {
+		return err
+	}
 	var runs []*runRecord
 	names := map[string]int{}
 	for _, dir := range dirs {

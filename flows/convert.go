@@ -31,6 +31,9 @@ const classifierPrefix = "classifier/"
 // A .pth knows whole epochs and not steps: Epoch is the number of epochs done and Step is 0.
 func ReadState(path string) (*checkpoint.State, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: expected %s", path, fs.ErrNotExist, StateFormats)
+	}
 	if err != nil {
 		return nil, err
 	}

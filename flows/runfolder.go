@@ -54,6 +54,12 @@ func usable(dir string) error {
 
 // takes says whether a file can be made at a path, before long work for it.
 func takes(path string) error {
+	switch info, err := os.Stat(path); {
+	case err == nil && info.IsDir():
+		return fmt.Errorf("--out: %s is a folder, want a file", path)
+	case err == nil && !info.Mode().IsRegular():
+		return nil // ReplaceFile writes to it, and its folder stays as it is
+	}
 	dir := filepath.Dir(path)
 	if _, err := os.Stat(dir); err != nil {
 		return fmt.Errorf("--out: %w: make the folder first", err)

@@ -15,6 +15,9 @@ func newCompare() *cobra.Command {
 		Short: "Write one page on several runs: results, options that differ, curves together",
 		Args:  folders("compare", 2, 1000),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return usagef("--out is missing: give the file to write")
+			}
 			if err := flows.CompareRuns(args, out); err != nil {
 				return err
 			}
