@@ -30,7 +30,11 @@ func newDataSynth() *cobra.Command {
 			if err := o.Check(); err != nil {
 				return usageError{err}
 			}
-			if err := synth.Write(cmd.Context(), out, o); err != nil {
+			ctx, stop, done := stopper(cmd.Context())
+			defer done()
+			ctx, cancel := flows.Until(ctx, stop)
+			defer cancel()
+			if err := synth.Write(ctx, out, o); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d classes, %d training and %d validation images of %d×%d\n",

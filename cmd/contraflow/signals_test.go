@@ -176,8 +176,33 @@ func TestReadersStop(t *testing.T) {
 	}
 }
 
-// A command that answers no signal itself ends at the first one as those that do.
+// A command that answers no signal itself, or not yet, ends at the first one as those that do.
 func TestOthersStop(t *testing.T) {
+	preset := filepath.Join(t.TempDir(), "preset.yaml")
+	if err := syscall.Mkfifo(preset, 0o600); err != nil {
+		t.Skip(err)
+	}
+	cmd := exec.Command(os.Args[0], "train", "cmc", "--data_folder", "d", "--preset", preset)
+	cmd.Env = append(os.Environ(), "CONTRAFLOW_TEST_MAIN=1")
+	var text bytes.Buffer
+	cmd.Stderr = &text
+	ended := started(t, cmd)
+	w, err := os.OpenFile(preset, os.O_WRONLY, 0) // waits until the preset is read
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if code := cmd.ProcessState.ExitCode(); code != 1 || text.String() != "contraflow: interrupted\n" {
+		t.Errorf("exit %d: %s", code, &text)
+	}
+}
+
+// A drawing that is stopped leaves no part of a data set behind.
+func TestSynthStops(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	cmd := exec.Command(os.Args[0], "data", "synth", "--out", dir, "--per_class", "1000000")
 	cmd.Env = append(os.Environ(), "CONTRAFLOW_TEST_MAIN=1")
@@ -199,6 +224,9 @@ func TestOthersStop(t *testing.T) {
 	<-ended
 	if code := cmd.ProcessState.ExitCode(); code != 1 || text.String() != "contraflow: interrupted\n" {
 		t.Errorf("exit %d: %s", code, &text)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("a part of the data set is left")
 	}
 }
 

@@ -49,7 +49,7 @@ func (o Options) Check() error {
 }
 
 // Write draws the data set into dir/train/<class>/ and dir/val/<class>/. An existing dir must be empty or absent, so
-// that nothing already there is overwritten.
+// that nothing already there is overwritten. What was drawn until an error is removed.
 func Write(ctx context.Context, dir string, o Options) error {
 	if err := o.Check(); err != nil {
 		return err
@@ -58,7 +58,8 @@ func Write(ctx context.Context, dir string, o Options) error {
 		o.Quality = 92
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	isNew := errors.Is(err, os.ErrNotExist)
+	if err != nil && !isNew {
 		return fmt.Errorf("synth: %w", err)
 	}
 	if len(entries) > 0 {
@@ -71,7 +72,15 @@ func Write(ctx context.Context, dir string, o Options) error {
 			g.Go(func() error { return writeClass(ctx, dir, o, split, class, n) })
 		}
 	}
-	return g.Wait()
+	if err = g.Wait(); err != nil {
+		for _, below := range append([]string{"train", "val"}, o.Extra...) {
+			os.RemoveAll(filepath.Join(dir, below))
+		}
+		if isNew {
+			os.Remove(dir)
+		}
+	}
+	return err
 }
 
 // ClassName is the folder of a class: "03_triangle".
