@@ -109,9 +109,6 @@ func newBenchConv() *cobra.Command {
 	c := &cobra.Command{
 		Use: "conv", Short: "Every convolution of ResNet-50: forward, gradient of the input, gradient of the weights", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := flows.CheckCount("threads", threads, "one a core"); err != nil {
-				return usageError{err}
-			}
 			d, err := cpu.Open(cpu.Options{Threads: threads, BF16: amp})
 			if err != nil {
 				return err
@@ -137,7 +134,8 @@ func newBenchConv() *cobra.Command {
 	f.IntVar(&threads, "threads", 1, "compute threads; 0 is one a core")
 	f.IntVar(&runs, "runs", 5, "runs of each, of which the best counts")
 	limitWorkers(f, "threads")
-	atLeast(1, f, "batch", "runs")
+	between(1, 1024, f, "batch")
+	atLeast(1, f, "runs")
 	f.BoolVar(&direct, "deterministic_reference", false, "no Winograd convolutions")
 	f.BoolVar(&amp, "amp", false, "bfloat16 where the processor has instructions for it")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")

@@ -43,15 +43,18 @@ func atLeast(least int, fs *pflag.FlagSet, names ...string) {
 	}, names...)
 }
 
-// limitWorkers limits numbers of workers and threads.
-func limitWorkers(fs *pflag.FlagSet, names ...string) {
+// between limits whole numbers from both sides.
+func between(least, most int, fs *pflag.FlagSet, names ...string) {
 	limit(fs, func(v string) error {
-		if n, err := strconv.Atoi(v); err != nil || n < 0 || n > flows.MostWorkers {
-			return fmt.Errorf("must be between 0 and %d", flows.MostWorkers)
+		if n, err := strconv.Atoi(v); err != nil || n < least || n > most {
+			return fmt.Errorf("must be between %d and %d", least, most)
 		}
 		return nil
 	}, names...)
 }
+
+// limitWorkers limits numbers of workers and threads.
+func limitWorkers(fs *pflag.FlagSet, names ...string) { between(0, flows.MostWorkers, fs, names...) }
 
 // oneOf limits a flag to a list.
 func oneOf(fs *pflag.FlagSet, name string, from ...string) {
