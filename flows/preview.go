@@ -7,6 +7,7 @@ import (
 	"image/png"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/contraflow/contraflow/io/report"
@@ -114,9 +115,9 @@ func (p *preview) heading() string {
 	o := p.run.o
 	mix := "no mixture"
 	if o.Mix.On {
-		mix = fmt.Sprintf("--IM_type %s, partners from the %s", o.Mix.Type, o.Mix.Partner)
-		if o.Mix.Type == "unmix" {
-			mix = "--IM_type unmix"
+		mix = "--IM_type " + o.Mix.Type
+		if slices.Contains([]string{"IM", "global", "region"}, o.Mix.Type) {
+			mix += ", partners from the " + o.Mix.Partner
 		}
 	}
 	return fmt.Sprintf("%s, step %d of epoch %d, seed %d, %d x %d, %s, %s", o.Method, p.plan.Step, p.plan.Epoch, o.Run.Seed,

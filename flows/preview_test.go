@@ -43,6 +43,12 @@ func TestPreview(t *testing.T) {
 			t.Errorf("%s is drawn differently the second time", name)
 		}
 	}
+	cutout := func(partner string) string {
+		return string(draw("cmc", 0, func(o *flows.Options) { o.Mix.On, o.Mix.Type, o.Mix.Partner = true, "Cutout", partner }).Pix)
+	}
+	if cutout("dataset") != cutout("batch") {
+		t.Error("Cutout, which has no partners, tells where they come from")
+	}
 	if string(draw("moco", 0, func(*flows.Options) {}).Pix) == string(draw("moco", 1, func(*flows.Options) {}).Pix) {
 		t.Error("two steps look the same")
 	}
