@@ -236,10 +236,9 @@ func Warnings(fs *pflag.FlagSet, o *Options) []string {
 			case !cpu.BF16():
 				out = append(out, "--amp does not change the arithmetic: this processor has no instructions for bfloat16")
 			}
-		case "opt_level":
-			if !o.Net.AMP {
-				out = append(out, "--opt_level has no effect without --amp")
-			}
+		}
+		if why := unused(f, o); why != "" {
+			out = append(out, why)
 		}
 	})
 	if o.Data.Dataset == "imagenet" && o.Net.Model != "alexnet" && o.Data.CropLow != 0.08 {
