@@ -159,6 +159,9 @@ func TestRefusals(t *testing.T) {
 	data := images(t)
 	for flag, change := range map[string]func(o *flows.Options){
 		"--g_alpha":       func(o *flows.Options) { o.Mix.On, o.Mix.GAlpha = true, 0 },
+		"--g_num":         func(o *flows.Options) { o.Mix.On, o.Mix.GNum = true, 4e9 },
+		"--r_num":         func(o *flows.Options) { o.Mix.On, o.Mix.RNum = true, 4e9 },
+		"--max_attempt":   func(o *flows.Options) { o.Mix.On, o.Mix.Type, o.Mix.MaxAttempt = true, "RandomErasing", 4e9 },
 		"--g_prob":        func(o *flows.Options) { o.Mix.On, o.Mix.GProb = true, 1.5 },
 		"--r_prob":        func(o *flows.Options) { o.Mix.On, o.Mix.RProb = true, -0.1 },
 		"--r_pixel_decay": func(o *flows.Options) { o.Mix.On, o.Mix.RDecay = true, 2 },

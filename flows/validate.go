@@ -99,6 +99,9 @@ func CheckCount(flag string, n int, zero string) error {
 	return nil
 }
 
+// mostAttempts is the largest number of attempts of a mixture: more would only hang.
+const mostAttempts = 10000
+
 // validateMix checks the flags of the mixture that is asked for.
 func validateMix(o Options) (errs []error) {
 	m := o.Mix
@@ -110,12 +113,12 @@ func validateMix(o Options) (errs []error) {
 	unit := func(name string, v float64) { bad(v >= 0 && v <= 1, "--%s %v: must be in [0,1]", name, v) }
 	global := func() {
 		bad(m.GAlpha > 0 && m.GAlpha <= 1e6, "--g_alpha %v: must be positive: λ is drawn from Beta(α,α)", m.GAlpha)
-		bad(m.GNum >= 0, "--g_num %d: must not be negative", m.GNum)
+		bad(m.GNum >= 0 && m.GNum <= mostAttempts, "--g_num %d: must be between 0 and %d", m.GNum, mostAttempts)
 		unit("g_prob", m.GProb)
 	}
 	region := func() {
 		bad(m.RBeta <= 1e6, "--r_beta %v: must be at most 1e6", m.RBeta)
-		bad(m.RNum >= 0, "--r_num %d: must not be negative", m.RNum)
+		bad(m.RNum >= 0 && m.RNum <= mostAttempts, "--r_num %d: must be between 0 and %d", m.RNum, mostAttempts)
 		unit("r_prob", m.RProb)
 		unit("r_pixel_decay", m.RDecay)
 	}
@@ -137,7 +140,7 @@ func validateMix(o Options) (errs []error) {
 		bad(len(m.AreaRange) == 2 && 0 < m.AreaRange[0] && m.AreaRange[0] <= m.AreaRange[1] && m.AreaRange[1] <= 1,
 			"--area_ratio_range %v: want two shares of the area, the smaller first, in (0,1], such as 0.02,0.4", m.AreaRange)
 		bad(m.MinAspect > 0 && m.MinAspect <= 1, "--min_aspect_ratio %v: must be in (0,1]", m.MinAspect)
-		bad(m.MaxAttempt >= 1, "--max_attempt %d: must be at least 1", m.MaxAttempt)
+		bad(m.MaxAttempt >= 1 && m.MaxAttempt <= mostAttempts, "--max_attempt %d: must be between 1 and %d", m.MaxAttempt, mostAttempts)
 	case "unmix":
 		bad(o.Method == "moco", "--IM_type unmix: only train moco has its loss")
 		bad(m.UnmixBeta > 0 && m.UnmixBeta <= 1e6, "--unmix_beta %v: must be positive: λ is drawn from Beta(β,β)", m.UnmixBeta)
