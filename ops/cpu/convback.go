@@ -379,7 +379,7 @@ func (b *band) group(sc *scratch, dw []float32, k, groups, j0, j1 int, fresh boo
 			i0, i1 := b.columns(t)
 			// Meanwhile the next panel of dy comes in, a line with every pixel, or the next tile of x.
 			if line := t - t0; line < lines && j+1 < j1 {
-				p.fetchEvery(addr(b.dy.data, first+line/2*b.px*oc+(j+1)*nr+line%2*16), uintptr(4*oc))
+				p.fetchEvery(addr(b.dy.data, first+(j+1)*nr+line%2*16)+uintptr(4*(line/2)*b.px*oc), uintptr(4*oc))
 			} else {
 				p.fetch(addr(a, min(line+1, t1-t0-1)*pitch))
 			}
