@@ -20,7 +20,8 @@ func TestPairs(t *testing.T) {
 	for _, c := range []convolution{
 		{32, 64, 9, 11, 1, 1, 0}, {64, 32, 7, 7, 1, 2, 0}, {1056, 64, 6, 7, 1, 1, 0}, {64, 1056, 3, 5, 1, 1, 0}, {2048, 32, 7, 7, 1, 1, 0},
 		{32, 160, 7, 8, 3, 2, 1}, {96, 32, 9, 7, 3, 1, 1}, {32, 32, 33, 40, 1, 1, 0}, {64, 32, 30, 19, 3, 2, 1}, {32, 32, 1, 1, 3, 1, 1}, {32, 64, 9, 11, 5, 2, 2},
-		{64, 96, 2, 2, 1, 2, 0}, // rows of one pixel: as many pairs as pixels
+		{64, 96, 2, 2, 1, 2, 0},                          // rows of one pixel: as many pairs as pixels
+		{32, 96, 3, 2, 4, 3, 3}, {32, 64, 5, 3, 2, 4, 1}, // pixels that no window has, windows of which most is halo
 	} {
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 			g := c.graph()
