@@ -45,6 +45,8 @@ func openMonitor(r *Run) (*Monitor, error) {
 		if train, err = openData(r.o, "train", true); err != nil {
 			return nil, err
 		}
+	} else if err := judgeable(train, r.o.Data.Folder, "train"); err != nil {
+		return nil, err
 	}
 	if err := sameClasses(r.o.Data.Folder, train.Classes(), val.Classes()); err != nil {
 		return nil, err
