@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/contraflow/contraflow"
 	"github.com/contraflow/contraflow/io/features"
@@ -126,18 +127,31 @@ func (r *ProbeRun) gather(_ context.Context, p probePlan) (*probeRows, error) {
 	return rows, nil
 }
 
-// fingerprint names the features of one half: encoder, layer, pool, size, view, decoder, and the files with sizes and times.
+// fingerprint names the features of one half: encoder, layer, pool, size, view, decoder, and the files, those of archives and of
+// views beside the images too, with sizes and times.
 func (r *ProbeRun) fingerprint(half int) string {
 	h, o := sha256.New(), r.o
 	fmt.Fprintln(h, "NaN is unread") // before that, other images stood in
 	fmt.Fprintln(h, r.encoder.Model.Name, o.Layer, o.Pool, o.Towers, o.ImageSize, o.View, r.encoder.Options.Data.Views, r.encoder.Options.Data.ViewMean,
 		r.encoder.Options.Data.ViewStd, r.encoder.decoder.Name(), r.encoder.Options.Net.Direct, r.encoder.Options.Net.Stem)
 	hashTensors(h, r.encoder)
-	data := r.halves[half].data
-	for i := range data.Len() {
-		fmt.Fprintln(h, data.Name(i), data.Label(i))
-		if info, err := os.Stat(data.Name(i)); err == nil {
+	data, archive := r.halves[half].data, ""
+	file := func(path string) bool {
+		info, err := os.Stat(path)
+		if err == nil {
 			fmt.Fprintln(h, info.Size(), info.ModTime().UnixNano())
+		}
+		return err == nil
+	}
+	for i := range data.Len() {
+		name := data.Name(i)
+		fmt.Fprintln(h, name, data.Label(i))
+		if at := strings.LastIndexByte(name, ':'); !file(name) && at >= 0 && name[:at] != archive { // FILE:PLACE, in an archive of many
+			archive = name[:at]
+			file(archive)
+		}
+		for _, b := range r.halves[half].decode.Beside {
+			file(b.Files.Path(i))
 		}
 	}
 	return map[int]string{0: "train-", 1: "val-"}[half] + hex.EncodeToString(h.Sum(nil))[:24]
