@@ -33,7 +33,7 @@ func (r *Run) resume() error {
 		return fmt.Errorf("--resume %s: %w", path, err)
 	}
 	saved, err := optionsOf(state)
-	if err != nil || state.Step == 0 { // the reference's files hold few of them
+	if _, ours := state.Meta[metaData]; err != nil || state.Step == 0 && !ours { // the reference's files hold few of them
 		saved = r.o
 	}
 	if saved.Method != r.o.Method {
