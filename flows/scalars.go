@@ -27,14 +27,16 @@ func NewScalars(o Options) (*Scalars, error) {
 	return &Scalars{w: w, method: o.Method}, nil
 }
 
-// Epoch writes the averages of a finished epoch, whose last step is r.
-func (s *Scalars) Epoch(r *stages.Report, a Averages) {
+// Epoch writes the averages of a finished epoch.
+func (s *Scalars) Epoch(_ *stages.Report, a Averages) {
 	if s == nil || s.err != nil {
 		return
 	}
 	var out []tensorboard.Scalar
-	for _, v := range r.Values {
-		out = append(out, tensorboard.Scalar{Tag: v.Name, Value: a.Mean(v.Name)})
+	for _, name := range sortedKeys(a.Sums) { // the last step has no values when it was left out
+		if name != "loss" {
+			out = append(out, tensorboard.Scalar{Tag: name, Value: a.Mean(name)})
+		}
 	}
 	if s.method != "cmc" {
 		out = append(out, tensorboard.Scalar{Tag: "learning_rate", Value: a.LR})
