@@ -83,7 +83,7 @@ func (e *Encoder) open(with Open) (err error) {
 		}
 	}
 	o := &e.Options
-	o.Net.Device, o.Net.Threads, o.Run.Seed = with.Device, with.Threads, max(o.Run.Seed, 1)
+	o.Net.Device, o.Net.Threads = with.Device, with.Threads
 	if with.Decoder != "" {
 		o.Data.Decoder = with.Decoder
 	}

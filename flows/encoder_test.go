@@ -207,3 +207,39 @@ func TestOpenBareOfAnotherView(t *testing.T) {
 		}
 	}
 }
+
+// Freshly drawn weights are those that training began with, whatever its seed.
+func TestResetOfSeeds(t *testing.T) {
+	data := images(t)
+	for _, seed := range []int{0, -3} {
+		o := small(t, "insdis", data)
+		o.Run.MaxSteps, o.Run.Name, o.Run.Seed = 1, "run", seed
+		run(t, o)
+		e, err := flows.OpenEncoder(filepath.Join(o.Run.ModelPath, "run"), flows.Open{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		if err := e.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		o.Run.ModelPath = t.TempDir()
+		r, err := flows.Prepare(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		name := r.Weights().Names()[0]
+		got, err := e.Weights().Read(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := r.Weights().Read(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fmt.Sprint(got.Data()) != fmt.Sprint(want.Data()) {
+			t.Errorf("seed %d: %s is drawn anew as another", seed, name)
+		}
+	}
+}
