@@ -110,7 +110,7 @@ func (j *Judge) monitorKNN() (err error) {
 			return err
 		}
 		j.first = j.last
-	case start%(per*r.o.Run.KNNEvery) == 0 && j.last.Epoch != start/per: // it was stopped before this score
+	case start%(per*r.o.Run.KNNEvery) == 0 && j.last.Step != start-1: // it was stopped before this score
 		if err := j.score(j.judging, start-1, start/per); err != nil {
 			return err
 		}

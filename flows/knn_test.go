@@ -143,6 +143,39 @@ func TestKNNCurveOfAResumedRun(t *testing.T) {
 	}
 }
 
+// A run that ended within an epoch and goes on to the epoch's end owes a score of that end, though the epoch has one already.
+func TestKNNOfAnEpochGoneOnWith(t *testing.T) {
+	o := small(t, "insdis", images(t)) // four steps an epoch
+	o.Run.KNNEvery, o.Run.KNNImages, o.Run.TBPath, o.Run.Name, o.Run.Resume = 1, 20, "", "run", "auto"
+	for _, c := range []struct{ steps, stopped int }{{3, -1}, {4, 3}, {5, -1}} {
+		o.Run.MaxSteps = c.steps
+		r, err := flows.Prepare(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := make(chan struct{})
+		r.Stop = stop
+		j, err := flows.NewJudge(context.Background(), r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Observe = func(rep *flows.StepReport) {
+			if rep.Plan.Step == c.stopped {
+				close(stop)
+			}
+		}
+		trained := r.Train(context.Background())
+		if err := j.Finish(context.Background(), trained); trained != nil || err != nil && !errors.Is(err, flows.ErrStopped) {
+			t.Fatalf("%d steps: training: %v, finishing: %v", c.steps, trained, err)
+		}
+		r.Close()
+	}
+	raw, err := os.ReadFile(filepath.Join(o.Run.ModelPath, "run", "knn.jsonl"))
+	if err != nil || !strings.Contains(string(raw), `"step":3`) {
+		t.Errorf("no score after the epoch's last step: %v\n%s", err, raw)
+	}
+}
+
 // Scores of steps that a run does again are dropped, also by a run that scores itself no more.
 func TestScoresOfStepsDoneAgain(t *testing.T) {
 	o := small(t, "cmc", images(t))
