@@ -93,6 +93,12 @@ func (o StudyOptions) Check(name string) error {
 	if o.ImageSize != 0 && (o.ImageSize < 32 || o.ImageSize > 4096) {
 		return fmt.Errorf("--image_size %d: must be between 32 and 4096, or 0 for the preset's", o.ImageSize)
 	}
+	if o.Layer < 0 {
+		return fmt.Errorf("--layer %d: must be 1 or more, or 0 for the model's own default", o.Layer)
+	}
+	if o.Epochs < 0 {
+		return fmt.Errorf("--epochs %d: must be 0 (the preset's) or more", o.Epochs)
+	}
 	if o.Data == "" {
 		o = o.generated(name)
 	}

@@ -178,6 +178,21 @@ func TestStudyMistakes(t *testing.T) {
 	}
 }
 
+// A layer and a number of epochs that there are not are mistakes before anything is trained.
+func TestStudyCheck(t *testing.T) {
+	for want, change := range map[string]func(o *flows.StudyOptions){
+		"--layer -1: must be 1 or more, or 0 for the model's own default": func(o *flows.StudyOptions) { o.Layer = -1 },
+		"--epochs -3: must be 0 (the preset's) or more":                   func(o *flows.StudyOptions) { o.Epochs = -3 },
+	} {
+		o := studyOptions(t, "")
+		o.ViewDirs = ""
+		change(&o)
+		if err := o.Check("losses"); err == nil || err.Error() != want {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
+
 // Accuracies of several seeds have a deviation, the one of a single seed has none.
 func TestStudyTable(t *testing.T) {
 	table := func(seeds []int, top1, differences []float64) string {
