@@ -215,9 +215,9 @@ func (b *FeatureNorm) Train(x []float32, dim int) {
 					sq += d * d
 				}
 				normaliseColumn(rows, j, dim, mean, sq/count)
-				if from == 0 {
+				if from == 0 && count > 1 { // one row has no variance
 					b.Mean[j] = float32(0.9*float64(b.Mean[j]) + 0.1*mean)
-					b.Var[j] = float32(0.9*float64(b.Var[j]) + 0.1*sq/max(count-1, 1))
+					b.Var[j] = float32(0.9*float64(b.Var[j]) + 0.1*sq/(count-1))
 				}
 			}
 		})
