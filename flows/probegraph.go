@@ -205,6 +205,7 @@ func (r *ProbeRun) meter(_ context.Context, s *ProbeStep) error {
 		}
 		p.Train.add(s)
 		p.Step, p.LR = s.Plan.Step+1, s.LR
+		p.Validated = min(p.Validated, s.Plan.Epoch-1) // a probe that ended within this epoch had validated it
 		r.metrics.Write(s.report())
 	}
 	if r.Observe != nil {
