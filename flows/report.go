@@ -81,16 +81,31 @@ func (r *runRecord) series(name string) report.Series {
 // epochPoints is the largest number of points of a curve over epochs: more than a usual run has, so that every score is shown.
 const epochPoints = 1000
 
-// lastMean is the mean of a column over the last epoch.
+// lastMean is the mean of a column over the images of the last epoch.
 func (r *runRecord) lastMean(name string) (mean float64, ok bool) {
 	n := 0
 	for i := len(r.steps) - 1; i >= 0 && r.steps[i].Epoch == r.steps[len(r.steps)-1].Epoch; i-- {
 		if v, has := r.value(r.steps[i], name); has {
-			mean += v
-			n++
+			size := r.size(r.steps[i].Step)
+			mean += v * float64(size)
+			n += size
 		}
 	}
 	return mean / float64(max(n, 1)), n > 0
+}
+
+// size is how many images the batch of a step has; 1 when run.json does not tell.
+func (r *runRecord) size(step int) int {
+	n := r.manifest.Images
+	batch := min(r.whole("batch_size"), n)
+	if batch < 1 {
+		return 1
+	}
+	per := (n + batch - 1) / batch
+	if r.setting("drop_last") == "true" {
+		per = n / batch
+	}
+	return min(batch, n-step%per*batch)
 }
 
 // speed is images a second over stretches of steps: short steps and long ones count by their time.
@@ -114,8 +129,9 @@ func (r *runRecord) lastSpeed() (float64, bool) {
 	n := 0
 	for i := len(r.steps) - 1; i >= 0 && r.steps[i].Epoch == r.steps[len(r.steps)-1].Epoch; i-- {
 		if v, _ := r.value(r.steps[i], "images_per_s"); v > 0 {
-			seconds += 1 / v
-			n++
+			size := r.size(r.steps[i].Step)
+			seconds += float64(size) / v
+			n += size
 		}
 	}
 	return float64(n) / max(seconds, 1e-12), n > 0
@@ -224,24 +240,19 @@ func (r *runRecord) probeCharts() []report.Chart {
 
 // queueAge is how many steps old MoCo's keys are: the oldest and the mean of those that training has pushed.
 func (r *runRecord) queueAge() *report.Chart {
-	k, batch, n := r.whole("nce_k"), r.whole("batch_size"), r.manifest.Images
-	if r.manifest.Method != "moco" || k < 1 || batch < 1 || n < 1 || len(r.steps) == 0 {
+	k := r.whole("nce_k")
+	if r.manifest.Method != "moco" || k < 1 || r.whole("batch_size") < 1 || r.manifest.Images < 1 || len(r.steps) == 0 {
 		return nil
 	}
-	per := (n + batch - 1) / batch
-	if r.setting("drop_last") == "true" {
-		per = n / batch
-	}
-	size := func(step int) int { return min(batch, n-step%per*batch) }
 	oldest, mean := report.Series{Name: "oldest key that was pushed"}, report.Series{Name: "mean"}
 	last := r.steps[len(r.steps)-1].Step
 	first, held, ages := 0, 0, 0 // batches first … step are in the queue: held keys, whose ages add up to ages
 	for step := 0; step <= last; step++ {
 		ages += held
-		held += size(step)
-		for held-size(first) >= k {
-			held -= size(first)
-			ages -= size(first) * (step - first)
+		held += r.size(step)
+		for held-r.size(first) >= k {
+			held -= r.size(first)
+			ages -= r.size(first) * (step - first)
 			first++
 		}
 		if step%max(1, last/200) == 0 || step == last {
