@@ -31,6 +31,8 @@ func unused(f *pflag.Flag, o *Options) string {
 		return has("without --amp")
 	case f.Name == "nce_z_ema" && o.Loss.Softmax:
 		return has("with --softmax, which has no constant")
+	case f.Name == "split" && o.Method == "supervised" && o.Data.Split != "train":
+		return has("on train supervised, which takes the labelled images of train")
 	case f.Name == "cpu_budget" && !o.Data.Autotune:
 		return has("without --autotune")
 	}

@@ -23,15 +23,31 @@ func TestUnusedFlags(t *testing.T) {
 		"--cpu_budget 0.3":                                        "--cpu_budget has no effect without --autotune",
 		"--opt_level O1":                                          "--opt_level has no effect without --amp",
 	} {
-		o := flows.Options{Method: "moco"}
-		fs := pflag.NewFlagSet("moco", pflag.ContinueOnError)
-		flows.Bind(fs, &o)
-		fs.SortFlags = false
-		if err := fs.Parse(strings.Fields(args)); err != nil {
-			t.Fatal(err)
-		}
-		if got := strings.Join(flows.Warnings(fs, &o), "\n"); got != want {
+		if got := warned(t, "moco", args); got != want {
 			t.Errorf("%s: %q, want %q", args, got, want)
 		}
 	}
+	for method, want := range map[string]string{"supervised": "--split has no effect on train supervised, which takes the labelled images of train", "predict": ""} {
+		for _, split := range []string{"train+unlabeled", "train"} {
+			if split == "train" {
+				want = ""
+			}
+			if got := warned(t, method, "--dataset imagenet100 --split "+split); got != want {
+				t.Errorf("train %s --split %s: %q, want %q", method, split, got, want)
+			}
+		}
+	}
+}
+
+// warned are the warnings about a method's flags, a line each.
+func warned(t *testing.T, method, args string) string {
+	t.Helper()
+	o := flows.Options{Method: method}
+	fs := pflag.NewFlagSet(method, pflag.ContinueOnError)
+	flows.Bind(fs, &o)
+	fs.SortFlags = false
+	if err := fs.Parse(strings.Fields(args)); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(flows.Warnings(fs, &o), "\n")
 }
