@@ -3,7 +3,6 @@ package flows
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"os"
 	"slices"
@@ -73,8 +72,14 @@ func Validate(o Options) error {
 		errs = append(errs, err)
 	}
 	for _, f := range flagTable() {
-		if v, ok := f.value(&o).(*float64); ok && f.applies(o.Method) {
-			bad(!math.IsInf(*v, 0) && !math.IsNaN(*v), "--%s %v: must be a finite number", f.name, *v)
+		if !f.applies(o.Method) {
+			continue
+		}
+		switch v := f.value(&o).(type) {
+		case *float64:
+			bad(*v-*v == 0, "--%s %v: must be a finite number", f.name, *v)
+		case *floatList:
+			bad(!slices.ContainsFunc(*v, func(x float64) bool { return x-x != 0 }), "--%s %v: must be finite numbers", f.name, []float64(*v))
 		}
 	}
 	if len(errs) == 0 {

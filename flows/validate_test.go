@@ -8,6 +8,24 @@ import (
 	"testing"
 )
 
+// Means and deviations are finite numbers, as every other number is.
+func TestValidateLists(t *testing.T) {
+	for want, change := range map[string]func(d *DataOptions){
+		"--view_mean [NaN 0 0]: must be finite numbers": func(d *DataOptions) { d.ViewMean[0] = math.NaN() },
+		"--view_std [1 +Inf 1]: must be finite numbers": func(d *DataOptions) { d.ViewStd[1] = math.Inf(1) },
+	} {
+		o := Defaults("cmc")
+		o.Data.ViewMean, o.Data.ViewStd = []float64{0, 0, 0}, []float64{1, 1, 1}
+		if err := Validate(o); err != nil {
+			t.Fatal(err)
+		}
+		change(&o.Data)
+		if err := Validate(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
+
 // What would not fit the memory is refused before it is taken: the weights, the bank of all images, the scores; and so it is by
 // the benchmarks.
 func TestFits(t *testing.T) {
