@@ -134,6 +134,9 @@ func (r *ProbeRun) fingerprint(half int) string {
 	fmt.Fprintln(h, "NaN is unread") // before that, other images stood in
 	fmt.Fprintln(h, r.encoder.Model.Name, o.Layer, o.Pool, o.Towers, o.ImageSize, o.View, r.encoder.Options.Data.Views, r.encoder.Options.Data.ViewMean,
 		r.encoder.Options.Data.ViewStd, r.encoder.decoder.Name(), r.encoder.Options.Net.Direct, r.encoder.Options.Net.Stem)
+	if r.encoder.Options.Net.AMP { // in bfloat16, where the device can
+		fmt.Fprintln(h, "amp")
+	}
 	hashTensors(h, r.encoder)
 	data, archive := r.halves[half].data, ""
 	file := func(path string) bool {
