@@ -138,11 +138,18 @@ func openSplits(folder, classes string, names []string) ([]string, []stages.Data
 	wanted := names
 	if len(names) == 0 {
 		wanted = []string{"train", "val"}
-		if shard.Named(folder) && whereIs(folder, "val") == folder {
-			wanted = wanted[:1]
-		}
 		if _, ok := stl10.Find(folder); ok {
 			wanted = append(wanted, "unlabeled")
+		} else if whereIs(folder, "val") == folder {
+			packed, err := shard.Splits(context.Background(), folder)
+			switch {
+			case err != nil:
+				return nil, nil, fmt.Errorf("--data_folder: %w", err)
+			case len(packed) > 0:
+				wanted = packed
+			case shard.Named(folder):
+				wanted = wanted[:1]
+			}
 		}
 	}
 	var splits []string

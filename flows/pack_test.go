@@ -168,6 +168,26 @@ func TestPackDeterminism(t *testing.T) {
 	}
 }
 
+// What was packed is verified and packed again whole: a manifest tells its splits, those of other names too.
+func TestPackEverySplit(t *testing.T) {
+	for folder, splits := range map[string][]string{asSTL(t, 10): nil, images(t): {"val"}} {
+		o := flows.DefaultPack
+		o.Folder, o.Out, o.Splits = folder, filepath.Join(t.TempDir(), "once"), splits
+		want, err := flows.Pack(context.Background(), o, t.Logf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := flows.Verify(context.Background(), o.Out, "", "go", nil, 2, func(flows.BadImage) {})
+		if err != nil || fmt.Sprint(r.Images) != fmt.Sprint(want.Samples) || r.Shards != want.Shards {
+			t.Errorf("%v were packed, %v of %d shards verified: %v", want.Samples, r.Images, r.Shards, err)
+		}
+		o.Folder, o.Out, o.Splits = o.Out, filepath.Join(t.TempDir(), "twice"), nil
+		if again, err := flows.Pack(context.Background(), o, t.Logf); err != nil || fmt.Sprint(again.Samples) != fmt.Sprint(want.Samples) {
+			t.Errorf("%v were packed, %v packed again: %v", want.Samples, again.Samples, err)
+		}
+	}
+}
+
 func TestPackMistakes(t *testing.T) {
 	folder := images(t)
 	for want, change := range map[string]func(*flows.PackOptions){

@@ -46,7 +46,7 @@ func newDataPack() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&o.Folder, "data_folder", "", "images, as train takes them")
 	f.StringVar(&o.Out, "out", "", "folder to write; must be new or empty")
-	f.StringSliceVar(&o.Splits, "splits", nil, "splits to pack; empty takes train, val and STL-10's unlabeled, as far as they are there")
+	f.StringSliceVar(&o.Splits, "splits", nil, "splits to pack; empty takes train, val and STL-10's unlabeled, as far as they are there, and of packed shards all")
 	f.StringVar(&o.ClassList, "class_list", "", "only these classes: imagenet100, or a file with one name a line")
 	f.IntVar(&o.ShortSide, "short_side", o.ShortSide, "scale images whose short side is longer to this many pixels; 0 keeps sizes")
 	f.IntVar(&o.Quality, "quality", o.Quality, "quality of the JPEG files that scaling writes, 1–100")

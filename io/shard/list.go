@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -91,22 +92,26 @@ func list(ctx context.Context, where, split string) (*listing, error) {
 	if Named(where) {
 		return listNamed(where)
 	}
-	if isURL(where) {
-		return listURL(ctx, where, split)
-	}
-	text, err := os.ReadFile(filepath.Join(where, ManifestName))
-	if err == nil {
-		return listManifest(text, filepath.Join(where, ManifestName), split, func(name string) source {
-			return file(filepath.Join(where, name))
-		})
-	}
-	if info, statErr := os.Stat(where); statErr != nil || !info.IsDir() {
-		return nil, ErrNone
-	}
-	if !errors.Is(err, os.ErrNotExist) {
+	m, name, open, err := manifestAt(ctx, where)
+	if err != nil {
 		return nil, err
 	}
-	return listFolder(where, split)
+	if m == nil {
+		return listFolder(where, split)
+	}
+	return listManifest(m, name, split, open)
+}
+
+// Splits names the splits of a place that has a manifest, sorted; other places give none.
+func Splits(ctx context.Context, where string) ([]string, error) {
+	if Named(where) {
+		return nil, nil
+	}
+	m, _, _, err := manifestAt(ctx, where)
+	if m == nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(m.Splits)), nil
 }
 
 func listNamed(where string) (*listing, error) {
@@ -136,38 +141,46 @@ func listNamed(where string) (*listing, error) {
 	return l, nil
 }
 
-func listURL(ctx context.Context, where, split string) (*listing, error) {
-	u, err := url.Parse(where)
-	if err != nil {
-		return nil, err
+// manifestAt reads the manifest of a folder or of an address, and says what it is called and how to open a file beside it. A folder may
+// have none.
+func manifestAt(ctx context.Context, where string) (m *Manifest, name string, open func(string) source, err error) {
+	var text []byte
+	if isURL(where) {
+		var u *url.URL
+		if u, err = url.Parse(where); err != nil {
+			return nil, "", nil, err
+		}
+		at := func(file string) string {
+			j := *u
+			j.Path, j.RawPath = strings.TrimSuffix(u.Path, "/")+"/"+file, ""
+			return j.String()
+		}
+		if text, err = get(ctx, client(), at(ManifestName), false); err != nil {
+			return nil, "", nil, fmt.Errorf("%w: give the folder that contraflow data pack wrote, or name the shards: …/train-{000000..000146}.tar", err)
+		}
+		name = redact(at(ManifestName))
+		open = func(file string) source { return &remote{url: at(file), client: client(), met: true} }
+	} else {
+		name = filepath.Join(where, ManifestName)
+		info, statErr := os.Stat(where)
+		if text, err = os.ReadFile(name); statErr != nil || !info.IsDir() || errors.Is(err, os.ErrNotExist) {
+			return nil, "", nil, nil
+		}
+		if err != nil {
+			return nil, "", nil, err
+		}
+		open = func(f string) source { return file(filepath.Join(where, f)) }
 	}
-	at := func(name string) string {
-		j := *u
-		j.Path, j.RawPath = strings.TrimSuffix(u.Path, "/")+"/"+name, ""
-		return j.String()
+	if m, err = parseManifest(text); err != nil {
+		err = fmt.Errorf("%s: %w", name, err)
 	}
-	text, err := get(ctx, client(), at(ManifestName), false)
-	if err != nil {
-		return nil, fmt.Errorf("%w: give the folder that contraflow data pack wrote, or name the shards: …/train-{000000..000146}.tar", err)
-	}
-	return listManifest(text, redact(at(ManifestName)), split, func(name string) source {
-		return &remote{url: at(name), client: client(), met: true}
-	})
+	return m, name, open, err
 }
 
-func listManifest(text []byte, name, split string, open func(string) source) (*listing, error) {
-	m, err := parseManifest(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
+func listManifest(m *Manifest, name, split string, open func(string) source) (*listing, error) {
 	s, ok := m.Splits[split]
 	if !ok {
-		var have []string
-		for n := range m.Splits {
-			have = append(have, n)
-		}
-		slices.Sort(have)
-		return nil, noSplit(fmt.Sprintf("%s has no split %q: it has %s", name, split, strings.Join(have, ", ")))
+		return nil, noSplit(fmt.Sprintf("%s has no split %q: it has %s", name, split, strings.Join(slices.Sorted(maps.Keys(m.Splits)), ", ")))
 	}
 	l := &listing{manifest: m, known: s.Shards}
 	for _, f := range s.Shards {
