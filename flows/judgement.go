@@ -36,7 +36,7 @@ func newGallery(ctx context.Context, e *Encoder, folder string, limit int) (*gal
 			g.val = set
 		}
 	}
-	return g, sameClasses(folder, g.data[0].Classes(), g.data[1].Classes())
+	return g, sameClasses(folder, "train", g.data[0].Classes(), "val", g.data[1].Classes())
 }
 
 // encoderSection adds what the encoder of a training run shows: filters always, and what needs images when there are some.

@@ -48,7 +48,7 @@ func openMonitor(r *Run) (*Monitor, error) {
 	} else if err := judgeable(train, r.o.Data.Folder, "train"); err != nil {
 		return nil, err
 	}
-	if err := sameClasses(r.o.Data.Folder, train.Classes(), val.Classes()); err != nil {
+	if err := sameClasses(r.o.Data.Folder, "train", train.Classes(), "val", val.Classes()); err != nil {
 		return nil, err
 	}
 	m := &Monitor{Classes: train.Classes(), trainData: train, valData: val}

@@ -102,15 +102,17 @@ func Pack(ctx context.Context, o PackOptions, say func(format string, args ...an
 	if err != nil {
 		return rep, err
 	}
+	for i, split := range splits[1:] {
+		if err := sameClasses(o.Folder, splits[0], sets[0].Classes(), split, sets[i+1].Classes()); err != nil {
+			return rep, err
+		}
+	}
 	w, err := shard.Create(o.Out, sets[0].Classes(), int64(o.ShardMB)<<20, o)
 	if err != nil {
 		return rep, fmt.Errorf("--out: %w", err)
 	}
 	defer w.Abort()
 	for i, split := range splits {
-		if fmt.Sprint(sets[i].Classes()) != fmt.Sprint(sets[0].Classes()) {
-			return rep, fmt.Errorf("--data_folder %s: %s has classes %v, %s has %v: they must be the same", o.Folder, splits[0], sets[0].Classes(), split, sets[i].Classes())
-		}
 		if err := w.Split(split); err != nil {
 			return rep, err
 		}

@@ -3,6 +3,7 @@ package flows_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -189,17 +190,26 @@ func TestPackEverySplit(t *testing.T) {
 }
 
 func TestPackMistakes(t *testing.T) {
-	folder := images(t)
+	folder, lacking := images(t), images(t)
+	classes, err := os.ReadDir(filepath.Join(lacking, "val"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := classes[len(classes)-1].Name()
+	if err := os.RemoveAll(filepath.Join(lacking, "val", last)); err != nil {
+		t.Fatal(err)
+	}
 	for want, change := range map[string]func(*flows.PackOptions){
-		"--out is missing": func(o *flows.PackOptions) { o.Out = "" },
-		"--short_side -1":  func(o *flows.PackOptions) { o.ShortSide = -1 },
-		"--quality 0":      func(o *flows.PackOptions) { o.Quality = 0 },
-		"--shard_mb 0":     func(o *flows.PackOptions) { o.ShardMB = 0 },
-		"--bad_samples 2":  func(o *flows.PackOptions) { o.BadSamples = 2 },
-		"--data_folder":    func(o *flows.PackOptions) { o.Folder = "nowhere" },
-		"is not empty":     func(o *flows.PackOptions) { o.Out = folder },
-		`"zebra"`:          func(o *flows.PackOptions) { o.Splits = []string{"zebra"} },
-		"zebra":            func(o *flows.PackOptions) { o.Splits = []string{"train", "zebra"} },
+		"--out is missing":      func(o *flows.PackOptions) { o.Out = "" },
+		"--short_side -1":       func(o *flows.PackOptions) { o.ShortSide = -1 },
+		"--quality 0":           func(o *flows.PackOptions) { o.Quality = 0 },
+		"--shard_mb 0":          func(o *flows.PackOptions) { o.ShardMB = 0 },
+		"--bad_samples 2":       func(o *flows.PackOptions) { o.BadSamples = 2 },
+		"--data_folder":         func(o *flows.PackOptions) { o.Folder = "nowhere" },
+		"is not empty":          func(o *flows.PackOptions) { o.Out = folder },
+		last + " only in train": func(o *flows.PackOptions) { o.Folder = lacking },
+		`"zebra"`:               func(o *flows.PackOptions) { o.Splits = []string{"zebra"} },
+		"zebra":                 func(o *flows.PackOptions) { o.Splits = []string{"train", "zebra"} },
 	} {
 		o := flows.DefaultPack
 		o.Folder, o.Out = folder, filepath.Join(t.TempDir(), "x")
@@ -207,6 +217,9 @@ func TestPackMistakes(t *testing.T) {
 		_, err := flows.Pack(context.Background(), o, t.Logf)
 		if err == nil || (!strings.Contains(err.Error(), want) && !strings.Contains(err.Error(), strings.Trim(want, `"`))) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("got %v, want %q", err, want)
+		}
+		if _, err := os.Stat(o.Out); want != "is not empty" && !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: a folder is left", want)
 		}
 	}
 }

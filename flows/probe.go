@@ -158,7 +158,7 @@ func (r *ProbeRun) open(ctx context.Context) (err error) {
 		}
 	}
 	train, val := r.halves[0].data, r.halves[1].data
-	if err := sameClasses(o.DataFolder, train.Classes(), val.Classes()); err != nil {
+	if err := sameClasses(o.DataFolder, "train", train.Classes(), "val", val.Classes()); err != nil {
 		return err
 	}
 	seed := uint64(o.Seed)
@@ -244,8 +244,8 @@ func (r *ProbeRun) openHalf(half string) (h probeHalf, err error) {
 	return h, nil
 }
 
-// sameClasses refuses halves whose classes differ: labels are positions in the sorted list of names.
-func sameClasses(folder string, train, val []string) error {
+// sameClasses refuses splits whose classes differ: labels are positions in the sorted list of names.
+func sameClasses(folder, nameA string, a []string, nameB string, b []string) error {
 	missing := func(a, b []string) (out []string) {
 		has := map[string]bool{}
 		for _, c := range b {
@@ -262,20 +262,20 @@ func sameClasses(folder string, train, val []string) error {
 	for _, side := range []struct {
 		name string
 		only []string
-	}{{"train", missing(train, val)}, {"val", missing(val, train)}} {
+	}{{nameA, missing(a, b)}, {nameB, missing(b, a)}} {
 		if n := len(side.only); n > 3 {
 			parts = append(parts, fmt.Sprintf("%s and %d more only in %s", strings.Join(side.only[:3], ", "), n-3, side.name))
 		} else if n > 0 {
 			parts = append(parts, fmt.Sprintf("%s only in %s", strings.Join(side.only, ", "), side.name))
 		}
 	}
-	if len(parts) == 0 && slices.Equal(train, val) {
+	if len(parts) == 0 && slices.Equal(a, b) {
 		return nil
 	}
 	if len(parts) == 0 {
 		parts = []string{"their order differs"}
 	}
-	return fmt.Errorf("--data_folder %s: train has %d classes, val %d, and they must be the same: %s", folder, len(train), len(val), strings.Join(parts, "; "))
+	return fmt.Errorf("--data_folder %s: %s has %s, %s %d, and they must be the same: %s", folder, nameA, counted(len(a), "class"), nameB, len(b), strings.Join(parts, "; "))
 }
 
 // Close gives devices and folder back.

@@ -29,7 +29,7 @@ func ScoreKNN(ctx context.Context, path, folder string, k KNN, with Open) (Score
 			return Scores{}, err
 		}
 	}
-	if err := sameClasses(folder, sets[0].decode.Data.Classes(), sets[1].decode.Data.Classes()); err != nil {
+	if err := sameClasses(folder, "train", sets[0].decode.Data.Classes(), "val", sets[1].decode.Data.Classes()); err != nil {
 		return Scores{}, err
 	}
 	var s Scores
