@@ -39,7 +39,7 @@ type Shard struct {
 func parseManifest(text []byte) (*Manifest, error) {
 	m := &Manifest{}
 	if err := json.Unmarshal(text, m); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("not a manifest of contraflow data pack: %w", err)
 	}
 	if m.Format != manifestFormat {
 		return nil, fmt.Errorf("the format is %q, want %q", m.Format, manifestFormat)

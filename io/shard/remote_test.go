@@ -184,6 +184,9 @@ func TestRemoteMistakes(t *testing.T) {
 	_, err = shard.Open(ctx, url+"/train-000001.tar", "train")
 	check("not a byte", "/train-000001.tar: the file on the server is empty", err)
 	h.status.Store(0)
+	os.WriteFile(filepath.Join(dir, "shards.json"), []byte("<html>please log in</html>"), 0o644)
+	_, err = shard.Open(ctx, url+"/data", "train")
+	check("a page in the manifest's place", "/data/shards.json: not a manifest of contraflow data pack: ", err)
 	h.whole = true
 	_, err = shard.Open(ctx, url+"/train-000001.tar", "train")
 	check("no ranges", "shards need a server that answers range requests", err)
