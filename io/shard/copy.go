@@ -23,8 +23,11 @@ type copied struct {
 
 func (c *copied) name() string { return c.original.name() }
 
-// address is a name without a query.
+// address is a name without a query, which files have none of.
 func address(s source) string {
+	if f, ok := s.(file); ok {
+		return string(f)
+	}
 	a, _, _ := strings.Cut(s.name(), "?")
 	return a
 }
@@ -64,7 +67,7 @@ func (c *copied) unpack(ctx context.Context) error {
 	}
 	return keep(string(c.file), func(to io.Writer) error {
 		in := io.NewSectionReader(&window{ctx: ctx, from: c.original, total: n, piece: 4 << 20}, 0, n)
-		return decompress(to, in, strings.HasSuffix(address(c), "gz"), max(freeGrowth, maxGrowth*n))
+		return decompress(to, in, strings.HasSuffix(address(c.original), "gz"), max(freeGrowth, maxGrowth*n))
 	})
 }
 

@@ -114,7 +114,11 @@ func Splits(ctx context.Context, where string) ([]string, error) {
 	return slices.Sorted(maps.Keys(m.Splits)), nil
 }
 
+// listNamed takes a file that is there for what it is, and other names for patterns.
 func listNamed(where string) (*listing, error) {
+	if _, err := os.Stat(where); err == nil {
+		return &listing{sources: []source{file(where)}}, nil
+	}
 	names, err := expand(where)
 	if err != nil {
 		return nil, err

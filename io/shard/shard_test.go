@@ -341,6 +341,29 @@ func TestWriterMistakes(t *testing.T) {
 	}
 }
 
+// Characters that mean something in patterns and addresses mean nothing in the name of a file that is there.
+func TestOddPaths(t *testing.T) {
+	plain := foreign(t, tar.FormatPAX, pairs(4, 0, func(i int) string { return fmt.Sprint(i % 2) })...)
+	for _, name := range []string{"set[1]", "x{1}y", "q?", "st*r"} {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Skip(err)
+		}
+		path := filepath.Join(dir, "train-0.tar")
+		if err := os.WriteFile(path, plain, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, where := range []string{dir, path} {
+			s, err := shard.Open(ctx, where, "train")
+			if err != nil {
+				t.Errorf("%s: %v", where, err)
+				continue
+			}
+			same(t, s, 4, 0, func(i int) int { return i % 2 })
+		}
+	}
+}
+
 func TestPatterns(t *testing.T) {
 	for where, named := range map[string]bool{
 		"/d/x.tar": true, "/d/{00..12}.tar.zst": true, "https://h/x.tar?sig=1": true, "https://h/{0..9}.tgz": true, "https://h/d": false, "/d": false, "x.tar.d": false,
