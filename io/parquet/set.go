@@ -32,6 +32,9 @@ var aliases = map[string][]string{"train": {"train", "training"}, "val": {"val",
 // file or pattern that where is itself.
 func list(where, split string) ([]string, error) {
 	if strings.HasSuffix(where, ".parquet") {
+		if _, err := os.Stat(where); err == nil {
+			return []string{where}, nil
+		}
 		files, err := filepath.Glob(where)
 		if err == nil && len(files) == 0 {
 			err = fmt.Errorf("%s: no file matches", where)
@@ -43,24 +46,31 @@ func list(where, split string) ([]string, error) {
 		words = []string{split}
 	}
 	for _, w := range words {
-		if all, _ := filepath.Glob(filepath.Join(where, w, "*.parquet")); len(all) > 0 {
+		if all := filesOf(filepath.Join(where, w), func(string) bool { return true }); len(all) > 0 {
 			return all, nil
 		}
 		for _, dir := range []string{where, filepath.Join(where, "data")} {
-			all, _ := filepath.Glob(filepath.Join(dir, "*.parquet"))
-			var out []string
-			for _, f := range all {
-				parts := strings.FieldsFunc(filepath.Base(f), func(r rune) bool { return r == '-' || r == '_' || r == '.' })
-				if slices.Contains(parts, w) {
-					out = append(out, f)
-				}
-			}
-			if len(out) > 0 {
-				return out, nil
+			named := filesOf(dir, func(name string) bool {
+				parts := strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '_' || r == '.' })
+				return slices.Contains(parts, w)
+			})
+			if len(named) > 0 {
+				return named, nil
 			}
 		}
 	}
 	return nil, ErrNone
+}
+
+// filesOf lists the Parquet files of a folder that are wanted; one that cannot be read has none.
+func filesOf(dir string, want func(name string) bool) (out []string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".parquet") && want(e.Name()) {
+			out = append(out, filepath.Join(dir, e.Name()))
+		}
+	}
+	return out
 }
 
 // Open lists the rows of a split. A place is a folder, a file or a pattern.

@@ -196,6 +196,26 @@ func pages(t *testing.T, path, column string) (data []byte, at int64) {
 	return data, f.Metadata().RowGroups[0].Columns[f.Root().Column(column).Index()].MetaData.DataPageOffset
 }
 
+// Characters that mean something in patterns mean nothing in the name of a folder or of a file that is there.
+func TestOddPaths(t *testing.T) {
+	for _, name := range []string{"set[1]", "st*r", "q?", "back\\slash"} {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Skip(err)
+		}
+		path := filepath.Join(dir, "train-0.parquet")
+		write(t, path, rows(0, 4))
+		for _, where := range []string{dir, path} {
+			s, err := parquet.Open(ctx, where, "train")
+			if err != nil {
+				t.Errorf("%s: %v", where, err)
+				continue
+			}
+			same(t, s, 4, 0, func(i int) int { return i % 3 })
+		}
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	if _, err := parquet.Open(ctx, t.TempDir(), "train"); !errors.Is(err, parquet.ErrNone) {
 		t.Errorf("an empty folder: %v", err)
