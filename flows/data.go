@@ -73,23 +73,29 @@ func judgeable(d stages.Dataset, folder, half string) error {
 	return nil
 }
 
-// whereIs is the place of one half: "TRAIN,VAL" names two, everything else holds both.
+// whereIs is the place of one half: "TRAIN,VAL" names two, everything else holds both. Commas in {…} part names of shards.
 func whereIs(folder, half string) string {
 	if _, err := os.Stat(folder); err == nil {
 		return folder
 	}
-	if train, val, ok := strings.Cut(folder, ","); ok && !inBraces(folder, len(train)) {
-		if half == "val" {
-			return val
+	depth := 0
+	for at, c := range folder {
+		switch c {
+		case '{':
+			depth++
+		case '}':
+			depth--
+		case ',':
+			if depth > 0 {
+				continue
+			}
+			if half == "val" {
+				return folder[at+1:]
+			}
+			return folder[:at]
 		}
-		return train
 	}
 	return folder
-}
-
-// inBraces says whether a position is inside {…}.
-func inBraces(s string, at int) bool {
-	return strings.LastIndex(s[:at], "{") > strings.LastIndex(s[:at], "}")
 }
 
 // openSplit finds out what lies at a place, and opens one split of it. Classes that are not asked for are left out by

@@ -306,6 +306,21 @@ func TestClassListOption(t *testing.T) {
 	}
 }
 
+// The comma between two places is the first one outside braces.
+func TestTwoPatterns(t *testing.T) {
+	o := flows.DefaultPack
+	o.Folder, o.Out = images(t), filepath.Join(t.TempDir(), "packed")
+	want, err := flows.Pack(context.Background(), o, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(o.Out, "{train,train}-000000.tar") + "," + filepath.Join(o.Out, "{val,val}-000000.tar")
+	r, err := flows.Verify(context.Background(), folder, "", "go", nil, 2, func(flows.BadImage) {})
+	if err != nil || r.Images["train"] != 2*want.Samples["train"] || r.Images["val"] != 2*want.Samples["val"] {
+		t.Errorf("%v of %v, twice: %v", r.Images, want.Samples, err)
+	}
+}
+
 // Two places with a comma between are the two halves.
 func TestTwoFolders(t *testing.T) {
 	both := asFolder(t, 10, 32)
