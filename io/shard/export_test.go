@@ -15,3 +15,10 @@ func SetPatience(d time.Duration) (restore func()) {
 	patience = d
 	return func() { patience = old }
 }
+
+// SetStall changes how long an answer may send nothing, until the function it returns is called.
+func SetStall(d time.Duration) (restore func()) {
+	old := stall
+	stall = d
+	return func() { stall = old }
+}

@@ -33,9 +33,8 @@ var client = sync.OnceValue(func() *http.Client {
 })
 
 const (
-	tries    = 4                // the fewest attempts
-	deadline = time.Minute      // of one attempt
-	longest  = 30 * time.Second // pause
+	tries   = 4                // the fewest attempts
+	longest = 30 * time.Second // pause
 )
 
 var (
@@ -43,6 +42,8 @@ var (
 	pause = 200 * time.Millisecond
 	// patience is how long a server that has answered before is asked again. The address of another may be wrong.
 	patience = 5 * time.Minute
+	// stall is how long an attempt waits for the next bytes.
+	stall = time.Minute
 )
 
 // UnreachableError is the error of a shard whose bytes its server did not give: it is down, refuses, or has another file now. It says
@@ -104,7 +105,7 @@ func (r *remote) readAt(ctx context.Context, p []byte, at int64) error {
 	r.mu.Lock()
 	met := r.met
 	r.mu.Unlock()
-	err := again(ctx, met, func(ctx context.Context) error { return r.ask(ctx, p, at) })
+	err := again(ctx, met, func(ctx context.Context, a *alive) error { return r.ask(ctx, a, p, at) })
 	if err == nil {
 		return nil
 	}
@@ -116,12 +117,17 @@ func (r *remote) readAt(ctx context.Context, p []byte, at int64) error {
 }
 
 // again calls f until it succeeds, is refused, or has failed often and, of a server that was met before, for long enough.
-func again(ctx context.Context, met bool, f func(context.Context) error) error {
+func again(ctx context.Context, met bool, f func(context.Context, *alive) error) error {
 	began, wait := time.Now(), pause
 	for try := 1; ; try++ {
-		attempt, cancel := context.WithTimeout(ctx, deadline)
-		err := f(attempt)
-		cancel()
+		attempt, cancel := context.WithCancelCause(ctx)
+		a := &alive{quiet: time.AfterFunc(stall, func() { cancel(fmt.Errorf("nothing has come for %v", stall)) })}
+		err := f(attempt, a)
+		a.quiet.Stop()
+		if err != nil && ctx.Err() == nil && attempt.Err() != nil {
+			err = context.Cause(attempt)
+		}
+		cancel(nil)
 		var u *url.Error
 		var no refusal
 		if errors.As(err, &u) { // the caller names the address
@@ -147,6 +153,25 @@ func again(ctx context.Context, met bool, f func(context.Context) error) error {
 	}
 }
 
+// alive puts the end of an attempt off whenever bytes come: a slow server is not a failing one.
+type alive struct {
+	io.Reader
+	quiet *time.Timer
+}
+
+func (a *alive) watch(body io.Reader) io.Reader {
+	a.Reader = body
+	return a
+}
+
+func (a *alive) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	if n > 0 {
+		a.quiet.Reset(stall)
+	}
+	return n, err
+}
+
 // refusal is an answer that will not change: asking again gives the same.
 type refusal struct{ error }
 
@@ -160,7 +185,7 @@ func status(resp *http.Response) error {
 	return refused("the server answers %s", resp.Status)
 }
 
-func (r *remote) ask(ctx context.Context, p []byte, at int64) error {
+func (r *remote) ask(ctx context.Context, a *alive, p []byte, at int64) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
 	if err != nil {
 		return refused("%w", err)
@@ -205,7 +230,7 @@ func (r *remote) ask(ctx context.Context, p []byte, at int64) error {
 	if at+int64(len(p)) > total {
 		return refused("%w", io.ErrUnexpectedEOF)
 	}
-	if n, err := io.ReadFull(resp.Body, p); err != nil {
+	if n, err := io.ReadFull(a.watch(resp.Body), p); err != nil {
 		return fmt.Errorf("the answer breaks off after %d of %d bytes: %w", n, len(p), err)
 	}
 	return nil
@@ -229,7 +254,7 @@ const maxText = 1 << 30
 // get reads a small file whole. Met says whether its server has answered before.
 func get(ctx context.Context, c *http.Client, address string, met bool) ([]byte, error) {
 	var out []byte
-	err := again(ctx, met, func(ctx context.Context) error {
+	err := again(ctx, met, func(ctx context.Context, a *alive) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 		if err != nil {
 			return refused("%w", err)
@@ -242,7 +267,7 @@ func get(ctx context.Context, c *http.Client, address string, met bool) ([]byte,
 		if resp.StatusCode != http.StatusOK {
 			return status(resp)
 		}
-		out, err = io.ReadAll(io.LimitReader(resp.Body, maxText))
+		out, err = io.ReadAll(io.LimitReader(a.watch(resp.Body), maxText))
 		return err
 	})
 	if err != nil {

@@ -242,3 +242,43 @@ func TestRemoteOutage(t *testing.T) {
 	s = open(t, url+"/data", "train")
 	gone("a truncated shard", false)
 }
+
+// A slow server is not a failing one: an attempt ends when nothing comes for a while, not when much takes long.
+func TestRemoteSlow(t *testing.T) {
+	defer shard.SetStall(200 * time.Millisecond)()
+	dir := written(t, 4)
+	var stop atomic.Bool
+	url := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(&trickling{w, &stop}, r, filepath.Join(dir, filepath.Base(r.URL.Path)))
+	}))
+	defer url.Close()
+	s := open(t, url.URL+"/data", "train")
+	if b, err := s.Read(ctx, 0, nil); err != nil || string(b) != string(image(0)) {
+		t.Errorf("a slow answer: %v", err)
+	}
+	stop.Store(true)
+	if _, err := s.Read(ctx, 0, nil); err == nil || !strings.Contains(err.Error(), "nothing has come for 200ms") {
+		t.Errorf("an answer that stops: %v", err)
+	}
+}
+
+// trickling sends a body in eight parts over half a second, or stops after the first.
+type trickling struct {
+	http.ResponseWriter
+	stop *atomic.Bool
+}
+
+func (w *trickling) Write(p []byte) (int, error) {
+	for k := range 8 {
+		if k > 0 && w.stop.Load() {
+			time.Sleep(400 * time.Millisecond)
+			panic(http.ErrAbortHandler)
+		}
+		if n, err := w.ResponseWriter.Write(p[len(p)*k/8 : len(p)*(k+1)/8]); err != nil {
+			return n, err
+		}
+		http.NewResponseController(w.ResponseWriter).Flush()
+		time.Sleep(60 * time.Millisecond)
+	}
+	return len(p), nil
+}

@@ -16,12 +16,12 @@ func TestAskedAgain(t *testing.T) {
 		}
 	}
 	asked, gone := 0, errors.New("gone")
-	err := again(context.Background(), true, func(context.Context) error { asked++; return refused("no: %w", gone) })
+	err := again(context.Background(), true, func(context.Context, *alive) error { asked++; return refused("no: %w", gone) })
 	if asked != 1 || !errors.Is(err, gone) || err.Error() != "no: gone" {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
 	stopped, stop := context.WithCancel(context.Background())
-	err = again(stopped, true, func(context.Context) error { stop(); return gone })
+	err = again(stopped, true, func(context.Context, *alive) error { stop(); return gone })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("a run that is stopped meanwhile: %v", err)
 	}
