@@ -53,10 +53,14 @@ func Open(dir string, only []string) (*Folder, error) {
 		wanted[c] = true
 	}
 	for _, e := range entries {
-		if !isDir(dir, e) || strings.HasPrefix(e.Name(), ".") {
+		path := filepath.Join(dir, e.Name())
+		if strings.HasPrefix(e.Name(), ".") || len(only) > 0 && !wanted[e.Name()] {
 			continue
 		}
-		if len(only) == 0 || wanted[e.Name()] {
+		if _, err := os.Stat(path); err != nil && e.Type()&fs.ModeSymlink != 0 { // perhaps a class
+			return nil, fmt.Errorf("%s is a link that leads nowhere: mend or remove it", path)
+		}
+		if isDir(dir, e) {
 			f.classes = append(f.classes, e.Name())
 			delete(wanted, e.Name())
 		}

@@ -95,6 +95,20 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// A class behind a link that leads nowhere, to a disk that is not mounted, is not passed over.
+func TestLostClass(t *testing.T) {
+	dir := tree(t, "a/x.jpg", "b/x.jpg")
+	if err := os.Symlink(filepath.Join(dir, "nowhere"), filepath.Join(dir, "c")); err != nil {
+		t.Skip(err)
+	}
+	if _, err := imagefolder.Open(dir, nil); err == nil || !strings.Contains(err.Error(), "c is a link that leads nowhere") || errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if f, err := imagefolder.Open(dir, []string{"a", "b"}); err != nil || f.Len() != 2 {
+		t.Errorf("of the other classes: %v", err)
+	}
+}
+
 // A file with holes may be larger than the memory: it is refused before anything is reserved.
 func TestHugeFile(t *testing.T) {
 	dir := tree(t, "a/x.jpg", "b/x.jpg")
