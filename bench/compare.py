@@ -126,7 +126,7 @@ def table(done):
              f"{spread(ceiling['peak_gb_s'])} times as fast.\n\n| step | {CORES} threads ÷ one |\n|---|---|\n"
              + "\n".join("| {}, {}, batch {} | ".format(NAMES[r.split(":")[0]], *r.split(":")[1:]) + spread(v) + " |" for r, v in neighbours.items()) if ceiling else "")
           + ("\n\nBoth sides held to AVX2:\n\n" + steps(done, narrow) if narrow else "")
-          + ("\n\nBoth sides in bfloat16, where the processor has instructions for it: ours with `--amp`, PyTorch under autocast:\n\n" + steps(done, half) if half else ""))
+          + ("\n\n`bench/compare.py step moco:resnet50:8:1:bf16 …`: both sides in bfloat16, ours with `--amp`, PyTorch under autocast:\n\n" + steps(done, half) if half else ""))
 
 
 def steps(done, rows):
