@@ -3,7 +3,7 @@
 
     compare.py step [ROW…]   whole training steps against PyTorch (Debian: python3-torch, libjemalloc2); a row is
                              FLOW:MODEL:BATCH:THREADS, and with :avx2 behind it both sides are held to AVX2, with :bf16 both
-                             compute in bfloat16 (--amp, autocast)
+                             compute in bfloat16 (--amp, autocast). PEER is a Python whose PyTorch is to be measured instead
     compare.py more [ROW…]   more rounds of rows that were measured before
     compare.py scaling [ROW…]
                              how much faster steps are on all cores than on one, and what the machine allows; a row is FLOW:MODEL:BATCH
@@ -24,6 +24,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 OURS = os.environ.get("CONTRAFLOW", str(HERE.parent / "contraflow"))
+PEER = os.environ.get("PEER", sys.executable)
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 CORES = os.cpu_count()
 ROWS = [f"{r}:{t}" for r in ["moco:resnet50:8", "moco:resnet50:16", "cmc:resnet18v1:16", "cmc:resnet50v1:8", "cmc:alexnet:32"] for t in dict.fromkeys([1, CORES])]
@@ -59,13 +60,26 @@ JEMALLOC = next(pathlib.Path("/usr/lib").glob("*/libjemalloc.so.2"), None)
 KEEP = {"LD_PRELOAD": str(JEMALLOC), "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always"} if JEMALLOC else {}
 
 
-def torch(flow, model, batch, threads, steps, layout, kind):
+def torch(flow, model, batch, threads, steps, how, kind):
+    """torch is PyTorch's step; how is its memory format and, behind a comma, whether it is compiled."""
     env = {**(AVX2 if kind == ["avx2"] else {}), **KEEP}
     peer = "moco-query" if flow == "moco" else flow
-    return json.loads(run(sys.executable, HERE / "step.py", peer, model, batch, threads, steps, layout, *(["bf16"] if kind == ["bf16"] else []), env=env))
+    layout, *compiled = how.split(", ")
+    more = (["bf16"] if kind == ["bf16"] else []) + (["compile"] if compiled else [])
+    return json.loads(run(PEER, HERE / "step.py", peer, model, batch, threads, steps, layout, *more, env=env))
+
+
+def peers():
+    """peers is every way in which PyTorch can run; None without PyTorch."""
+    version = subprocess.run([PEER, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True).stdout
+    formats = ["channels_last", "contiguous"]
+    return None if not version else formats if version.startswith("1.") else formats + [f + ", compiled" for f in formats]
 
 
 def step(rows, more=False):
+    ways = peers()
+    if not ways:
+        sys.exit(f"{PEER} has no torch: Debian's is python3-torch, for /usr/bin/python3")
     file = RESULTS / "step.json"
     done = json.loads(file.read_text()) if file.exists() else {}
     for row in rows:
@@ -74,7 +88,8 @@ def step(rows, more=False):
         if more:
             layout = done[row]["layout"]
         else:
-            layouts = {l: torch(flow, model, batch, threads, 1, l, kind)["step_ms"] for l in ("channels_last", "contiguous")}
+            layouts = {l: torch(flow, model, batch, threads, 3, l, kind)["step_ms"] for l in ways}
+            print(row, layouts, flush=True)
             layout = min(layouts, key=layouts.get)
         pairs = [(ours(flow, model, batch, threads, 6, *flags, env=env), torch(flow, model, batch, threads, 4, layout, kind)) for _ in range(ROUNDS)]
         before = done[row] if more else {"ours_ms": [], "torch_ms": [], "ours_mb": 0, "torch_mb": 0}
@@ -198,11 +213,6 @@ def bank(_):
 if __name__ == "__main__":
     what, rows = sys.argv[1], sys.argv[2:]
     if what in ("step", "more"):
-        try:
-            import torch as _  # noqa: F401
-        except ImportError:
-            sys.exit(f"{sys.executable} has no torch: Debian's is python3-torch, for /usr/bin/python3")
-        del _
         step(rows or ROWS, what == "more")
     else:
         {"conv": conv, "bank": bank, "scaling": scaling}[what](rows)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """PyTorch's side of `contraflow bench step`: the same models, losses, batch and optimiser, in one JSON line.
 
-Debian: apt-get install python3-torch. Usage: step.py FLOW MODEL BATCH THREADS STEPS [channels_last|contiguous [bf16]]
+Debian: apt-get install python3-torch libopenblas0. Usage: step.py FLOW MODEL BATCH THREADS STEPS [channels_last|contiguous [bf16] [compile]]
 FLOW is cmc, insdis or moco-query (MoCo without its key encoder). K = 4096, 100000 images, 224 pixels. With bf16 encoders run under
-autocast."""
+autocast; with compile (PyTorch 2) encoders and scores go through torch.compile, which takes minutes the first time."""
 import json
 import resource
 import statistics
@@ -59,29 +59,36 @@ def alexnet(channels):
                          nn.Flatten(), *fc(128 * 36, 2048), *fc(2048, 2048), nn.Linear(2048, D))
 
 
-def nce(query, rows, state, key):
-    """The original's criterion with uniform noise: rows are [B,K+1,D], column 0 the positive."""
-    s = torch.exp(torch.bmm(rows, query.unsqueeze(2)).squeeze(2) / T)
+def scores(query, bank, index):
+    """exp(dot/T) of queries [B,D] with the memory's rows at index [B,K+1]; column 0 is the positive."""
+    rows = bank[index.view(-1)].view(*index.shape, D)
+    return torch.exp(torch.bmm(rows, query.unsqueeze(2)).squeeze(2) / T)
+
+
+def nce(s, state, key):
+    """The original's criterion with uniform noise."""
     if key not in state:
         state[key] = s.mean().item() * N
     p = s / state[key]
     c0 = K / N
     pos = torch.log(p[:, 0] / (p[:, 0] + c0 + 1e-7))
     neg = torch.log(c0 / (p[:, 1:] + c0 + 1e-7))
-    return -(pos.sum() + neg.sum()) / query.shape[0]
+    return -(pos.sum() + neg.sum()) / s.shape[0]
 
 
 def main():
     flow, model, batch, threads, steps = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
     layout = torch.channels_last if (sys.argv[6:] or ["channels_last"])[0] == "channels_last" else torch.contiguous_format
-    amp = sys.argv[7:] == ["bf16"]
+    amp, compiled = "bf16" in sys.argv[7:], "compile" in sys.argv[7:]
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     make = {"alexnet": alexnet, "resnet18v1": lambda c: resnet(18, 0.5, c), "resnet50v1": lambda c: resnet(50, 0.5, c), "resnet50": lambda c: resnet(50, 1, c)}[model]
     channels = [1, 2] if flow == "cmc" else [3]
     towers = [make(c).to(memory_format=layout) for c in channels]
     images = [torch.randn(batch, c, 224, 224).to(memory_format=layout) for c in channels]
-    optimiser = torch.optim.SGD([p for t in towers for p in t.parameters()], lr=0.03, momentum=0.9, weight_decay=1e-4)
+    fused = {"fused": True} if torch.__version__.split(".")[0] != "1" else {}
+    optimiser = torch.optim.SGD([p for t in towers for p in t.parameters()], lr=0.03, momentum=0.9, weight_decay=1e-4, **fused)
+    calls, score = (towers, scores) if not compiled else ([torch.compile(t) for t in towers], torch.compile(scores))
     rows = K if flow == "moco-query" else N
     banks = [F.normalize(torch.randn(rows, D)) for _ in channels]
     keys, state = F.normalize(torch.randn(batch, D)), {}
@@ -89,7 +96,7 @@ def main():
     def step():
         begin = time.perf_counter()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=amp):
-            out = [t(x) for t, x in zip(towers, images)]
+            out = [t(x) for t, x in zip(calls, images)]
         out = [F.normalize(o.float()) for o in out]
         if flow == "moco-query":
             logits = torch.cat([(out[0] * keys).sum(1, keepdim=True), out[0] @ banks[0].t()], 1) / T
@@ -101,7 +108,7 @@ def main():
         else:
             index = torch.randint(0, N, (batch, K + 1))
             views = [(0, 1), (1, 0)] if flow == "cmc" else [(0, 0)]
-            loss = sum(nce(out[q], banks[k][index.view(-1)].view(batch, K + 1, D), state, q) for q, k in views)
+            loss = sum(nce(score(out[q], banks[k], index), state, q) for q, k in views)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

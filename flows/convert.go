@@ -76,9 +76,10 @@ func isCheckpoint(path string) bool {
 
 // WriteState writes s to path in the format of its ending. A path without one becomes a run folder with one checkpoint: it must be new
 // or empty, since what is in it may be another run, and in nobody's use, or the error matches checkpoint.ErrInUse. A file appears
-// under its name only when it is complete. A .pth is what the reference's scripts load; plain writes its options as a dict, for
-// torch.load(weights_only=True).
-func WriteState(path string, s *checkpoint.State, plain bool) error {
+// under its name only when it is complete. A .pth has the layout that the reference's scripts load, with its options in a dict, which
+// torch.load of every version takes; with namespace they are an argparse.Namespace, as the reference writes them and PyTorch from 2.6
+// on refuses unless it is told to trust the file.
+func WriteState(path string, s *checkpoint.State, namespace bool) error {
 	ending := strings.ToLower(filepath.Ext(path))
 	if info, err := os.Stat(path); ending == "" || err == nil && info.IsDir() {
 		entries, _ := os.ReadDir(path)
@@ -113,7 +114,7 @@ func WriteState(path string, s *checkpoint.State, plain bool) error {
 		}
 		name := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 		write = func(w io.Writer) error {
-			return torch.Write(w, c.Value(), torch.WriteOptions{PlainNamespace: plain, Name: name})
+			return torch.Write(w, c.Value(), torch.WriteOptions{PlainNamespace: !namespace, Name: name})
 		}
 	default:
 		return fmt.Errorf("%s has an ending that is no format to write: expected %s", path, StateFormats)
@@ -122,12 +123,12 @@ func WriteState(path string, s *checkpoint.State, plain bool) error {
 }
 
 // Convert reads a state from one path and writes it to another, in the formats of ReadState and WriteState.
-func Convert(in, out string, plain bool) error {
+func Convert(in, out string, namespace bool) error {
 	s, err := ReadState(in)
 	if err != nil {
 		return err
 	}
-	return WriteState(out, s, plain)
+	return WriteState(out, s, namespace)
 }
 
 // cursor is what a file of tensors keeps beside them.

@@ -74,7 +74,7 @@ func TestConvertRoundTrips(t *testing.T) {
 		at := pthGolden(name)
 		for _, next := range []string{"run", "a.safetensors", "b.npz", "c.pth", "d.npz", "e.safetensors", "f.pth"} {
 			to := filepath.Join(dir, next)
-			if err := Convert(at, to, next == "c.pth"); err != nil {
+			if err := Convert(at, to, next == "f.pth"); err != nil {
 				t.Fatalf("%s to %s: %v", at, to, err)
 			}
 			got := mustRead(t, to)

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/contraflow/contraflow/encoders"
@@ -15,6 +13,7 @@ import (
 	"github.com/contraflow/contraflow/io/checkpoint"
 	"github.com/contraflow/contraflow/io/imagefolder"
 	"github.com/contraflow/contraflow/io/npz"
+	"github.com/contraflow/contraflow/io/peertest"
 	"github.com/contraflow/contraflow/io/raw"
 	"github.com/contraflow/contraflow/io/synth"
 	"github.com/contraflow/contraflow/stages"
@@ -159,17 +158,7 @@ func runPeer(t *testing.T, o flows.ProbeOptions, res *flows.ProbeResult) (out pe
 	if err := os.WriteFile(path, kase, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/usr/bin/python3", filepath.Join("testdata", "probe_peer.py"), path)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	printed, err := cmd.Output()
-	if err != nil {
-		absent := strings.Contains(stderr.String(), "No module named") || errors.Is(err, os.ErrNotExist)
-		if absent && os.Getenv("CI") == "" {
-			t.Skip("NOT CHECKED against PyTorch: /usr/bin/python3 cannot import torch (apt install python3-torch)")
-		}
-		t.Fatalf("probe_peer.py: %v\n%s", err, &stderr)
-	}
+	printed := peertest.Run(t, "torch", filepath.Join("testdata", "probe_peer.py"), path)
 	if err := json.Unmarshal(printed, &out); err != nil {
 		t.Fatalf("probe_peer.py printed %.200q: %v", printed, err)
 	}

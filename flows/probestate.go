@@ -154,7 +154,7 @@ func (r *ProbeRun) savePth(name string, h *HeadState) error {
 		return err
 	}
 	return ReplaceFile(filepath.Join(r.Dir, name), func(w io.Writer) error {
-		return torch.Write(w, c.Value(), torch.WriteOptions{Name: strings.TrimSuffix(name, ".pth")})
+		return torch.Write(w, c.Value(), torch.WriteOptions{PlainNamespace: true, Name: strings.TrimSuffix(name, ".pth")})
 	})
 }
 

@@ -7,32 +7,21 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/contraflow/contraflow/io/npz"
+	"github.com/contraflow/contraflow/io/peertest"
 	"github.com/contraflow/contraflow/io/raw"
 	"github.com/contraflow/contraflow/io/synth"
 	"github.com/contraflow/contraflow/ops"
 	"github.com/contraflow/contraflow/stages"
 )
 
-// pyTorch runs testdata/peer_encoders.py. Without PyTorch the test is skipped with a message, and fails where CI is set: there
-// it has to be installed.
+// pyTorch runs testdata/peer_encoders.py.
 func pyTorch(t *testing.T, args ...string) {
 	t.Helper()
-	cmd := exec.Command("/usr/bin/python3", append([]string{filepath.Join("testdata", "peer_encoders.py")}, args...)...)
-	out, err := cmd.CombinedOutput()
-	if err == nil {
-		return
-	}
-	absent := strings.Contains(string(out), "No module named 'torch'") || errors.Is(err, os.ErrNotExist)
-	if absent && os.Getenv("CI") == "" {
-		t.Skip("NOT CHECKED against PyTorch: /usr/bin/python3 cannot import torch (apt install python3-torch)")
-	}
-	t.Fatalf("peer_encoders.py %v: %v\n%s", args, err, out)
+	peertest.Run(t, "torch", append([]string{filepath.Join("testdata", "peer_encoders.py")}, args...)...)
 }
 
 const peerPictures = 2 // of 3×224×224, what the original's average pooling needs
@@ -143,9 +132,9 @@ func TestPyTorchEmbedsOurs(t *testing.T) {
 		if err := errors.Join(r.Train(context.Background()), r.Close()); err != nil {
 			t.Fatal(err)
 		}
-		for mode, plain := range map[string]bool{"plain": false, "weights_only": true} {
+		for mode, namespace := range map[string]bool{"plain": true, "weights_only": false} {
 			file, out := filepath.Join(dir, "ours.pth"), filepath.Join(dir, "theirs.npz")
-			if err := Convert(r.Dir, file, plain); err != nil {
+			if err := Convert(r.Dir, file, namespace); err != nil {
 				t.Fatal(err)
 			}
 			pyTorch(t, "features", file, in, out, mode)

@@ -15,16 +15,18 @@ import (
 var errDiffer = errors.New("the states differ")
 
 func newConvert() *cobra.Command {
-	var plain bool
+	var namespace bool
 	c := &cobra.Command{
 		Use:   "convert IN OUT",
 		Short: "Convert a state among " + flows.StateFormats,
 		Args:  exactly(2, "the state to read and the file to write"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return flows.Convert(args[0], args[1], plain)
+			return flows.Convert(args[0], args[1], namespace)
 		},
 	}
-	c.Flags().BoolVar(&plain, "plain", false, "write options into a .pth as a dictionary, for PyTorch's weights_only=True, instead of argparse's Namespace")
+	c.Flags().BoolVar(&namespace, "namespace", false, "write options into a .pth as argparse's Namespace, for scripts that read opt.model; PyTorch from 2.6 on takes it only with weights_only=False")
+	c.Flags().Bool("plain", false, "")
+	_ = c.Flags().MarkDeprecated("plain", "it is what convert does without flags")
 	return c
 }
 

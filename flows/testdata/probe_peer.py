@@ -52,7 +52,7 @@ saved = torch.load(case["pth"])
 assert list(saved)[:5] == ["opt", "epoch", "classifier", "best_acc1", "optimizer"], list(saved)
 name = "classifier.LiniearClassifier"
 assert list(saved["classifier"]) == [name + ".weight", name + ".bias"], list(saved["classifier"])
-assert saved["best_acc1"].shape == (1,) and saved["opt"].learning_rate == case["base"], saved["opt"]
+assert saved["best_acc1"].shape == (1,) and saved["opt"]["learning_rate"] == case["base"], saved["opt"]
 ours = torch.nn.Linear(x.shape[1], case["classes"])
 ours.load_state_dict({k[len(name) + 1:]: t for k, t in saved["classifier"].items()})
 ours_opt = type(opt)(ours.parameters(), lr=1.0)

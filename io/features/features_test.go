@@ -5,7 +5,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/contraflow/contraflow/io/peertest"
 	"github.com/contraflow/contraflow/io/safetensors"
 )
 
@@ -181,12 +181,7 @@ func TestWrite(t *testing.T) {
 d = sys.argv[1] + "/x"
 assert np.load(d + ".npy", mmap_mode="r").tolist() == [[1, 2, 3], [4, 5, -np.inf]]
 assert np.load(d + ".index.npy").tolist() == [7, 9] and np.load(d + ".label.npy").tolist() == [1, 0]`
-	if text, err := exec.Command("/usr/bin/python3", "-c", script, dir).CombinedOutput(); err != nil {
-		if strings.Contains(string(text), "No module named 'numpy'") || os.IsNotExist(err) || strings.Contains(err.Error(), "no such file") {
-			t.Skip("NOT CHECKED against NumPy: /usr/bin/python3 cannot import numpy (apt install python3-numpy)")
-		}
-		t.Errorf("NumPy: %v\n%s", err, text)
-	}
+	peertest.Run(t, "numpy", "-c", script, dir)
 }
 
 // A set whose parts differ in length is refused, and one without names has none.

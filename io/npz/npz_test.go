@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/contraflow/contraflow/io/peertest"
 	"github.com/contraflow/contraflow/io/raw"
 )
 
@@ -189,16 +189,7 @@ print(json.dumps({k: [str(z[k].dtype), list(z[k].shape), z[k].tobytes().hex()] f
 a = np.arange(24, dtype='f4').reshape(2, 3, 4)
 np.savez_compressed(sys.argv[2], c=a, f=np.asfortranarray(a), big=a.astype('>f8'), s=np.float16(1.5), zeros=np.zeros(100000))
 `
-	cmd := exec.Command("/usr/bin/python3", "-c", script, in, out)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	text, err := cmd.Output()
-	if err != nil {
-		if os.Getenv("CI") == "" && (errors.Is(err, os.ErrNotExist) || strings.Contains(stderr.String(), "No module named 'numpy'")) {
-			t.Skip("NOT CHECKED against NumPy: /usr/bin/python3 cannot import numpy (apt install python3-numpy)")
-		}
-		t.Fatalf("%v\n%s", err, &stderr)
-	}
+	text := peertest.Run(t, "numpy", "-c", script, in, out)
 	var got map[string][]any
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)

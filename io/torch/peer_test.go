@@ -3,7 +3,6 @@ package torch
 import (
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -13,24 +12,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/contraflow/contraflow/io/peertest"
 	"github.com/contraflow/contraflow/io/raw"
 )
 
-// python runs testdata/peer.py in the Python that has PyTorch and decodes what it prints. Without PyTorch the test
-// is skipped with a message, and fails where CI is set: there it has to be installed.
+// python runs testdata/peer.py and decodes what it prints.
 func python(t *testing.T, out any, args ...string) {
 	t.Helper()
-	cmd := exec.Command("/usr/bin/python3", append([]string{filepath.Join("testdata", "peer.py")}, args...)...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	text, err := cmd.Output()
-	if err != nil {
-		absent := strings.Contains(stderr.String(), "No module named 'torch'") || errors.Is(err, os.ErrNotExist)
-		if absent && os.Getenv("CI") == "" {
-			t.Skip("NOT CHECKED against PyTorch: /usr/bin/python3 cannot import torch (apt install python3-torch)")
-		}
-		t.Fatalf("peer.py %v: %v\n%s", args, err, &stderr)
-	}
+	text := peertest.Run(t, "torch", append([]string{filepath.Join("testdata", "peer.py")}, args...)...)
 	if err := json.Unmarshal(text, out); err != nil {
 		t.Fatalf("peer.py %v printed %.200q: %v", args, text, err)
 	}
@@ -156,7 +145,7 @@ func TestPyTorchRefusesNamespace(t *testing.T) {
 	path := writeFile(t, sampleCheckpoint(t).Value(), WriteOptions{})
 	var version string
 	python(t, &version, "version")
-	out, err := exec.Command("/usr/bin/python3", filepath.Join("testdata", "peer.py"), "load", path, "weights_only").CombinedOutput()
+	out, err := exec.Command(peertest.Python(), filepath.Join("testdata", "peer.py"), "load", path, "weights_only").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "argparse.Namespace") {
 		t.Errorf("PyTorch %s: weights_only printed %.300q, %v; want a refusal that names argparse.Namespace", version, out, err)
 	}
