@@ -11,9 +11,15 @@ const slicePanels = 128 << 10
 // longSum is how many products one sum takes before it is added to the others: rounding grows with the length of a sum.
 const longSum = 512
 
-// oneSet is how many rows a tile has whose pixels are a multiple of 4 KiB apart: they all fall into one set of the first-level cache,
-// which holds twelve lines or, on older machines, eight.
-const oneSet = 10
+// oneSet is how many rows a tile has whose pixels are a multiple of 4 KiB apart: they all fall into one set of the first-level cache.
+// Where such a set holds fewer than oneSetWays lines they push each other out, and are copied.
+const (
+	oneSet     = 10
+	oneSetWays = 12
+)
+
+// copyPanels is from how many panels of weights on it pays to copy pixels.
+const copyPanels = 4
 
 // scratch is a worker's private memory.
 type scratch struct {
@@ -92,6 +98,7 @@ type windowRows struct {
 	taps   int // rows of the window
 	calls  int
 	sliced bool // a call at a time for all rows
+	copied bool // a tile's pixels
 	depth  int  // products of the weights that are used together
 }
 
@@ -104,8 +111,10 @@ func (j *windowRows) cut(k *isa) {
 		j.taps, j.calls, j.depth = q.kh, 1, total
 		return
 	}
-	if q.kh*q.kw == 1 && (q.s*c*4)%4096 == 0 {
-		j.mr = min(k.mr, oneSet)
+	if q.kh*q.kw == 1 && (q.s*c*4)%4096 == 0 && k.mr > oneSet {
+		if j.copied = k.ways < oneSetWays && k.panels(j.y.c) >= copyPanels; !j.copied {
+			j.mr = oneSet
+		}
 	}
 	// Long sums are cut, where a row of the window ends.
 	j.taps = min(q.kh, max(1, longSum/(q.kw*c)))
@@ -260,14 +269,19 @@ func (w *windowCall) windowTile(at, next, yc, m, o0, o1, kh0, kh1 int) {
 func (w *windowCall) pixelTile(at, next, yc, m, o0, o1 int) {
 	d, p, k := w.d, &w.sc.args, w.x.c
 	p.ko = 1
+	x, first, apart := w.x.data[at:], 0, uintptr(4*w.q.s*k)
+	if w.copied {
+		first = o0 * longSum
+		x = w.copyPixels(x, m, first, min(k, o1*longSum))
+	}
 	for j := w.j0; j < w.j1; j++ {
 		width := d.isa.width(j, w.y.c)
 		for o := o0; o < o1; o++ {
 			from := o * longSum
-			p.ki, p.a, p.b = min(longSum, k-from), ptr(w.x.data, at+from), w.weights(j, from, width)
+			p.ki, p.a, p.b = min(longSum, k-from), ptr(x, from-first), w.weights(j, from, width)
 			switch {
 			case w.sliced && 2*(j-w.j0) < m:
-				p.fetchTwo(addr(w.x.data, next+from)+uintptr(j-w.j0)*2*p.rsa, p.rsa)
+				p.fetchTwo(addr(w.x.data, next+from)+uintptr(j-w.j0)*2*apart, apart)
 			case !w.sliced && j < w.j0+w.q.s:
 				p.fetch(addr(w.x.data, next) + uintptr(64*(from+(j-w.j0)*k)))
 			default:
@@ -276,6 +290,17 @@ func (w *windowCall) pixelTile(at, next, yc, m, o0, o1 int) {
 			d.store(w.sc, &w.y, yc, j, m, w.q.add || o > 0)
 		}
 	}
+}
+
+// copyPixels copies channels [from,to) of m pixels to where they do not share a set of the cache.
+func (w *windowCall) copyPixels(x []float32, m, from, to int) []float32 {
+	pitch := to - from + spread
+	a := grow32(&w.sc.a, m*pitch+slack)
+	for i := range m {
+		copy(a[i*pitch:], x[i*w.q.s*w.x.c:][from:to])
+	}
+	w.sc.args.rsa = uintptr(4 * pitch)
+	return a
 }
 
 // store runs the kernel of m rows with sc.args on a tile whose columns are panel j of y. The last panel may have fewer channels than the

@@ -43,6 +43,7 @@ type isa struct {
 	pairs   []func(*gemmArgs) // by rows, nr columns, of pairs of bfloat16; nil without
 	vector  bool              // streaming kernels in assembly
 	packs16 bool              // AVX-512 packing kernels
+	ways    int               // lines of a set of the first-level cache
 }
 
 var generic = isa{name: "generic", mr: 4, nr: 8, gemm: genericGemm(4, gemmGo), pairs: genericGemm(4, gemmPairsGo)}
