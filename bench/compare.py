@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Measures contraflow and its peers in turn, A B A B …, and writes bench/results/{step,conv,bank}.md.
 
-    compare.py step [ROW…]   whole training steps against PyTorch (Debian: python3-torch, libjemalloc2); a row is
+    compare.py step [ROW…]   whole training steps against PyTorch (Debian: python3-torch, libopenblas0, libjemalloc2); a row is
                              FLOW:MODEL:BATCH:THREADS, and with :avx2 behind it both sides are held to AVX2, with :bf16 both
-                             compute in bfloat16 (--amp, autocast). PEER is a Python whose PyTorch is to be measured instead
+                             compute in bfloat16 (--amp, autocast). PEER=/a/python measures the PyTorch of another Python, and
+                             NAME=step_x writes bench/results/step_x.{json,md} in place of step.{json,md}
     compare.py more [ROW…]   more rounds of rows that were measured before
+    compare.py table         the table again, of what was measured
     compare.py scaling [ROW…]
                              how much faster steps are on all cores than on one, and what the machine allows; a row is FLOW:MODEL:BATCH
     compare.py conv          ResNet-50's convolutions against oneDNN (libdnnl-dev, g++)
@@ -25,6 +27,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 OURS = os.environ.get("CONTRAFLOW", str(HERE.parent / "contraflow"))
 PEER = os.environ.get("PEER", sys.executable)
+NAME = os.environ.get("NAME", "step")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 CORES = os.cpu_count()
 ROWS = [f"{r}:{t}" for r in ["moco:resnet50:8", "moco:resnet50:16", "cmc:resnet18v1:16", "cmc:resnet50v1:8", "cmc:alexnet:32"] for t in dict.fromkeys([1, CORES])]
@@ -80,7 +83,7 @@ def step(rows, more=False):
     ways = peers()
     if not ways:
         sys.exit(f"{PEER} has no torch: Debian's is python3-torch, for /usr/bin/python3")
-    file = RESULTS / "step.json"
+    file = RESULTS / f"{NAME}.json"
     done = json.loads(file.read_text()) if file.exists() else {}
     for row in rows:
         flow, model, batch, threads, *kind = row.split(":")
@@ -92,6 +95,8 @@ def step(rows, more=False):
             print(row, layouts, flush=True)
             layout = min(layouts, key=layouts.get)
         pairs = [(ours(flow, model, batch, threads, 6, *flags, env=env), torch(flow, model, batch, threads, 4, layout, kind)) for _ in range(ROUNDS)]
+        if pairs[0][1]["blas"].startswith("blas/"):
+            sys.exit("PyTorch's linear layers run on the reference BLAS, which nobody would use: apt-get install libopenblas0")
         before = done[row] if more else {"ours_ms": [], "torch_ms": [], "ours_mb": 0, "torch_mb": 0}
         done[row] = {"layout": layout, "torch": pairs[0][1]["torch"], "isa": pairs[0][0]["isa"],
                      "ours_ms": before["ours_ms"] + [a["step_ms"] for a, _ in pairs], "torch_ms": before["torch_ms"] + [b["step_ms"] for _, b in pairs],
@@ -110,7 +115,7 @@ def ours(flow, model, batch, threads, steps, *more, env=None):
 
 def scaling(rows):
     """scaling runs one thread and all of them in turn, and beside every pair the machine's multiply-adds and bandwidth on as many."""
-    file = RESULTS / "step.json"
+    file = RESULTS / f"{NAME}.json"
     done = json.loads(file.read_text()) if file.exists() else {}
     steps, peaks = done.setdefault("scaling", {}), {"peak_gflops": [], "peak_gb_s": []}
     for row in rows or dict.fromkeys(r.rsplit(":", 1)[0] for r in ROWS):
@@ -133,9 +138,10 @@ def table(done):
     wide, narrow, half = [r for r in ROWS if r in done], [r for r in done if r.endswith(":avx2")], [r for r in done if r.endswith(":bf16")]
     wide += [r for r in done if r not in ROWS + narrow + half]
     version, rounds = done[wide[0]], sorted({len(done[r]["ours_ms"]) for r in wide + narrow + half})
-    write("step.md", "Whole training steps on the processor", "make bench-compare",
-          f"Forward, loss with K = 4096, backward, SGD, memory update; 224 pixels, float32; kernels {version['isa']}, PyTorch {version['torch']} in the better of its "
-          f"two memory formats{' under jemalloc, which keeps its memory' if KEEP else ''}. Median of {' to '.join(str(r) for r in dict.fromkeys([rounds[0], rounds[-1]]))} interleaved processes a side.\n\n" + steps(done, wide)
+    about, command = ("", "make bench-compare") if NAME == "step" else (", PyTorch " + ".".join(version["torch"].split(".")[:2]), f"NAME={NAME} PEER=… bench/compare.py step …")
+    write(f"{NAME}.md", "Whole training steps on the processor" + about, command,
+          f"Forward, loss with K = 4096, backward, SGD, memory update; 224 pixels, float32; kernels {version['isa']}, PyTorch {version['torch']} in the "
+          f"{'better of its two memory formats' if version['torch'].startswith('1.') else 'best of its two memory formats, compiled or not,'}{' under jemalloc, which keeps its memory' if KEEP else ''}. Median of {' to '.join(str(r) for r in dict.fromkeys([rounds[0], rounds[-1]]))} interleaved processes a side.\n\n" + steps(done, wide)
           + (f"\n\n`bench/compare.py scaling`: times as fast on {CORES} threads as on one, processes in turn, beside what the machine allows at the same "
              f"time: {CORES} threads that only multiply are {spread(ceiling['peak_gflops'])} times as fast as one, and read memory "
              f"{spread(ceiling['peak_gb_s'])} times as fast.\n\n| step | {CORES} threads ÷ one |\n|---|---|\n"
@@ -215,4 +221,4 @@ if __name__ == "__main__":
     if what in ("step", "more"):
         step(rows or ROWS, what == "more")
     else:
-        {"conv": conv, "bank": bank, "scaling": scaling}[what](rows)
+        {"conv": conv, "bank": bank, "scaling": scaling, "table": lambda _: table(json.loads((RESULTS / f"{NAME}.json").read_text()))}[what](rows)

@@ -5,6 +5,7 @@ Debian: apt-get install python3-torch libopenblas0. Usage: step.py FLOW MODEL BA
 FLOW is cmc, insdis or moco-query (MoCo without its key encoder). K = 4096, 100000 images, 224 pixels. With bf16 encoders run under
 autocast; with compile (PyTorch 2) encoders and scores go through torch.compile, which takes minutes the first time."""
 import json
+import os
 import resource
 import statistics
 import sys
@@ -76,6 +77,12 @@ def nce(s, state, key):
     return -(pos.sum() + neg.sum()) / s.shape[0]
 
 
+def blas():
+    """The library that linear layers run on: Debian's reference BLAS takes AlexNet's step three times as long as OpenBLAS."""
+    maps = (l.split()[-1] for l in open("/proc/self/maps") if "blas" in l or "libmkl" in l)
+    return ", ".join(sorted({os.path.realpath(m).split("/x86_64-linux-gnu/")[-1] for m in maps})) or "of PyTorch's own"
+
+
 def main():
     flow, model, batch, threads, steps = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
     layout = torch.channels_last if (sys.argv[6:] or ["channels_last"])[0] == "channels_last" else torch.contiguous_format
@@ -126,7 +133,7 @@ def main():
     times = [step() for _ in range(steps)]
     ms = statistics.median(times)
     print(json.dumps({"images_per_s": 1000 * batch / ms, "step_ms": ms, "step_ms_min": min(times), "step_ms_max": max(times),
-                      "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "torch": torch.__version__, "threads": threads}))
+                      "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "torch": torch.__version__, "blas": blas(), "threads": threads}))
 
 
 if __name__ == "__main__":
