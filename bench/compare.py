@@ -69,7 +69,10 @@ def torch(flow, model, batch, threads, steps, how, kind):
     peer = "moco-query" if flow == "moco" else flow
     layout, *compiled = how.split(", ")
     more = (["bf16"] if kind == ["bf16"] else []) + (["compile"] if compiled else [])
-    return json.loads(run(PEER, HERE / "step.py", peer, model, batch, threads, steps, layout, *more, env=env))
+    r = json.loads(run(PEER, HERE / "step.py", peer, model, batch, threads, steps, layout, *more, env=env))
+    if "/blas/libblas.so" in r["blas"]:
+        sys.exit("PyTorch's linear layers run on the reference BLAS, which nobody would use: apt-get install libopenblas0")
+    return r
 
 
 def peers():
@@ -95,8 +98,6 @@ def step(rows, more=False):
             print(row, layouts, flush=True)
             layout = min(layouts, key=layouts.get)
         pairs = [(ours(flow, model, batch, threads, 6, *flags, env=env), torch(flow, model, batch, threads, 4, layout, kind)) for _ in range(ROUNDS)]
-        if pairs[0][1]["blas"].startswith("blas/"):
-            sys.exit("PyTorch's linear layers run on the reference BLAS, which nobody would use: apt-get install libopenblas0")
         before = done[row] if more else {"ours_ms": [], "torch_ms": [], "ours_mb": 0, "torch_mb": 0}
         done[row] = {"layout": layout, "torch": pairs[0][1]["torch"], "isa": pairs[0][0]["isa"],
                      "ours_ms": before["ours_ms"] + [a["step_ms"] for a, _ in pairs], "torch_ms": before["torch_ms"] + [b["step_ms"] for _, b in pairs],
@@ -138,7 +139,7 @@ def table(done):
     wide, narrow, half = [r for r in ROWS if r in done], [r for r in done if r.endswith(":avx2")], [r for r in done if r.endswith(":bf16")]
     wide += [r for r in done if r not in ROWS + narrow + half]
     version, rounds = done[wide[0]], sorted({len(done[r]["ours_ms"]) for r in wide + narrow + half})
-    about, command = ("", "make bench-compare") if NAME == "step" else (", PyTorch " + ".".join(version["torch"].split(".")[:2]), f"NAME={NAME} PEER=… bench/compare.py step …")
+    about, command = ("", "make bench-compare") if NAME == "step" else (", PyTorch " + ".".join(version["torch"].split(".")[:2]), f"NAME={NAME} PEER=… bench/compare.py step {' '.join(wide)}")
     write(f"{NAME}.md", "Whole training steps on the processor" + about, command,
           f"Forward, loss with K = 4096, backward, SGD, memory update; 224 pixels, float32; kernels {version['isa']}, PyTorch {version['torch']} in the "
           f"{'better of its two memory formats' if version['torch'].startswith('1.') else 'best of its two memory formats, compiled or not,'}{' under jemalloc, which keeps its memory' if KEEP else ''}. Median of {' to '.join(str(r) for r in dict.fromkeys([rounds[0], rounds[-1]]))} interleaved processes a side.\n\n" + steps(done, wide)

@@ -80,7 +80,7 @@ def nce(s, state, key):
 def blas():
     """The library that linear layers run on: Debian's reference BLAS takes AlexNet's step three times as long as OpenBLAS."""
     maps = (l.split()[-1] for l in open("/proc/self/maps") if "blas" in l or "libmkl" in l)
-    return ", ".join(sorted({os.path.realpath(m).split("/x86_64-linux-gnu/")[-1] for m in maps})) or "of PyTorch's own"
+    return ", ".join(sorted({os.path.realpath(m) for m in maps})) or "of PyTorch's own"
 
 
 def main():

@@ -12,13 +12,13 @@ const slicePanels = 128 << 10
 const longSum = 512
 
 // oneSet is how many rows a tile has whose pixels are a multiple of 4 KiB apart: they all fall into one set of the first-level cache.
-// Where such a set holds fewer than oneSetWays lines they push each other out, and are copied.
+// Where such a set holds fewer than oneSetWays lines they push each other out, and their pixels are copied.
 const (
 	oneSet     = 10
 	oneSetWays = 12
 )
 
-// copyPanels is from how many panels of weights on it pays to copy pixels.
+// copyPanels is from how many panels of weights on pixels are copied: every panel uses the copy once.
 const copyPanels = 4
 
 // scratch is a worker's private memory.
