@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"path"
 	"strings"
 	"testing"
 )
@@ -77,5 +79,39 @@ func TestLayout(t *testing.T) {
 	}
 	if seen < 10 {
 		t.Errorf("only %d packages were looked at", seen)
+	}
+}
+
+// TestDependencies holds ARCHITECTURE.md to its word: what go.mod asks for directly has its reason there.
+func TestDependencies(t *testing.T) {
+	out, err := exec.Command("go", "mod", "edit", "-json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mod struct {
+		Require []struct {
+			Path     string
+			Indirect bool
+		}
+	}
+	if err := json.Unmarshal(out, &mod); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, reasons, found := strings.Cut(string(text), "\nDependencies ")
+	if !found {
+		t.Fatal("ARCHITECTURE.md has no paragraph on dependencies")
+	}
+	for _, r := range mod.Require {
+		parent, name := path.Split(strings.TrimSuffix(strings.TrimSuffix(r.Path, "/v2"), "/v3"))
+		if parent == "golang.org/x/" || parent == "github.com/klauspost/" {
+			name = path.Base(parent) + "/" + name
+		}
+		if !r.Indirect && !strings.Contains(reasons, name) {
+			t.Errorf("go.mod requires %s, and ARCHITECTURE.md does not say what for", r.Path)
+		}
 	}
 }

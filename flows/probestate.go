@@ -282,7 +282,7 @@ func (r *ProbeRun) start(ctx context.Context) (err error) {
 		return nil
 	}
 	if r.tb, err = tensorboard.Create(r.eventDir()); err != nil {
-		return fmt.Errorf("--tb_path: %w", err)
+		return errors.Join(fmt.Errorf("--tb_path: %w", err), r.metrics.Close())
 	}
 	return nil
 }
