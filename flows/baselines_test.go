@@ -25,6 +25,7 @@ func baseline(t *testing.T, method, data string) flows.Options {
 
 // The baselines train, stop, go on to the bit, and what they leave is judged like any encoder.
 func TestBaselines(t *testing.T) {
+	t.Parallel()
 	data := images(t)
 	for name, c := range map[string]struct {
 		values []string
@@ -78,6 +79,7 @@ func TestBaselines(t *testing.T) {
 
 // Labels are learnt: a supervised run fits its training images, a predictive one lowers its loss.
 func TestBaselinesLearn(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("half a minute: run without -short")
 	}

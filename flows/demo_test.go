@@ -14,6 +14,7 @@ import (
 
 // The demonstration, cut short: it ends with scores and a report that needs nothing from elsewhere.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	o := flows.DemoOptions(1)
 	o.Optim.Epochs, o.Data.ImageSize, o.Net.Threads = 2, 32, 0
 	steps := 0

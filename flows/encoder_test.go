@@ -37,6 +37,7 @@ func features(t *testing.T, path, data string, with flows.Open) []float32 {
 // Every kind of file that a run can become opens as the same encoder, also without a word on how it was trained; freshly drawn
 // weights are those of a fresh run.
 func TestOpenEncoder(t *testing.T) {
+	t.Parallel()
 	data := images(t)
 	for method, model := range map[string]string{"cmc": "resnet18v1", "moco": "resnet18", "insdis": "resnet18"} {
 		o := small(t, method, data)
@@ -112,6 +113,7 @@ func TestOpenEncoder(t *testing.T) {
 
 // Whoever judges a tower alone gets its part of what all towers give, from every command.
 func TestOpenTowers(t *testing.T) {
+	t.Parallel()
 	data, dir := encoderRun(t, "cmc")
 	ctx := context.Background()
 	both := features(t, dir, data, flows.Open{})
@@ -210,6 +212,7 @@ func TestOpenBareOfAnotherView(t *testing.T) {
 
 // Freshly drawn weights are those that training began with, whatever its seed.
 func TestResetOfSeeds(t *testing.T) {
+	t.Parallel()
 	data := images(t)
 	for _, seed := range []int{0, -3} {
 		o := small(t, "insdis", data)

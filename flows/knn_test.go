@@ -98,6 +98,7 @@ func cosine(a, b []float32) float64 {
 // A run that is told to stop before a score that is due makes up for it when it goes on: the first one, one between epochs, the last,
 // before which training is over.
 func TestKNNCurveOfAResumedRun(t *testing.T) {
+	t.Parallel()
 	o := small(t, "cmc", images(t))
 	o.Run.KNNEvery, o.Run.KNNImages, o.Run.TBPath, o.Run.Name, o.Run.Resume = 1, 100, "", "resumed", "auto"
 	ctx := context.Background()
@@ -145,6 +146,7 @@ func TestKNNCurveOfAResumedRun(t *testing.T) {
 
 // A run that ended within an epoch and goes on to the epoch's end owes a score of that end, though the epoch has one already.
 func TestKNNOfAnEpochGoneOnWith(t *testing.T) {
+	t.Parallel()
 	o := small(t, "insdis", images(t)) // four steps an epoch
 	o.Run.KNNEvery, o.Run.KNNImages, o.Run.TBPath, o.Run.Name, o.Run.Resume = 1, 20, "", "run", "auto"
 	for _, c := range []struct{ steps, stopped int }{{3, -1}, {4, 3}, {5, -1}} {

@@ -31,6 +31,7 @@ func losses(t *testing.T, metrics string) (out []float64) {
 // Every method, with both losses and every mixture, runs two steps. A mixture changes what is seen, so it must change the
 // loss.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	data := images(t)
 	for _, method := range []string{"cmc", "moco", "insdis"} {
 		for _, softmax := range []bool{false, true} {
@@ -69,6 +70,7 @@ func TestMatrix(t *testing.T) {
 
 // A run with mixture is the same for any number of workers, and when it is stopped and resumed.
 func TestMixtureResume(t *testing.T) {
+	t.Parallel()
 	data := images(t)
 	for method, mix := range map[string]string{"cmc": "IM", "insdis": "region", "moco": "unmix"} {
 		t.Run(method+"/"+mix, func(t *testing.T) {
@@ -208,6 +210,7 @@ func TestRefusals(t *testing.T) {
 
 // Every colour space trains, those without known constants with measured ones.
 func TestColourSpaces(t *testing.T) {
+	t.Parallel()
 	data := images(t)
 	for _, view := range []string{"RGB", "YCbCr", "YDbDr", "HSV", "HED", "LUV", "YUV", "XYZ", "YPbPr", "YIQ", "CIERGB", "Lab"} {
 		o := small(t, "cmc", data)

@@ -96,6 +96,7 @@ func TestNaNStops(t *testing.T) {
 
 // A step that is left out changes no parameter, no velocity and no running statistic, and training goes on.
 func TestNaNSkips(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"cmc", "moco"} {
 		for _, how := range []string{"loss", "gradient", "backward"} {
 			r := brokenRun(t, method, how, "skip")
@@ -171,6 +172,7 @@ func TestNaNForGood(t *testing.T) {
 
 // The meters of collapse are in metrics.jsonl, and the same for one run and its resumed half.
 func TestHealthInMetrics(t *testing.T) {
+	t.Parallel()
 	r := brokenRun(t, "moco", "", "stop")
 	m, err := NewMetrics(r.Dir, 0)
 	if err != nil {

@@ -47,6 +47,7 @@ func goldenCheckpoint(t *testing.T) string {
 // TestProbePeer probes a golden checkpoint, and trains the original's classifier in PyTorch on the same features, from the same weights and
 // over the same batches: both must judge every validation image alike. The .pth that the probe leaves must load in PyTorch.
 func TestProbePeer(t *testing.T) {
+	t.Parallel()
 	checkpoint, data := goldenCheckpoint(t), filepath.Join(t.TempDir(), "data")
 	if err := synth.Write(context.Background(), data, synth.Options{Classes: 5, PerClass: 9, ValPerClass: 20, Size: 64, Seed: 6}); err != nil {
 		t.Fatal(err)

@@ -65,6 +65,7 @@ func lastTensors(t *testing.T, dir string) []byte {
 // One, two, three and four replicas give the same parameters to the bit, with SGD and Adam; with batch norm too when it is
 // synchronised, and others when every replica normalises its own rows.
 func TestProbeReplicas(t *testing.T) {
+	t.Parallel()
 	data, dir := encoderRun(t, "cmc")
 	for name, set := range map[string]func(o *flows.ProbeOptions){
 		"sgd":     func(*flows.ProbeOptions) {},
@@ -91,6 +92,7 @@ func TestProbeReplicas(t *testing.T) {
 // A probe that stops in the middle of an epoch, of training or of validation, goes on to the same bits. So does one with cached
 // features, whose result is that of the images.
 func TestProbeResume(t *testing.T) {
+	t.Parallel()
 	data, dir := encoderRun(t, "cmc")
 	for _, adam := range []bool{false, true} {
 		straight := smallProbe(t, data, dir)
@@ -335,6 +337,7 @@ func probeLines(t *testing.T, dir string) []string {
 
 // Every layer of encoders of every kind can be probed, and one tower alone.
 func TestProbeLayers(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"cmc", "moco"} {
 		data, dir := encoderRun(t, method)
 		for layer := 1; layer <= 7; layer++ {

@@ -9,6 +9,7 @@ import (
 // Cached features are those of the files that are there: other pictures under the same names, in a folder, in shards, in parquet files
 // or beside the images, are embedded afresh, and the same ones are not.
 func TestCacheOfOtherPictures(t *testing.T) {
+	t.Parallel()
 	data, dir := encoderRun(t, "insdis")
 	o := many(t, "full", scenes(t))
 	o.Run.MaxSteps, o.Run.Name = 1, "four"

@@ -39,6 +39,7 @@ func asOriginal(t *testing.T, path string) string {
 
 // A .pth of the original goes on whatever the flags say, and one line says what differs.
 func TestResumeTellsDifferences(t *testing.T) {
+	t.Parallel()
 	o := small(t, "cmc", images(t))
 	o.Optim.Epochs = 1
 	run(t, o)
@@ -71,6 +72,7 @@ func TestResumeTellsDifferences(t *testing.T) {
 // A probe goes on from a .pth of the original with its optimiser's state, to the same bits as one never stopped; what the file does not
 // say is left out, and what differs is told.
 func TestProbeResumesOriginal(t *testing.T) {
+	t.Parallel()
 	data, dir := encoderRun(t, "cmc")
 	for _, adam := range []bool{false, true} {
 		straight := smallProbe(t, data, dir)

@@ -46,6 +46,7 @@ func judged(t *testing.T, o flows.Options) string {
 // A judged run leaves a line a score and a histogram an epoch; its report, that of a probe and a comparison need nothing from elsewhere,
 // and say what is missing when the images are gone.
 func TestReports(t *testing.T) {
+	t.Parallel()
 	ctx, data := context.Background(), images(t)
 	var dirs []string
 	for method, sections := range map[string][]string{"cmc": {"tower ab", "drawn negatives"}, "moco": {"Age of the queue", "keys of the queue"}} {

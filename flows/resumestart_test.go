@@ -11,6 +11,7 @@ import (
 
 // A checkpoint from before the first step holds the weights of its seed: a run with other options does not go on from it either.
 func TestResumeBeforeTheFirstStep(t *testing.T) {
+	t.Parallel()
 	o := small(t, "insdis", images(t))
 	o.Run.Name, o.Run.Resume, o.Run.MaxSteps = "run", "auto", 1
 	r, err := flows.Prepare(o)

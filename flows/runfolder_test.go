@@ -39,6 +39,7 @@ func contents(t *testing.T, dir string) string {
 // A checkpoint of one run starts another: what has that run's name moves away whole, and what does not fit, or is at its end
 // already, touches nothing.
 func TestResumeFromElsewhere(t *testing.T) {
+	t.Parallel()
 	data, runs := images(t), t.TempDir()
 	options := func(name, resume string, steps int) flows.Options {
 		o := small(t, "cmc", data)
@@ -115,6 +116,7 @@ func TestResumeFromElsewhere(t *testing.T) {
 
 // A finished run or probe that is told to go on writes nothing.
 func TestFinishedAgain(t *testing.T) {
+	t.Parallel()
 	data := images(t)
 	o := small(t, "cmc", data)
 	o.Run.MaxSteps, o.Run.Resume, o.Run.Name = 1, "auto", "run"
@@ -184,6 +186,7 @@ func TestOwesReport(t *testing.T) {
 
 // Whatever a run is refused for, the earlier one of its name stays where it is.
 func TestRefusedRunsMoveNothing(t *testing.T) {
+	t.Parallel()
 	data := images(t)
 	o := small(t, "cmc", data)
 	o.Run.MaxSteps, o.Run.Name, o.Run.TBPath = 1, "run", ""

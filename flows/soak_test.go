@@ -33,6 +33,7 @@ func TestSoak(t *testing.T) {
 	if os.Getenv("SOAK_RUN") != "" {
 		soakChild()
 	}
+	t.Parallel()
 	kills, steps, methods, seed := 5, 40, []string{"cmc"}, uint64(1)
 	if text := os.Getenv("SOAK"); text != "" {
 		n, err := strconv.Atoi(text)

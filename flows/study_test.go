@@ -20,6 +20,7 @@ func studyOptions(t *testing.T, data string) flows.StudyOptions {
 
 // A study trains every variant once, judges every view that it has, and says of each claim what the cells say.
 func TestStudies(t *testing.T) {
+	t.Parallel()
 	o := studyOptions(t, scenes(t))
 	for name, want := range map[string]struct {
 		columns string
@@ -142,6 +143,7 @@ func TestStudyStopsDrawing(t *testing.T) {
 
 // A signal stops a study after a checkpoint, and the next call goes on.
 func TestStudyStops(t *testing.T) {
+	t.Parallel()
 	o := studyOptions(t, scenes(t))
 	stop := make(chan struct{})
 	close(stop)

@@ -116,12 +116,15 @@ var peerModels = []struct{ method, model string }{{"cmc", "alexnet"}, {"cmc", "r
 // What we write PyTorch loads strictly into the original's modules and its optimizer, trusting or with weights_only, and
 // computes the same features.
 func TestPyTorchEmbedsOurs(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("seconds of PyTorch")
 	}
-	pyTorch(t, "version")
 	data, dir := peerData(t), t.TempDir()
 	in, x := peerInput(t, dir)
+	type embedded struct{ what, run, out string }
+	var all []embedded
+	args := []string{"features", in}
 	for _, m := range peerModels {
 		o := peerOptions(t, m.method, m.model, data)
 		o.Run.MaxSteps = 2
@@ -133,23 +136,27 @@ func TestPyTorchEmbedsOurs(t *testing.T) {
 			t.Fatal(err)
 		}
 		for mode, namespace := range map[string]bool{"plain": true, "weights_only": false} {
-			file, out := filepath.Join(dir, "ours.pth"), filepath.Join(dir, "theirs.npz")
-			if err := Convert(r.Dir, file, namespace); err != nil {
+			base := filepath.Join(dir, m.model+"_"+mode)
+			if err := Convert(r.Dir, base+".pth", namespace); err != nil {
 				t.Fatal(err)
 			}
-			pyTorch(t, "features", file, in, out, mode)
-			sameFeatures(t, m.model+" "+mode, r.Dir, x, Open{}, out)
+			args = append(args, base+".pth", base+".npz", mode)
+			all = append(all, embedded{m.model + " " + mode, r.Dir, base + ".npz"})
 		}
+	}
+	pyTorch(t, args...)
+	for _, e := range all {
+		sameFeatures(t, e.what, e.run, x, Open{}, e.out)
 	}
 }
 
 // What PyTorch writes, in either layout and as a bare state_dict, opens here and gives the same features; it goes on training
 // with its weights, velocities and bank, and is scored by kNN.
 func TestPyTorchGoesOnHere(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("seconds of PyTorch")
 	}
-	pyTorch(t, "version")
 	data, dir := peerData(t), t.TempDir()
 	in, x := peerInput(t, dir)
 	pyTorch(t, "make", dir, in, "24", "16")

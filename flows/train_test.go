@@ -81,6 +81,7 @@ func runWith(t *testing.T, o flows.Options, setup func(r *flows.Run), told ...fu
 
 // Every method trains with both losses: finite numbers, the reference's names, one line a step.
 func TestMethods(t *testing.T) {
+	t.Parallel()
 	data := images(t)
 	for method, names := range map[string][]string{
 		"cmc":    {"l_loss", "l_prob", "ab_loss", "ab_prob"},
@@ -114,6 +115,7 @@ func TestMethods(t *testing.T) {
 
 // One and several decode workers, run twice, and any number of compute threads: the same bytes but for times.
 func TestDeterminism(t *testing.T) {
+	t.Parallel()
 	data := images(t)
 	var want string
 	for _, c := range [][2]int{{1, 1}, {1, 1}, {2, 1}, {3, 2}} {
@@ -132,6 +134,7 @@ func TestDeterminism(t *testing.T) {
 // A run stopped at a step and resumed goes on as if it had not stopped: the same losses and the same last checkpoint, for every
 // method, both losses, mixtures, and any number of decode workers and threads before and after.
 func TestResume(t *testing.T) {
+	t.Parallel()
 	data := images(t)
 	moving := func(o *flows.Options) { o.Loss.ZDecay = 0.9 }
 	mixed := func(kind, partner string) func(o *flows.Options) {
@@ -237,6 +240,7 @@ func TestLocked(t *testing.T) {
 
 // Bad images are replaced, counted and named; too many end the run with the file's name.
 func TestBadImages(t *testing.T) {
+	t.Parallel()
 	for name, content := range map[string]func(good []byte) []byte{
 		"text":      func([]byte) []byte { return []byte("this is not a picture") },
 		"empty":     func([]byte) []byte { return nil },

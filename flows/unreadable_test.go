@@ -19,6 +19,7 @@ import (
 // An image that cannot be read has no row, is named once and counted, whatever judges: no other image's features stand under its
 // index and label.
 func TestUnreadableHasNoRow(t *testing.T) {
+	t.Parallel()
 	ctx, data := context.Background(), images(t)
 	o := small(t, "cmc", data)
 	o.Run.MaxSteps, o.Run.Name = 1, "run"
@@ -104,6 +105,7 @@ func TestUnreadableHasNoRow(t *testing.T) {
 
 // A probe neither trains on what stands in for an image that cannot be read nor scores it, whether features are cached or not.
 func TestUnreadableInAProbe(t *testing.T) {
+	t.Parallel()
 	data, dir := encoderRun(t, "cmc")
 	for _, half := range []string{"train", "val"} {
 		put(t, filepath.Join(data, half, synth.ClassName(1), "00001.jpg"), []byte("no picture"))

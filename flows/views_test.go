@@ -142,6 +142,7 @@ func TestGraphLosses(t *testing.T) {
 // Runs with views from files, some missing, are the same for any number of workers, and stopped and resumed; missing views
 // never reach their memory; and the encoders are judged without them.
 func TestMissingViews(t *testing.T) {
+	t.Parallel()
 	data := scenes(t)
 	lacking := map[int]bool{}
 	for class := range 3 {

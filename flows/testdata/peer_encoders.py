@@ -1,11 +1,10 @@
 """The other side of torch_peer_test.go: the original's encoders in PyTorch, written from their description.
 
-    peer_encoders.py features FILE.pth IN.npz OUT.npz plain|weights_only
-        load a checkpoint strictly into modules and an optimizer, embed the pictures x [B,3,H,W] of IN.npz
+    peer_encoders.py features IN.npz FILE.pth OUT.npz plain|weights_only [FILE.pth OUT.npz MODE …]
+        load checkpoints strictly into modules and an optimizer, embed the pictures x [B,3,H,W] of IN.npz
     peer_encoders.py make DIR IN.npz N K
         train encoders for a step, save them as the original's scripts do, in either layout, and embed the pictures of IN.npz;
         banks have N rows, queues K
-    peer_encoders.py version
 """
 import argparse
 import os
@@ -153,7 +152,7 @@ def save_features(path, model, x):
     np.savez(path, **{f"{kind}_{v}": t.numpy() for v, pair in enumerate(out) for kind, t in zip(("feature", "embedding"), pair)})
 
 
-def features(path, pictures, out, mode):
+def features(pictures, path, out, mode):
     c = load(path, mode)
     opt = c["opt"] if isinstance(c["opt"], dict) else vars(c["opt"])
     m = Model(opt["model"], opt["feat_dim"])
@@ -207,9 +206,8 @@ def make(folder, pictures, n, k):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if sys.argv[1] == "version":
-        print(torch.__version__)
-    elif sys.argv[1] == "features":
-        features(*sys.argv[2:6])
+    if sys.argv[1] == "features":
+        for at in range(3, len(sys.argv), 3):
+            features(sys.argv[2], *sys.argv[at:at + 3])
     else:
         make(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))

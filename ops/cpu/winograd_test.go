@@ -15,6 +15,9 @@ import (
 func TestWinograd(t *testing.T) {
 	for _, k := range available() {
 		for _, c := range []struct{ ic, oc, h, w, n int }{{8, 8, 4, 4, 1}, {16, 40, 7, 7, 3}, {32, 32, 14, 14, 2}, {24, 48, 13, 9, 2}, {64, 16, 5, 6, 1}, {8, 72, 3, 3, 2}, {264, 80, 6, 5, 3}, {16, 24, 20, 20, 6}, {168, 160, 12, 12, 13}} {
+			if k.name == generic.name {
+				c.n = min(c.n, 3) // of 13 pictures the loops in Go take half a minute
+			}
 			for _, kernel := range []int{3, 5} {
 				t.Run(fmt.Sprintf("%s/%d/%+v", k.name, kernel, c), func(t *testing.T) {
 					g := ops.NewGraph(ops.Shape{C: c.ic, H: c.h, W: c.w})
