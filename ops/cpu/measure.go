@@ -39,21 +39,21 @@ func (d *Device) Peak() (flops, bandwidth float64) {
 	}
 	flops = float64(d.pool.threads) * rounds * each * depth * float64(k.mr*k.nr) / best.Seconds()
 
-	const n = 32 << 20 // floats: 128 MiB
+	const n, c, parts = 32 << 20, 64, 64 // floats: 128 MiB; channels of a pixel, so few that its lines lie in the order they are read in
 	x := aligned(n)
 	for i := range x {
 		x[i] = 1
 	}
-	zero, sums := aligned(1024), make([][]float32, 64)
+	zero, sums := aligned(c), make([][]float32, parts)
 	for i := range sums {
-		sums[i] = aligned(2048)
+		sums[i] = aligned(2 * c)
 	}
 	best = 1 << 62
 	for begin := time.Now(); time.Since(begin) < settling; {
 		t := time.Now()
-		d.pool.run(64, func(_, c int) {
-			r0, r1 := span(n/1024, 64, c)
-			d.sumPixels(sums[c][:1024], sums[c][1024:], x[r0*1024:], zero, r1-r0, 1024)
+		d.pool.run(parts, func(_, k int) {
+			r0, r1 := span(n/c, parts, k)
+			d.sumPixels(sums[k][:c], sums[k][c:], x[r0*c:], zero, r1-r0, c)
 		})
 		best = min(best, time.Since(t))
 	}

@@ -42,7 +42,14 @@ func runs(m *image, r0, r1, limit int, f func(at, pixels int)) {
 	}
 }
 
-// measure computes the statistics of every group of n samples: sums of at most 256 pixels in float32, shifted by the
+// Sums are those of a run of pixels in float32, at most runPixels of them for the rounding, and at most runFloats values, since the
+// kernels read them once for each block of channels: more than that leave the second-level cache meanwhile.
+const (
+	runPixels = 256
+	runFloats = 32 << 10
+)
+
+// measure computes the statistics of every group of n samples: sums of runs of pixels in float32, shifted by the
 // first pixel against cancellation, then added in float64 in a fixed order.
 func (d *Device) measure(b *norm, x *image, n int, s *stats) {
 	c := b.c
@@ -96,7 +103,8 @@ func (j *normSums) do(d *Device, sc *scratch, k int) {
 	clear(sum)
 	clear(sq)
 	buf := sc.lane(2 * c)
-	runs(&j.x, j.first+r0, j.first+r1, 256, func(at, pixels int) {
+	limit := max(16, min(runPixels, runFloats/c)) // of fewer, what is added in float64 costs more than the cache saves
+	runs(&j.x, j.first+r0, j.first+r1, limit, func(at, pixels int) {
 		d.sumPixels(buf[:c], buf[c:], j.x.data[at:], j.shift, pixels, c)
 		for i := range c {
 			sum[i] += float64(buf[i])

@@ -1,0 +1,40 @@
+package cpu
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// Sums of runs shorter than a share of rows, as maps of many channels have them, leave no pixel out and count none twice; with a halo
+// too.
+func TestNormSums(t *testing.T) {
+	for _, k := range available() {
+		d := newDevice(1, k)
+		for _, halo := range []int{0, 1} {
+			const c, h, w, n = 2056, 4, 18, 2
+			m := image{n: n, h: h, w: w, c: c, halo: halo}
+			m.data = aligned(m.size())
+			x, shift := normal(rand.New(rand.NewPCG(5, 6)), n*h*w*c), make([]float32, c)
+			for r := range n * h {
+				copy(m.row(r/h, r%h), x[r*w*c:])
+			}
+			copy(shift, x)
+			const first, rows = 1, n*h - 2
+			got := make([]float64, 2*c)
+			(&normSums{x: m, shift: shift, part: got, first: first, rows: rows, chunks: 1}).do(d, new(scratch), 0)
+			for i := range c {
+				var sum, sq float64
+				for p := first * w; p < (first+rows)*w; p++ {
+					v := float64(x[p*c+i]) - float64(shift[i])
+					sum += v
+					sq += v * v
+				}
+				if math.Abs(got[i]-sum) > 1e-6*sq || math.Abs(got[c+i]-sq) > 1e-6*sq {
+					t.Fatalf("%s, halo %d, channel %d: sums %v and %v, want %v and %v", k.name, halo, i, got[i], got[c+i], sum, sq)
+				}
+			}
+		}
+		d.Close()
+	}
+}
