@@ -3,7 +3,7 @@
 
 BINARY is contraflow, DIR a folder that photos.py made. Compared in turn, every round: contraflow bench decode with each decoder
 and with plain Go loops; torchvision's DataLoader with Pillow and scikit-image, the transforms of the original system, at 1 and 2
-workers; and libjpeg-turbo that decodes whole files to RGB and does nothing else. Rates are images a second of processor time,
+workers; where torchvision has them, the same transforms on tensors (transforms.v2, decode_jpeg, Lab computed by PyTorch); and libjpeg-turbo that decodes whole files to RGB and does nothing else. Rates are images a second of processor time,
 of all processes together, and images a second. Prints a table in Markdown."""
 import argparse
 import ctypes
@@ -13,6 +13,7 @@ import os
 import resource
 import subprocess
 import time
+from functools import partial
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np  # noqa: E402
@@ -46,15 +47,50 @@ MOCO = Two(T.Compose([T.RandomResizedCrop(224, scale=(0.1, 1)), T.RandomGrayscal
                       T.RandomHorizontalFlip(), T.ToTensor(), T.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]))
 
 
+try:
+    from torchvision.io import decode_jpeg, read_file
+    from torchvision.transforms import v2
+except ImportError:  # before torchvision 0.15
+    v2 = CMC_TENSORS = MOCO_TENSORS = None
+
+
+def decoded(path):
+    return decode_jpeg(read_file(path))
+
+
+class TensorLab:
+    """rgb2lab of scikit-image on a uint8 tensor [3,H,W]."""
+
+    def __init__(self):
+        self.curve = torch.tensor([v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (i / 255 for i in range(256))])
+        rows = [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+        self.to_xyz = torch.tensor([[v / w for v in row] for row, w in zip(rows, (0.95047, 1, 1.08883))])
+        self.to_lab = torch.tensor([[0.0, 116, 0], [500, -500, 0], [0, 200, -200]])
+        self.offset = torch.tensor([[16.0], [0], [0]])
+
+    def __call__(self, x):
+        xyz = self.to_xyz @ self.curve[x.reshape(3, -1).long()]
+        f = torch.where(xyz > 0.008856, xyz.pow(1 / 3), 7.787 * xyz + 16 / 116)
+        return (self.to_lab @ f - self.offset).reshape(x.shape)
+
+
+if v2:
+    CMC_TENSORS = v2.Compose([v2.RandomResizedCrop(224, scale=(0.1, 1)), v2.RandomHorizontalFlip(), TensorLab(),
+                              v2.Normalize([50, 6.025, -6.6895], [50, 92.208, 101.1675])])
+    MOCO_TENSORS = Two(v2.Compose([v2.RandomResizedCrop(224, scale=(0.1, 1)), v2.RandomGrayscale(0.2), v2.ColorJitter(0.4, 0.4, 0.4, 0.4),
+                                   v2.RandomHorizontalFlip(), v2.ToDtype(torch.float32, scale=True),
+                                   v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]))
+
+
 def processor():
     return sum(u.ru_utime + u.ru_stime for u in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)))
 
 
-def peer(folder, transform, workers, seconds):
-    data = ImageFolder(os.path.join(folder, "train"), transform)
+def peer(folder, transform, workers, seconds, **options):
+    data = ImageFolder(os.path.join(folder, "train"), transform, **options)
     data.samples = data.samples * 100
     cpu, n = processor(), 0
-    loader = iter(torch.utils.data.DataLoader(data, 32, shuffle=True, num_workers=workers))
+    loader = iter(torch.utils.data.DataLoader(data, 32, shuffle=True, num_workers=workers, multiprocessing_context="fork"))
     next(loader)
     began = time.time()
     while time.time() - began < seconds:
@@ -94,20 +130,18 @@ p.add_argument("folder")
 p.add_argument("--rounds", type=int, default=2)
 p.add_argument("--seconds", type=float, default=4)
 a = p.parse_args()
-rows = {
-    "libjpeg-turbo, RGB and nothing else": lambda: raw(a.folder, a.seconds / 2),
-    "CMC: contraflow, own decoder": lambda: ours(a.binary, a.folder, "cmc", "go", 1, a.seconds),
-    "CMC: contraflow, own decoder, 2 workers": lambda: ours(a.binary, a.folder, "cmc", "go", 2, a.seconds),
-    "CMC: contraflow, libjpeg-turbo": lambda: ours(a.binary, a.folder, "cmc", "turbo", 1, a.seconds),
-    "CMC: contraflow, plain Go loops": lambda: ours(a.binary, a.folder, "cmc", "go", 1, a.seconds, "generic"),
-    "CMC: torchvision, 1 worker": lambda: peer(a.folder, CMC, 1, a.seconds),
-    "CMC: torchvision, 2 workers": lambda: peer(a.folder, CMC, 2, a.seconds),
-    "MoCo: contraflow, own decoder": lambda: ours(a.binary, a.folder, "moco", "go", 1, a.seconds),
-    "MoCo: contraflow, libjpeg-turbo": lambda: ours(a.binary, a.folder, "moco", "turbo", 1, a.seconds),
-    "MoCo: contraflow, plain Go loops": lambda: ours(a.binary, a.folder, "moco", "go", 1, a.seconds, "generic"),
-    "MoCo: torchvision, 1 worker": lambda: peer(a.folder, MOCO, 1, a.seconds),
-    "MoCo: torchvision, 2 workers": lambda: peer(a.folder, MOCO, 2, a.seconds),
-}
+rows = {"libjpeg-turbo, RGB and nothing else": partial(raw, a.folder, a.seconds / 2)}
+for path, transform, tensors in ("CMC", CMC, CMC_TENSORS), ("MoCo", MOCO, MOCO_TENSORS):
+    mine = partial(ours, a.binary, a.folder, path.lower(), seconds=a.seconds)
+    rows[f"{path}: contraflow, own decoder"] = partial(mine, "go", 1)
+    if path == "CMC":
+        rows[f"{path}: contraflow, own decoder, 2 workers"] = partial(mine, "go", 2)
+    rows[f"{path}: contraflow, libjpeg-turbo"] = partial(mine, "turbo", 1)
+    rows[f"{path}: contraflow, plain Go loops"] = partial(mine, "go", 1, isa="generic")
+    for workers in "1 worker", "2 workers":
+        rows[f"{path}: torchvision, {workers}"] = partial(peer, a.folder, transform, int(workers[0]), a.seconds)
+    for workers in ("1 worker", "2 workers") if tensors else ():
+        rows[f"{path}: torchvision on tensors, {workers}"] = partial(peer, a.folder, tensors, int(workers[0]), a.seconds, loader=decoded)
 best = {}
 for _ in range(a.rounds):
     for name, f in rows.items():
