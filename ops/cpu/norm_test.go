@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -36,5 +37,29 @@ func TestNormSums(t *testing.T) {
 			}
 		}
 		d.Close()
+	}
+}
+
+// BenchmarkNormSums reads maps of 64 MiB in runs of so many pixels.
+func BenchmarkNormSums(b *testing.B) {
+	d := newDevice(1, available()[0])
+	defer d.Close()
+	const floats = 16 << 20
+	x := aligned(floats)
+	for i := range x {
+		x[i] = 1
+	}
+	for _, c := range []int{64, 512, 1024, 2048} {
+		sum, sq, shift := aligned(c), aligned(c), aligned(c)
+		for _, limit := range []int{256, 64, 32, 16} {
+			b.Run(fmt.Sprintf("channels=%d/pixels=%d", c, limit), func(b *testing.B) {
+				b.SetBytes(4 * floats)
+				for b.Loop() {
+					for p := 0; p < floats/c; p += limit {
+						d.sumPixels(sum, sq, x[p*c:], shift, min(limit, floats/c-p), c)
+					}
+				}
+			})
+		}
 	}
 }
