@@ -18,7 +18,7 @@ demo: ## draw a data set, train on it, judge the encoder, write build/demo/run-s
 	$(GO) run ./cmd/contraflow demo --out build/demo
 
 test: ## all tests
-	$(GO) test -timeout 30m -parallel 4 ./... # runs wait for disks: four of them at once leave no core idle
+	$(GO) test -timeout 30m -parallel 4 ./... # runs wait for disks, so four go at once
 
 race: ## the graph and its stages under the race detector (needs gcc)
 	$(GO) test -race . ./stages/...
@@ -47,8 +47,8 @@ lint: ## formatting, vet, staticcheck
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
 
-# What is only compiled, never run, needs neither optimising nor debug information, which take half of the time; for Linux most is compiled for the
-# tests already.
+# What is only compiled, never run, needs neither optimising nor debug information, which take a third of the time. For Linux most is
+# compiled for the tests already.
 COMPILE = -gcflags='all=-N -l -dwarf=false'
 
 cross: ## builds without cgo, without assembly, for arm64, macOS and Windows

@@ -3,8 +3,9 @@
 
 BINARY is contraflow, DIR a folder that photos.py made. Compared in turn, every round: contraflow bench decode with each decoder
 and with plain Go loops; torchvision's DataLoader with Pillow and scikit-image, the transforms of the original system, at 1 and 2
-workers; where torchvision has them, the same transforms on tensors (transforms.v2, decode_jpeg, Lab computed by PyTorch); and libjpeg-turbo that decodes whole files to RGB and does nothing else. Rates are images a second of processor time,
-of all processes together, and images a second. Prints a table in Markdown."""
+workers; where torchvision has them, the same transforms on tensors (decode_jpeg, transforms.v2, Lab computed by PyTorch); and
+libjpeg-turbo that decodes whole files to RGB and does nothing else. Rates are images a second of processor time, of all
+processes together, and images a second. Prints a table in Markdown."""
 import argparse
 import ctypes
 import glob
