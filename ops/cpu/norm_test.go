@@ -40,7 +40,7 @@ func TestNormSums(t *testing.T) {
 	}
 }
 
-// BenchmarkNormSums reads maps of 64 MiB in runs of so many pixels.
+// BenchmarkNormSums reads maps of 64 MiB in runs of so many pixels and adds their sums in float64, as normSums does.
 func BenchmarkNormSums(b *testing.B) {
 	d := newDevice(1, available()[0])
 	defer d.Close()
@@ -49,14 +49,17 @@ func BenchmarkNormSums(b *testing.B) {
 	for i := range x {
 		x[i] = 1
 	}
-	for _, c := range []int{64, 512, 1024, 2048} {
-		sum, sq, shift := aligned(c), aligned(c), aligned(c)
+	for _, c := range []int{64, 256, 512, 1024, 2048} {
+		sums, shift, total := aligned(2*c), aligned(c), make([]float64, 2*c)
 		for _, limit := range []int{256, 64, 32, 16} {
 			b.Run(fmt.Sprintf("channels=%d/pixels=%d", c, limit), func(b *testing.B) {
 				b.SetBytes(4 * floats)
 				for b.Loop() {
 					for p := 0; p < floats/c; p += limit {
-						d.sumPixels(sum, sq, x[p*c:], shift, min(limit, floats/c-p), c)
+						d.sumPixels(sums[:c], sums[c:], x[p*c:], shift, min(limit, floats/c-p), c)
+						for i, v := range sums[:2*c] {
+							total[i] += float64(v)
+						}
 					}
 				}
 			})
