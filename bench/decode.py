@@ -81,6 +81,10 @@ if v2:
     MOCO_TENSORS = Two(v2.Compose([v2.RandomResizedCrop(224, scale=(0.1, 1)), v2.RandomGrayscale(0.2), v2.ColorJitter(0.4, 0.4, 0.4, 0.4),
                                    v2.RandomHorizontalFlip(), v2.ToDtype(torch.float32, scale=True),
                                    v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]))
+    pixels = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (3, 64, 64), np.uint8))
+    off = np.abs(TensorLab()(pixels).numpy().transpose(1, 2, 0) - color.rgb2lab(pixels.numpy().transpose(1, 2, 0))).max()
+    if not off < 1e-4:
+        raise SystemExit(f"Lab on tensors differs from scikit-image's by {off}")
 
 
 def processor():
@@ -91,6 +95,7 @@ def peer(folder, transform, workers, seconds, **options):
     data = ImageFolder(os.path.join(folder, "train"), transform, **options)
     data.samples = data.samples * 100
     cpu, n = processor(), 0
+    # Forked workers are children, whose processor time is counted; those of newer Pythons' default are not.
     loader = iter(torch.utils.data.DataLoader(data, 32, shuffle=True, num_workers=workers, multiprocessing_context="fork"))
     next(loader)
     began = time.time()

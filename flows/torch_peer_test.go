@@ -120,6 +120,7 @@ func TestPyTorchEmbedsOurs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("seconds of PyTorch")
 	}
+	peertest.Needs(t, "torch")
 	data, dir := peerData(t), t.TempDir()
 	in, x := peerInput(t, dir)
 	type embedded struct{ what, run, out string }

@@ -19,6 +19,13 @@ func Python() string {
 	return "/usr/bin/python3"
 }
 
+// Needs skips the test, or fails it, as Run does, before work is done that only the module can judge. It does not import the module, which
+// takes PyTorch seconds.
+func Needs(t *testing.T, module string) {
+	t.Helper()
+	Run(t, module, "-c", "import importlib.util, sys; importlib.util.find_spec(sys.argv[1]) or sys.exit(f'No module named {sys.argv[1]!r}')", module)
+}
+
 // Run is what Python prints for some arguments. Without the module, or without Python, the test is skipped with a message; where CI is set
 // it fails: there it has to be installed.
 func Run(t *testing.T, module string, args ...string) []byte {
