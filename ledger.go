@@ -28,6 +28,7 @@ type ledger struct {
 	waits   int   // of them waiting on a feedback edge inside a call
 	idle    mode  // what the others do
 	held    bool  // calls are blocked: the foreign flow behind them waits for room
+	freed   int64 // when they last were no more
 	spent   [modes]int64
 }
 
@@ -81,15 +82,18 @@ func (l *ledger) leave(now int64, m mode) {
 func (l *ledger) hold(now int64, held bool) {
 	l.mu.Lock()
 	l.book(now)
+	if l.held && !held {
+		l.freed = now
+	}
 	l.held = held
 	l.mu.Unlock()
 }
 
-// blocking says whether calls are blocked.
-func (l *ledger) blocking() bool {
+// blocking says whether calls are blocked, and when they last were no more.
+func (l *ledger) blocking() (held bool, freed int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.held
+	return l.held, l.freed
 }
 
 // resize changes the number of workers.

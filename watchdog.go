@@ -12,7 +12,7 @@ type Stuck struct {
 	Stage  string
 	Worker int
 	Item   int64         // number of the item in the stage's input, from 0
-	For    time.Duration // how long the call has run, waits on feedback edges not counted, or how long it has waited
+	For    time.Duration // how long the call has run, waits on feedback edges or behind a foreign flow not counted, or how long it has waited
 	Usual  time.Duration // median of the stage's calls, 0 when none has ended
 }
 
@@ -57,13 +57,13 @@ func (g *Graph) Stuck(limit time.Duration) (out []Stuck) {
 	var waiting []Stuck
 	standing := true // nobody has been in a call for as long
 	for i, n := range g.nodes {
-		roomless := n.ledger.blocking() // waits for room behind a foreign flow
+		roomless, freed := n.ledger.blocking() // waits, or waited until then, for room behind a foreign flow
 		for w := range n.workers {
 			k := &n.workers[w]
 			stuck := Stuck{Stage: n.name, Worker: w, Item: k.seq.Load(), Usual: s.Stages[i].P50}
 			if began := k.began.Load(); began != 0 && !roomless {
 				standing = false
-				stuck.For = time.Duration(now - began + 1)
+				stuck.For = time.Duration(now - max(began, freed) + 1)
 				if stuck.For > limit && n.kind != "from" { // which waits for a foreign source
 					out = append(out, stuck)
 				}
