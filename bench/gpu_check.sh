@@ -3,8 +3,8 @@
 # into build/gpu) and travel with the source tree. It writes bench/results/cuda.md, or $OUT/cuda.md, row by row; a part that
 # fails is said in the table and in the exit code, and the others still run.
 #
-#   bench/gpu_check.sh [--rehearse] [PART…]   PART: profile conform flows goldens bandwidth graphs steps sanitizer curves; without any,
-#                                             all, in this order: what needs the device alone, and has been seen least, comes first
+#   bench/gpu_check.sh [--rehearse] [PART…]   PART: profile files conform flows goldens bandwidth graphs steps sanitizer curves; without
+#                                             any, all, in this order: what needs the device alone, and has been seen least, comes first
 #   GPU_CHECK_SECONDS=570                     it ends by then, and what there was no time for is said: GPUs are often rented by the minute
 #
 # --rehearse goes the same way on the fake driver (make gpu-rehearsal sets it up), on small cases: what it shows is that every
@@ -12,7 +12,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 rehearse=0; [ "${1:-}" = --rehearse ] && { rehearse=1; shift; }
-all="profile conform flows goldens bandwidth graphs steps sanitizer curves"
+all="profile files conform flows goldens bandwidth graphs steps sanitizer curves"
 parts=${*:-$all}
 for p in $parts; do case " $all " in *" $p "*) ;; *) echo "gpu-check: there is no part $p" >&2; exit 2 ;; esac; done
 bin=$PWD/build/gpu out=${OUT:-$PWD/bench/results}
@@ -138,6 +138,43 @@ part_profile() {
   within 120 "$bin/contraflow" data synth --out "$data/images" --per_class $([ $rehearse = 1 ] && echo 3 || echo 100) --val_per_class 1 --size $([ $rehearse = 1 ] && echo 32 || echo 224) >"$out/gpu_profile.log" 2>&1
   profile ""
   profile ", resnet50v1, batch 256, bfloat16" --model resnet50v1 --batch_size 256 --amp
+  rm -rf "$data"
+}
+
+# Whole training from JPEG files, with all processors of the machine: the rate at which each side goes through images.
+files() { # NAME FLOW MODEL SECONDS FLAG…
+  local log=$out/gpu_files_$2 a best=0 kind mode v seen=() b=256 k=16384 steps=60 size=224 extra=()
+  [ $rehearse = 0 ] || { b=4 k=8 steps=2 size=32 extra=(--rehearse); }
+  within 300 "$bin/contraflow" profile "$2" --data_folder "$data" --model "$3" --batch_size $b --image_size $size --nce_k $k --dataset imagenet100 --amp \
+    --device cuda --workers "$(nproc)" --seconds "$4" --quiet --json "${@:5}" >"$log.json" 2>"$log.log" ||
+    { row "$1" "DOES NOT HOLD" "$(tail -1 "$log.log" | cut -c1-160)"; return; }
+  a=$($python -c 'import json,sys; print("%.0f" % json.load(open(sys.argv[1]))["flow"]["images_per_s"])' "$log.json")
+  $python -c 'import torch, torchvision, skimage' 2>/dev/null || { row "$1" "not run" "ours $a images/s; there is no PyTorch, torchvision or scikit-image"; return; }
+  for kind in tensors pillow; do # its best, and what the original scripts do
+    [ $kind = pillow ] || $python -c 'from torchvision.transforms import v2' 2>/dev/null || continue
+    mode=eager; [ $kind = pillow ] || mode=compile
+    within 150 $python bench/gpu_step.py "$2" "$3" $b $k "$(find "$data/train" -name '*.jpg' | wc -l)" $steps $mode --folder "$data" --loading $kind --workers "$(nproc)" \
+      "${extra[@]}" >"$log.$kind.json" 2>"$log.$kind.log"
+    v=$(number "$log.$kind.json" images_per_s)
+    [ -n "$v" ] || { row "$1" "DOES NOT HOLD" "ours $a images/s; PyTorch from $kind: $(tail -1 "$log.$kind.log" | cut -c1-120)"; return; }
+    seen+=("$(printf %.0f "$v") from $kind, $mode;")
+    best=$(awk -v a="$best" -v b="$v" 'BEGIN {print (a > b) ? a : b}')
+  done
+  judge "$1" "$(awk -v a="$a" -v b="$best" 'BEGIN {printf "%.2f", (b > 0) ? a/b : 0}')" 1 "$(awk -v a="$a" -v b="$best" 'BEGIN {printf "%.2f", (b > 0) ? a/b : 0}')×: ours $a images/s, PyTorch ${seen[*]}"
+}
+part_files() {
+  data=$(mktemp -d)
+  if [ $rehearse = 1 ]; then
+    within 120 "$bin/contraflow" data synth --out "$data" --per_class 3 --val_per_class 1 --size 32
+  else
+    within 120 $python bench/photos.py "$data" 256 40
+  fi >"$out/gpu_files.log" 2>&1 || { row "training from files" "not run" "no pictures: $(tail -1 "$out/gpu_files.log" | cut -c1-120)"; return; }
+  if [ $rehearse = 1 ]; then
+    files "training from JPEG files" moco resnet18 1 --softmax
+  else
+    files "MoCo ResNet-50 from JPEG files, $(nproc) processors: no slower" moco resnet50 12 --softmax
+    files "CMC resnet50v1 from JPEG files, $(nproc) processors: no slower" cmc resnet50v1 12
+  fi
   rm -rf "$data"
 }
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""PyTorch's side of the GPU comparison: whole training steps on batches that are on the device already, its best settings.
+"""PyTorch's side of the GPU comparison: whole training steps, its best settings. Batches are on the device already, or come from files.
 
 Usage: gpu_step.py FLOW MODEL BATCH K N STEPS eager|compile|both [--size 224] [--float32] [--tf32] [--rehearse]
+       gpu_step.py … --folder DIR --loading pillow|tensors --workers W   trains on JPEG files of DIR/train instead (torch_loading.py)
 FLOW is cmc or moco. bfloat16 by autocast (weights float32), channels_last, cudnn.benchmark; --float32 trains in float32.
-Prints one JSON line a mode: the median, least and largest milliseconds of a step, timed by CUDA events. --rehearse runs the
-same lines on the processor, without compiling and with any PyTorch from 1.13 on: no result, but it shows that they run.
+Prints one JSON line a mode: the median, least and largest milliseconds of a step, timed by CUDA events; of files the images a second of
+STEPS steps after 40 others, in which what had been loaded ahead is used up. --rehearse runs the same lines on the processor, without
+compiling and with any PyTorch from 1.13 on: no result, but it shows that they run.
 gpu_step.py copy prints the bandwidth of a copy on the device, in GB/s, read and written bytes together."""
 import json
 import os
@@ -12,17 +14,26 @@ import statistics
 import sys
 import time
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+if "--folder" in sys.argv:
+    import torch_loading  # before torch: it keeps libraries from starting threads in every worker
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import step as cpu  # the models and the loss, shared with the processor's comparison
 
 D, T = 128, 0.07
 REHEARSE = "--rehearse" in sys.argv
 DEVICE = "cpu" if REHEARSE else "cuda"
-SIZE = int(sys.argv[sys.argv.index("--size") + 1]) if "--size" in sys.argv else 224
+
+
+def option(name, default):
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
+
+
+SIZE = int(option("--size", 224))
 
 
 def timed(work):
@@ -55,13 +66,53 @@ def main():
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = "--tf32" in sys.argv
     for m in ["eager", "compile"] if mode == "both" else [mode]:
         torch.manual_seed(1)
-        run(flow, model, batch, k, n, steps, m, bf16)
+        step = trainer(flow, model, batch, k, n, m, bf16)
+        if "--folder" in sys.argv:
+            from_files(step, flow, batch, steps, m)
+        else:
+            on_device(step, flow, batch, steps, m)
 
 
-def run(flow, model, batch, k, n, steps, mode, bf16):
+def report(**values):
+    about = {"device": "cpu"} if REHEARSE else {"memory_gib": torch.cuda.max_memory_allocated() / 2**30, "device": torch.cuda.get_device_name()}
+    print(json.dumps({**values, "torch": torch.__version__, **about}), flush=True)
+
+
+def views(flow, x):
+    """The towers' inputs out of a batch of 3 channels, or of 6 with two crops."""
+    x = x.to(DEVICE, non_blocking=True)
+    parts = (x[:, :1], x[:, 1:]) if flow == "cmc" else (x[:, :3], x[:, 3:])
+    return [p.to(torch.float32, memory_format=torch.channels_last) for p in parts]
+
+
+def on_device(step, flow, batch, steps, mode):
+    images = views(flow, torch.randn(batch, 3 if flow == "cmc" else 6, SIZE, SIZE))
+    for _ in range(1 if REHEARSE else 10 if mode == "eager" else 20):
+        step(images)
+    times = [timed(lambda: step(images)) for _ in range(steps)]
+    ms = statistics.median(times)
+    report(mode=mode, step_ms=ms, step_ms_min=min(times), step_ms_max=max(times), images_per_s=1000 * batch / ms)
+
+
+def from_files(step, flow, batch, steps, mode):
+    kind, workers = option("--loading", "tensors"), int(option("--workers", "8"))
+    loader = iter(torch_loading.loader(option("--folder", ""), flow, kind == "tensors", batch, workers, pin_memory=not REHEARSE, drop_last=True))
+    for _ in range(1 if REHEARSE else 40):
+        step(views(flow, next(loader)[0]))
+    if not REHEARSE:
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(steps):
+        step(views(flow, next(loader)[0]))
+    if not REHEARSE:
+        torch.cuda.synchronize()
+    report(mode=mode, loading=kind, workers=workers, images_per_s=batch * steps / (time.perf_counter() - began))
+
+
+def trainer(flow, model, batch, k, n, mode, bf16):
+    """A function that trains on the towers' inputs of one batch."""
     make = {"alexnet": cpu.alexnet, "resnet18": lambda c: cpu.resnet(18, 1, c), "resnet18v1": lambda c: cpu.resnet(18, 0.5, c), "resnet50v1": lambda c: cpu.resnet(50, 0.5, c),
             "resnet50": lambda c: cpu.resnet(50, 1, c)}[model]
-
 
     def new(c):
         net = make(c)
@@ -76,7 +127,6 @@ def run(flow, model, batch, k, n, steps, mode, bf16):
         key = new(3)
         key.load_state_dict(towers[0].state_dict())
         key.requires_grad_(False)
-    images = [torch.randn(batch, c, SIZE, SIZE, device=DEVICE).to(memory_format=torch.channels_last) for c in (channels if flow == "cmc" else [3, 3])]
     optimiser = torch.optim.SGD([p for t in towers for p in t.parameters()], lr=0.03, momentum=0.9, weight_decay=1e-4, **({} if REHEARSE else {"fused": True}))
     banks = [F.normalize(torch.randn(k if flow == "moco" else n, D, device=DEVICE)) for _ in channels]
     state = {}
@@ -94,7 +144,7 @@ def run(flow, model, batch, k, n, steps, mode, bf16):
         p, c0 = s / state[at], k / n
         return -(torch.log(p[:, 0] / (p[:, 0] + c0 + 1e-7)).sum() + torch.log(c0 / (p[:, 1:] + c0 + 1e-7)).sum()) / batch
 
-    def step():
+    def step(images):
         if flow == "moco":
             q = embed(calls[0], images[0])
             with torch.no_grad():
@@ -122,13 +172,7 @@ def run(flow, model, batch, k, n, steps, mode, bf16):
                 for b, o in zip(banks, out):
                     b[index[:, 0]] = F.normalize(b[index[:, 0]] * 0.5 + o.detach() * 0.5)
 
-    for _ in range(1 if REHEARSE else 10 if mode == "eager" else 20):
-        step()
-    times = [timed(step) for _ in range(steps)]
-    ms = statistics.median(times)
-    about = {"device": "cpu"} if REHEARSE else {"memory_gib": torch.cuda.max_memory_allocated() / 2**30, "device": torch.cuda.get_device_name()}
-    print(json.dumps({"mode": mode, "step_ms": ms, "step_ms_min": min(times), "step_ms_max": max(times), "images_per_s": 1000 * batch / ms,
-                      "torch": torch.__version__, **about}), flush=True)
+    return step
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Writes a folder of JPEG files cut out of scikit-image's own photographs: photos.py DIR [N]
+"""Writes a folder of JPEG files cut out of scikit-image's own photographs: photos.py DIR [N [COPIES]]
 
-Every file is 500×375, quality 92, 4:2:0: a random crop of a photograph, scaled by Lanczos. DIR/train/<photo>/NNNN.jpg."""
+Every file is 500×375, quality 92, 4:2:0: a random crop of a photograph, scaled by Lanczos. DIR/train/<photo>/NNNN.jpg, and COPIES - 1
+copies of every one, NNNN_C.jpg."""
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -26,4 +28,6 @@ for i in range(n):
     f = os.path.join(d, f"{i:04d}.jpg")
     img.save(f, quality=92, subsampling=2)
     total += os.path.getsize(f)
+    for c in range(1, int(sys.argv[3]) if len(sys.argv) > 3 else 1):
+        shutil.copy(f, f"{f[:-4]}_{c}.jpg")
 print(f"{out}: {n} files, {total / n / 1e3:.0f} kB on average")

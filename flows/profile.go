@@ -26,6 +26,7 @@ type ProfileOptions struct {
 type Profile struct {
 	Method, Device, Decoder string
 	Batch, Cores            int
+	WarmUp                  time.Duration // of a device that chooses how to compute what it sees first; before the rest, in no rate
 	Flow, Loading, Compute  Rate
 	Busy                    *DeviceBusy // during Compute; nil for a device whose calls wait
 }
@@ -57,6 +58,12 @@ func ProfileRun(ctx context.Context, o Options, p ProfileOptions) (*Profile, err
 	say("%s", r.Describe())
 	out := &Profile{Method: o.Method, Device: r.net.device.Name(), Decoder: r.decoder.Name(), Batch: o.Optim.BatchSize, Cores: runtime.NumCPU()}
 	r.Tuned = func(stage string, workers int) { say("autotune: %s has %s", stage, counted(workers, "worker")) }
+	if r.behind() {
+		say("the first batches, for which the device chooses how to compute")
+		if out.WarmUp, err = r.warmUp(ctx); err != nil {
+			return nil, err
+		}
+	}
 	whole := time.Duration(p.Seconds * float64(time.Second))
 	part := max(whole/4, time.Second/2)
 	say("the flow, %v", whole)
@@ -80,6 +87,28 @@ func ProfileRun(ctx context.Context, o Options, p ProfileOptions) (*Profile, err
 	return out, nil
 }
 
+// warmUp computes a batch of every size that the flow has: the short one that ends an epoch, if there is one, and a whole one. A GPU
+// times its ways to compute each size when it sees it first, which takes seconds once and says nothing of the flow.
+func (r *Run) warmUp(ctx context.Context) (time.Duration, error) {
+	defer r.endless()()
+	s := &r.sampler
+	s.Start, s.MaxSteps = 0, 1
+	if s.N%s.Batch != 0 && !s.DropLast {
+		s.Start, s.MaxSteps = s.PerEpoch()-1, s.PerEpoch()+1
+	}
+	began := time.Now()
+	g := contraflow.New("first batches", r.GraphOptions...)
+	r.compute(g, contraflow.Step(r.loading(g), "inner", func(_ context.Context, b *stages.Batch) (*stages.Batch, error) {
+		inner(b)
+		return b, nil
+	}))
+	err := g.Run(ctx)
+	return time.Since(began), err
+}
+
+// inner makes a batch one of the middle of an epoch: no run saves or judges there.
+func inner(b *stages.Batch) { b.Batch, b.Of = 1, 3 }
+
 // Flow runs the whole graph for a while, epoch after epoch, and measures the last four fifths of it. trace, unless nil, gets
 // its spans, those of the device too, and the levels of its edges.
 func (r *Run) Flow(ctx context.Context, while time.Duration, trace *contraflow.Trace) (Rate, error) {
@@ -101,7 +130,8 @@ func (r *Run) replay(ctx context.Context, while time.Duration, batches []*stages
 	cached := contraflow.Source(g, "cached", func(yield func(*stages.Batch, error) bool) {
 		for step := r.sampler.Start; ; step++ {
 			b := *batches[step%len(batches)]
-			b.Step, b.Batch = step, 1 // no first batch of an epoch, before which a run saves or judges
+			b.Step = step
+			inner(&b)
 			if !yield(&b, nil) {
 				return
 			}
@@ -150,6 +180,9 @@ func (p *Profile) WriteText(w io.Writer) error {
 	if err == nil && p.Busy != nil {
 		_, err = fmt.Fprintf(w, "device, on cached batches: %v\n", p.Busy)
 	}
+	if err == nil && p.WarmUp > 0 {
+		_, err = fmt.Fprintf(w, "before all that the device took %.1f s for the first batch of every size\n", p.WarmUp.Seconds())
+	}
 	return err
 }
 
@@ -170,12 +203,13 @@ func (p *Profile) JSON() any {
 		Decoder   string             `json:"decoder"`
 		Batch     int                `json:"batch_size"`
 		Cores     int                `json:"cores"`
+		WarmUp    float64            `json:"warm_up_s"`
 		Verdict   string             `json:"verdict"`
 		Flow      part               `json:"flow"`
 		Loading   part               `json:"loading"`
 		Compute   part               `json:"compute"`
 		Headspace map[string]float64 `json:"headspace"`
 		Busy      *DeviceBusy        `json:"device_busy,omitempty"`
-	}{p.Method, p.Device, p.Decoder, p.Batch, p.Cores, p.Flow.Stats.Verdict(), of(p.Flow), of(p.Loading), of(p.Compute),
+	}{p.Method, p.Device, p.Decoder, p.Batch, p.Cores, p.WarmUp.Seconds(), p.Flow.Stats.Verdict(), of(p.Flow), of(p.Loading), of(p.Compute),
 		map[string]float64{"faster_loading": loading, "faster_compute": compute}, p.Busy}
 }
