@@ -75,8 +75,9 @@ number() { $python -c 'import json,sys
 for l in open(sys.argv[1]):
     l=l.strip()
     if l.startswith("{"):
-        v=json.loads(l)
-        if len(sys.argv)<4 or v.get("mode")==sys.argv[3]: print(v.get(sys.argv[2],"")); break' "$@"; }
+        o=json.loads(l)
+        if len(sys.argv)<4 or o.get("mode")==sys.argv[3]:
+            v=o.get(sys.argv[2],""); print(round(v,2) if isinstance(v,float) else v); break' "$@"; }
 
 part_conform() {
   tests "conformance float32" ops/cuda 'Conform$/^(basic_block|head|max_pool)$' "$bin/cuda.test" -test.run 'Conform'
