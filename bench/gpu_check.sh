@@ -3,7 +3,7 @@
 # into build/gpu) and travel with the source tree. It writes bench/results/cuda.md, or $OUT/cuda.md, row by row; a part that
 # fails is said in the table and in the exit code, and the others still run.
 #
-#   bench/gpu_check.sh [--rehearse] [PART…]   PART: profile files conform flows goldens bandwidth graphs steps sanitizer curves; without
+#   bench/gpu_check.sh [--rehearse] [PART…]   PART: profile conform flows goldens bandwidth graphs steps sanitizer curves files; without
 #                                             any, all, in this order: what needs the device alone, and has been seen least, comes first
 #   GPU_CHECK_SECONDS=570                     it ends by then, and what there was no time for is said: GPUs are often rented by the minute
 #
@@ -12,7 +12,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 rehearse=0; [ "${1:-}" = --rehearse ] && { rehearse=1; shift; }
-all="profile files conform flows goldens bandwidth graphs steps sanitizer curves"
+all="profile conform flows goldens bandwidth graphs steps sanitizer curves files"
 parts=${*:-$all}
 for p in $parts; do case " $all " in *" $p "*) ;; *) echo "gpu-check: there is no part $p" >&2; exit 2 ;; esac; done
 bin=$PWD/build/gpu out=${OUT:-$PWD/bench/results}
@@ -157,7 +157,7 @@ files() { # NAME FLOW MODEL SECONDS FLAG…
     within 150 $python bench/gpu_step.py "$2" "$3" $b $k "$(find "$data/train" -name '*.jpg' | wc -l)" $steps $mode --folder "$data" --loading $kind --workers "$(nproc)" \
       "${extra[@]}" >"$log.$kind.json" 2>"$log.$kind.log"
     v=$(number "$log.$kind.json" images_per_s)
-    [ -n "$v" ] || { row "$1" "DOES NOT HOLD" "ours $a images/s; PyTorch from $kind: $(tail -1 "$log.$kind.log" | cut -c1-120)"; return; }
+    [ -n "$v" ] || { row "$1" "DOES NOT HOLD" "ours $a images/s; PyTorch from $kind: $(tail -1 "$log.$kind.log" | cut -c1-120 | grep . || echo not done in time)"; return; }
     seen+=("$(printf %.0f "$v") from $kind, $mode;")
     best=$(awk -v a="$best" -v b="$v" 'BEGIN {print (a > b) ? a : b}')
   done
