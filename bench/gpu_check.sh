@@ -121,7 +121,7 @@ part_bandwidth() {
 # Whether the device has to wait: real batches from JPEG files, kept and run again and again.
 profile() { # NAME FLAG…
   local log=$out/gpu_profile${1//[^a-z0-9]/_}.json busy hidden small=()
-  [ $rehearse = 0 ] || small=(--model resnet18v1 --batch_size 4 --image_size 32 --nce_k 8)
+  [ $rehearse = 0 ] || small=(--model resnet18v1 --batch_size 2 --image_size 32 --nce_k 8)
   if within 300 "$bin/contraflow" profile cmc --data_folder "$data/images" --device cuda "${@:2}" "${small[@]}" --seconds $([ $rehearse = 1 ] && echo 2 || echo 12) \
     --quiet --json >"$log" 2>"$log.log"; then
     of() { $python -c 'import json,sys
@@ -138,14 +138,14 @@ part_profile() {
   data=$(mktemp -d)
   within 120 "$bin/contraflow" data synth --out "$data/images" --per_class $([ $rehearse = 1 ] && echo 3 || echo 100) --val_per_class 1 --size $([ $rehearse = 1 ] && echo 32 || echo 224) >"$out/gpu_profile.log" 2>&1
   profile ""
-  profile ", resnet50v1, batch 256, bfloat16" --model resnet50v1 --batch_size 256 --amp
+  [ $rehearse = 1 ] || profile ", resnet50v1, batch 256, bfloat16" --model resnet50v1 --batch_size 256 --amp
   rm -rf "$data"
 }
 
 # Whole training from JPEG files, with all processors of the machine: the rate at which each side goes through images.
 files() { # NAME FLOW MODEL SECONDS FLAG…
   local log=$out/gpu_files_$2 a best=0 kind mode v seen=() b=256 k=16384 steps=60 size=224 extra=()
-  [ $rehearse = 0 ] || { b=4 k=8 steps=2 size=32 extra=(--rehearse); }
+  [ $rehearse = 0 ] || { b=2 k=8 steps=2 size=32 extra=(--rehearse); }
   within 300 "$bin/contraflow" profile "$2" --data_folder "$data" --model "$3" --batch_size $b --image_size $size --nce_k $k --dataset imagenet100 --amp \
     --device cuda --workers "$(nproc)" --seconds "$4" --quiet --json "${@:5}" >"$log.json" 2>"$log.log" ||
     { row "$1" "DOES NOT HOLD" "$(tail -1 "$log.log" | cut -c1-160)"; return; }
