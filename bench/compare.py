@@ -139,7 +139,7 @@ def table(done):
     wide, narrow, half = [r for r in ROWS if r in done], [r for r in done if r.endswith(":avx2")], [r for r in done if r.endswith(":bf16")]
     wide += [r for r in done if r not in ROWS + narrow + half]
     version, rounds = done[wide[0]], sorted({len(done[r]["ours_ms"]) for r in wide + narrow + half})
-    about, command = ("", "make bench-compare") if NAME == "step" else (", PyTorch " + ".".join(version["torch"].split(".")[:2]), f"NAME={NAME} PEER=… bench/compare.py step {' '.join(wide)}")
+    about, command = ("", "make bench-compare") if NAME == "step" else (f", PyTorch {'.'.join(version['torch'].split('.')[:2])}, {machine().split(',')[0]}", f"NAME={NAME} PEER=… bench/compare.py step {' '.join(wide)}")
     write(f"{NAME}.md", "Whole training steps on the processor" + about, command,
           f"Forward, loss with K = 4096, backward, SGD, memory update; 224 pixels, float32; kernels {version['isa']}, PyTorch {version['torch']} in the "
           f"{'better of its two memory formats' if version['torch'].startswith('1.') else 'best of its two memory formats, compiled or not,'}{' under jemalloc, which keeps its memory' if KEEP else ''}. Median of {' to '.join(str(r) for r in dict.fromkeys([rounds[0], rounds[-1]]))} interleaved processes a side.\n\n" + steps(done, wide)

@@ -5,16 +5,24 @@ BINARY is contraflow, DIR a folder that photos.py made. Compared in turn, every 
 and with plain Go loops; torchvision's DataLoader with Pillow and scikit-image, the transforms of the original system, at 1 and 2
 workers; where torchvision has them, the same transforms on tensors (decode_jpeg, transforms.v2, Lab computed by PyTorch); and
 libjpeg-turbo that decodes whole files to RGB and does nothing else. Rates are images a second of processor time, of all
-processes together, and images a second. Prints a table in Markdown."""
+processes together, and images a second. Where jemalloc is installed it runs under it and keeps memory, as compare.py has PyTorch do:
+glibc gives every large tensor back to the system, and fresh memory is slow on some machines. Prints a table in Markdown."""
 import argparse
 import ctypes
 import glob
 import json
 import os
+import pathlib
 import resource
 import subprocess
+import sys
 import time
 from functools import partial
+
+JEMALLOC = next(pathlib.Path("/usr/lib").glob("*/libjemalloc.so.2"), None)
+if JEMALLOC and "MALLOC_CONF" not in os.environ:
+    keep = {"LD_PRELOAD": f"{JEMALLOC} {os.environ.get('LD_PRELOAD', '')}", "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always"}
+    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **keep})
 
 import torch_loading  # first: it keeps libraries from starting threads of their own
 
@@ -89,7 +97,7 @@ for _ in range(a.rounds):
     for name, f in rows.items():
         core, wall = f()
         best[name] = max(best.get(name, (0, 0)), (core, wall))
-print(f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}, scikit-image {skimage.__version__}; the best of {a.rounds} rounds.\n")
+print(f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}, scikit-image {skimage.__version__}{', jemalloc' if JEMALLOC else ''}; the best of {a.rounds} rounds.\n")
 print("| | images/s a core | images/s | of torchvision (1 / 2 workers) | of libjpeg-turbo alone |\n|---|---|---|---|---|")
 for name, (core, wall) in best.items():
     path = name.split(":")[0]
