@@ -169,7 +169,7 @@ part_files() {
     within 120 "$bin/contraflow" data synth --out "$data" --per_class 3 --val_per_class 1 --size 32
   else
     within 120 $python bench/photos.py "$data" 256 40
-  fi >"$out/gpu_files.log" 2>&1 || { row "training from files" "not run" "no pictures: $(tail -1 "$out/gpu_files.log" | cut -c1-120)"; return; }
+  fi >"$out/gpu_files.log" 2>&1 || { row "training from files" "not run" "no pictures: $(tail -1 "$out/gpu_files.log" | cut -c1-120)"; rm -rf "$data"; return; }
   if [ $rehearse = 1 ]; then
     files "training from JPEG files" moco resnet18 1 --softmax
   else
