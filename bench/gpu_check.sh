@@ -171,7 +171,7 @@ part_files() {
     within 120 $python bench/photos.py "$data" 256 40
   fi >"$out/gpu_files.log" 2>&1 || { row "training from files" "not run" "no pictures: $(tail -1 "$out/gpu_files.log" | cut -c1-120)"; rm -rf "$data"; return; }
   if [ $rehearse = 1 ]; then
-    files "training from JPEG files" moco resnet18 1 --softmax
+    files "training from JPEG files" cmc resnet18v1 1
   else
     files "MoCo ResNet-50 from JPEG files, $(nproc) processors: no slower" moco resnet50 12 --softmax
     files "CMC resnet50v1 from JPEG files, $(nproc) processors: no slower" cmc resnet50v1 12

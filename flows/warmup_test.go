@@ -12,6 +12,7 @@ import (
 
 // The first batches of a profile are one of every size, saved nowhere, and the flow that is measured starts where it would have.
 func TestWarmUp(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
 	if err := synth.Write(context.Background(), data, synth.Options{Classes: 2, PerClass: 5, ValPerClass: 1, Size: 40, Seed: 1}); err != nil {
