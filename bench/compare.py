@@ -63,6 +63,13 @@ JEMALLOC = next(pathlib.Path("/usr/lib").glob("*/libjemalloc.so.2"), None)
 KEEP = {"LD_PRELOAD": str(JEMALLOC), "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always"} if JEMALLOC else {}
 
 
+def keep_memory():
+    """keep_memory starts a script anew under jemalloc, where that is installed; scripts call it before they load anything large."""
+    loaded = os.environ.get("LD_PRELOAD", "")
+    if KEEP and KEEP["LD_PRELOAD"] not in loaded:
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP, "LD_PRELOAD": f"{KEEP['LD_PRELOAD']} {loaded}".strip()})
+
+
 def torch(flow, model, batch, threads, steps, how, kind):
     """torch is PyTorch's step; how is its memory format and, behind a comma, whether it is compiled."""
     env = {**(AVX2 if kind == ["avx2"] else {}), **KEEP}

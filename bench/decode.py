@@ -12,17 +12,14 @@ import ctypes
 import glob
 import json
 import os
-import pathlib
 import resource
 import subprocess
-import sys
 import time
 from functools import partial
 
-JEMALLOC = next(pathlib.Path("/usr/lib").glob("*/libjemalloc.so.2"), None)
-if JEMALLOC and "MALLOC_CONF" not in os.environ:
-    keep = {"LD_PRELOAD": f"{JEMALLOC} {os.environ.get('LD_PRELOAD', '')}", "MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always"}
-    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **keep})
+import compare
+
+compare.keep_memory()
 
 import torch_loading  # first: it keeps libraries from starting threads of their own
 
@@ -97,7 +94,7 @@ for _ in range(a.rounds):
     for name, f in rows.items():
         core, wall = f()
         best[name] = max(best.get(name, (0, 0)), (core, wall))
-print(f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}, scikit-image {skimage.__version__}{', jemalloc' if JEMALLOC else ''}; the best of {a.rounds} rounds.\n")
+print(f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}, scikit-image {skimage.__version__}{', jemalloc' if compare.KEEP else ''}; the best of {a.rounds} rounds.\n")
 print("| | images/s a core | images/s | of torchvision (1 / 2 workers) | of libjpeg-turbo alone |\n|---|---|---|---|---|")
 for name, (core, wall) in best.items():
     path = name.split(":")[0]

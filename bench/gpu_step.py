@@ -5,8 +5,8 @@ Usage: gpu_step.py FLOW MODEL BATCH K N STEPS eager|compile|both [--size 224] [-
        gpu_step.py … --folder DIR --loading pillow|tensors --workers W   trains on JPEG files of DIR/train instead (torch_loading.py)
 FLOW is cmc or moco. bfloat16 by autocast (weights float32), channels_last, cudnn.benchmark; --float32 trains in float32.
 Prints one JSON line a mode: the median, least and largest milliseconds of a step, timed by CUDA events; of files the images a second of
-STEPS steps after 40 others, in which what had been loaded ahead is used up. --rehearse runs the same lines on the processor, without
-compiling and with any PyTorch from 1.13 on: no result, but it shows that they run.
+STEPS steps after 40 others, in which what had been loaded ahead is used up, under jemalloc where it is installed. --rehearse runs the
+same lines on the processor, without compiling and with any PyTorch from 1.13 on: no result, but it shows that they run.
 gpu_step.py copy prints the bandwidth of a copy on the device, in GB/s, read and written bytes together."""
 import json
 import os
@@ -16,6 +16,9 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 if "--folder" in sys.argv:
+    import compare
+
+    compare.keep_memory()
     import torch_loading  # before torch: it keeps libraries from starting threads in every worker
 
 import torch
